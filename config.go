@@ -1,0 +1,205 @@
+package pgsafe
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"math"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pgsafe/pgsafe/internal/urlfix"
+)
+
+// defaultConnectTimeout applies where neither the connection string nor PGCONNECT_TIMEOUT says otherwise: libpq
+// would wait for ever, and pgxpool two minutes.
+const defaultConnectTimeout = 10 * time.Second
+
+// settings are all that a connection string says.
+type settings struct {
+	config   *pgx.ConnConfig
+	profile  Profile
+	native   bool
+	warnings []urlfix.Note
+}
+
+// readSettings turns a connection string into pgx's configuration. The error is a *DSNError.
+func readSettings(dsn string) (*settings, error) {
+	d, err := urlfix.Parse(dsn)
+	if err != nil {
+		return nil, dsnError(err)
+	}
+	profile, err := profileOf(d.Pool)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkFiles(d.Params); err != nil {
+		return nil, err
+	}
+	config, err := connConfig(d)
+	if err != nil {
+		return nil, err
+	}
+	s := &settings{config: config, profile: profile, warnings: d.Warnings}
+	return s, s.drive(d.Driver)
+}
+
+// connConfig lets pgx parse the string without its password, which is put in afterwards: so no error of pgx's, and
+// no ConnString, can hold it.
+func connConfig(d *urlfix.DSN) (*pgx.ConnConfig, error) {
+	var options pgx.ParseConfigOptions
+	options.ConnStringAllowedKeys = []string{"host", "port", "user", "dbname"}
+	for _, p := range d.Params {
+		options.ConnStringAllowedKeys = append(options.ConnStringAllowedKeys, p.Key)
+	}
+	config, err := pgx.ParseConfigWithOptions(d.SafeURI(), options)
+	if err != nil {
+		return nil, parseError(err)
+	}
+	if d.Password.IsSet() {
+		config.Password = d.Password.Reveal()
+	}
+	for _, p := range d.Settings {
+		config.RuntimeParams[p.Key] = p.Value
+	}
+	_, inEnv := os.LookupEnv("PGCONNECT_TIMEOUT")
+	if !inEnv && !hasParam(d.Params, "connect_timeout") {
+		config.ConnectTimeout = defaultConnectTimeout
+	}
+	return config, nil
+}
+
+func hasParam(params []urlfix.Param, key string) bool {
+	for _, p := range params {
+		if p.Key == key {
+			return true
+		}
+	}
+	return false
+}
+
+// drive applies the keys that are meant for the driver and not for libpq.
+func (s *settings) drive(keys []urlfix.Param) error {
+	for _, k := range keys {
+		var err error
+		switch k.Key {
+		case "default_query_exec_mode":
+			mode, ok := execModes[k.Value]
+			if !ok {
+				err = &DSNError{Code: CodeValue, Part: k.Key, Pos: -1, Reason: "not one of pgx's modes",
+					Hint: "use cache_statement, cache_describe, describe_exec, exec or simple_protocol"}
+			}
+			s.config.DefaultQueryExecMode = mode
+		case "statement_cache_capacity":
+			var n int32
+			n, err = count(k.Key, k.Value, 0)
+			s.config.StatementCacheCapacity = int(n)
+		case "description_cache_capacity":
+			var n int32
+			n, err = count(k.Key, k.Value, 0)
+			s.config.DescriptionCacheCapacity = int(n)
+		case "pgsafe_conn":
+			s.native = k.Value == "native"
+			if !s.native {
+				err = &DSNError{Code: CodeValue, Part: k.Key, Pos: -1, Reason: "not a kind of connection",
+					Hint: "use pgsafe_conn=native, or leave it out"}
+			}
+		default:
+			err = &DSNError{Code: CodeUnsupported, Part: k.Key, Pos: -1, Reason: "this version has no such setting",
+				Hint: "leave it out"}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var execModes = map[string]pgx.QueryExecMode{
+	"cache_statement": pgx.QueryExecModeCacheStatement,
+	"cache_describe":  pgx.QueryExecModeCacheDescribe,
+	"describe_exec":   pgx.QueryExecModeDescribeExec,
+	"exec":            pgx.QueryExecModeExec,
+	"simple_protocol": pgx.QueryExecModeSimpleProtocol,
+}
+
+// checkFiles looks for the files that a connection string names, because pgx's error about one that is missing
+// tells the whole string along with it.
+func checkFiles(params []urlfix.Param) error {
+	for _, p := range params {
+		switch p.Key {
+		case "sslrootcert", "sslcert", "sslkey", "passfile":
+		default:
+			continue
+		}
+		if p.Value == "" || (p.Key == "sslrootcert" && p.Value == "system") {
+			continue
+		}
+		f, err := os.Open(p.Value)
+		switch {
+		case err == nil:
+			_ = f.Close() // opened for reading only
+		case p.Key == "passfile" && errors.Is(err, fs.ErrNotExist):
+			// libpq goes on without one (fe-connect.c, passwordFromFile).
+		default:
+			return &DSNError{Code: CodeValue, Part: p.Key, Pos: -1,
+				Reason: "the file cannot be read: " + fileTrouble(err),
+				Hint:   "give the path of a file that this process may read"}
+		}
+	}
+	return nil
+}
+
+func fileTrouble(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "it does not exist"
+	case errors.Is(err, fs.ErrPermission):
+		return "permission denied"
+	}
+	return "it cannot be opened"
+}
+
+// parseError says in words of our own what pgx did not like. By now the string itself is known to be well formed,
+// so it is a certificate, the environment (PG* variables) or a service file.
+func parseError(err error) error {
+	e := &DSNError{Code: CodeValue, Part: "environment", Pos: -1,
+		Reason: "pgx refuses the combination of the connection string, the PG* environment variables and the files they name",
+		Hint:   "check PGSERVICE, PGSSLMODE, PGSSLROOTCERT and their like, and that certificate files hold PEM"}
+	var pe *pgconn.ParseConfigError
+	if errors.As(err, &pe) && tlsTrouble(pe) {
+		e.Part = "sslrootcert, sslcert, sslkey"
+		e.Reason = "TLS cannot be configured from these files"
+		e.Hint = "use PEM files; sslcert and sslkey belong together; an encrypted key needs sslpassword"
+	}
+	return e
+}
+
+// tlsTrouble recognises pgconn's only message about TLS settings (pgconn/config.go, ParseConfigWithOptions).
+func tlsTrouble(err error) bool {
+	return strings.Contains(err.Error(), "failed to configure TLS")
+}
+
+// poolConfig puts the profile's numbers into pgxpool's own configuration.
+func poolConfig(conn *pgx.ConnConfig, p Profile) (*pgxpool.Config, error) {
+	// pgxpool insists on a configuration that it parsed itself; of this one only its mark is used.
+	config, err := pgxpool.ParseConfig("host=localhost port=5432 user=pgsafe dbname=pgsafe sslmode=disable")
+	if err != nil {
+		return nil, parseError(err)
+	}
+	config.ConnConfig = conn
+	config.MaxConns = cmp.Or(p.MaxConns, math.MaxInt32)
+	config.MinConns = p.MinIdleConns
+	config.MinIdleConns = 0
+	config.MaxConnLifetime = cmp.Or(p.MaxConnLifetime, defaultMaxConnLifetime)
+	config.MaxConnLifetimeJitter = p.MaxConnLifetimeJitter
+	config.MaxConnIdleTime = cmp.Or(p.MaxConnIdleTime, defaultMaxConnIdleTime)
+	config.HealthCheckPeriod = cmp.Or(p.HealthCheckPeriod, defaultHealthCheckPeriod)
+	config.PingTimeout = p.PingTimeout
+	return config, nil
+}

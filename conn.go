@@ -1,0 +1,226 @@
+package pgsafe
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// stdConn is an alias so that embedding it in Conn does not make a field named Conn, which would hide pgx's method
+// Conn() *pgx.Conn.
+type stdConn = stdlib.Conn
+
+// A lease is in one of these states. Only its user moves it out of leaseHeld; all else happens under the parking
+// lot's mutex.
+const (
+	leaseHeld   uint32 = iota // in use
+	leaseFresh                // handed out, not used yet
+	leaseParked               // kept idle by database/sql
+	leaseEmpty                // its connection was taken back, or none could be had
+	leaseClosed
+)
+
+// Conn is what database/sql holds: a lease on a physical connection of the Connector's pool. It is pgx's own
+// *stdlib.Conn with a life cycle of its own, so all optional driver interfaces and Conn() *pgx.Conn are pgx's.
+//
+// While database/sql keeps a lease idle, its connection may be taken back for somebody who waits. It then gets
+// another at its next use, waiting its turn with that use's context.
+type Conn struct {
+	*stdConn // nil while the lease is empty
+
+	connector *Connector
+	phys      *physical
+	state     atomic.Uint32
+	born      time.Time
+	yielding  bool           // database/sql was told to give this lease back for somebody who waits
+	bindErr   error          // why an empty lease could get no connection
+	open      map[string]int // texts of the lease's open statements
+}
+
+var (
+	_ driver.Conn               = (*Conn)(nil)
+	_ driver.ConnBeginTx        = (*Conn)(nil)
+	_ driver.ConnPrepareContext = (*Conn)(nil)
+	_ driver.ExecerContext      = (*Conn)(nil)
+	_ driver.NamedValueChecker  = (*Conn)(nil)
+	_ driver.Pinger             = (*Conn)(nil)
+	_ driver.QueryerContext     = (*Conn)(nil)
+	_ driver.SessionResetter    = (*Conn)(nil)
+	_ driver.Validator          = (*Conn)(nil)
+)
+
+// Raw runs f with the pgx connection under conn, for COPY, LISTEN, batches and all else that is pgx's own. f must
+// not keep it. It works on connections of pgsafe and of pgx's stdlib. As with sql.Conn.Raw, conn is not used
+// otherwise while f runs, and is discarded if f panics.
+func Raw(conn *sql.Conn, f func(*pgx.Conn) error) error {
+	return conn.Raw(func(driverConn any) error {
+		if lease, ok := driverConn.(*Conn); ok {
+			if err := lease.use(context.Background()); err != nil {
+				return err
+			}
+		}
+		c, ok := driverConn.(interface{ Conn() *pgx.Conn })
+		if !ok {
+			return errors.New("pgsafe: Raw needs a connection of the pgsafe or pgx driver")
+		}
+		return f(c.Conn())
+	})
+}
+
+// Conn returns the pgx connection, for use within sql.Conn.Raw. It is nil only if the lease lost its connection
+// before its first use and no other could be had; Raw returns the reason.
+func (l *Conn) Conn() *pgx.Conn {
+	if l.use(context.Background()) != nil {
+		return nil
+	}
+	return l.stdConn.Conn()
+}
+
+// use makes sure, before anything runs on the lease, that it holds a connection and keeps it.
+func (l *Conn) use(ctx context.Context) error {
+	if l.state.Load() == leaseHeld {
+		return nil
+	}
+	return l.useSlowly(ctx)
+}
+
+func (l *Conn) useSlowly(ctx context.Context) error {
+	if l.bindErr != nil {
+		return l.bindErr
+	}
+	if l.connector.lot.use(l) {
+		return nil
+	}
+	std, err := l.connector.acquire(ctx)
+	if err != nil {
+		l.bindErr = err
+		return err
+	}
+	l.stdConn, l.phys = std, physicalOf(std.Conn())
+	l.connector.lot.rebind(l.phys, l)
+	return nil
+}
+
+// ResetSession is called by database/sql before it uses the lease again.
+func (l *Conn) ResetSession(ctx context.Context) error {
+	if l.connector.lot.use(l) {
+		return l.stdConn.ResetSession(ctx)
+	}
+	// The lease lost its connection meanwhile. database/sql drops any error but ErrBadConn here
+	// (DB.conn), so a failure to get another is told by the statement that comes next.
+	_ = l.useSlowly(ctx)
+	return nil
+}
+
+// IsValid is called by database/sql when a lease comes back, to know whether to keep it.
+func (l *Conn) IsValid() bool {
+	if l.state.Load() == leaseEmpty {
+		return l.bindErr == nil
+	}
+	if !l.phys.reusable() || l.phys.expired(time.Now()) {
+		return false
+	}
+	if !l.connector.lot.park(l) {
+		l.yielding = true
+		return false
+	}
+	return true
+}
+
+// recycleAge is the age from which a lease that database/sql closes takes its connection with it. Closing is how
+// database/sql carries out SetConnMaxLifetime and SetConnMaxIdleTime; but with its default of two idle
+// connections it closes young ones all the time, and those must go back to the pool.
+const recycleAge = 10 * time.Second
+
+// Close gives the connection back to the pool, or closes it if that is what the application asked database/sql for.
+func (l *Conn) Close() error {
+	std := l.connector.lot.leave(l)
+	if std == nil {
+		return nil
+	}
+	if l.outlived() {
+		ctx, cancel := context.WithTimeout(context.Background(), closeWait)
+		defer cancel()
+		_ = std.Conn().Close(ctx) // the pool drops it either way
+	}
+	return std.Close()
+}
+
+// outlived tells whether the connection has to end with the lease.
+func (l *Conn) outlived() bool {
+	if l.phys.expired(time.Now()) {
+		return true
+	}
+	return !l.yielding && time.Since(l.born) >= recycleAge && l.connector.spare()
+}
+
+// spare tells whether the pool has more connections than it is to keep.
+func (c *Connector) spare() bool {
+	return c.pool.Load().Stat().TotalConns() > c.profile.MinIdleConns
+}
+
+// PrepareContext prepares a statement, or finds it prepared on the connection by an earlier lease.
+func (l *Conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	if err := l.use(ctx); err != nil {
+		return nil, err
+	}
+	return prepare(ctx, l, query)
+}
+
+// Prepare is PrepareContext without a context.
+func (l *Conn) Prepare(query string) (driver.Stmt, error) {
+	return l.PrepareContext(context.Background(), query)
+}
+
+// BeginTx begins a transaction.
+func (l *Conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	if err := l.use(ctx); err != nil {
+		return nil, err
+	}
+	return l.stdConn.BeginTx(ctx, opts)
+}
+
+// Begin is BeginTx without a context.
+func (l *Conn) Begin() (driver.Tx, error) {
+	return l.BeginTx(context.Background(), driver.TxOptions{})
+}
+
+// ExecContext runs a statement that returns no rows.
+func (l *Conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if err := l.use(ctx); err != nil {
+		return nil, err
+	}
+	return l.stdConn.ExecContext(ctx, query, args)
+}
+
+// QueryContext runs a statement that returns rows. They are pgx's own.
+func (l *Conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if err := l.use(ctx); err != nil {
+		return nil, err
+	}
+	return l.stdConn.QueryContext(ctx, query, args)
+}
+
+// Ping asks the server for a sign of life.
+func (l *Conn) Ping(ctx context.Context) error {
+	if err := l.use(ctx); err != nil {
+		return err
+	}
+	return l.stdConn.Ping(ctx)
+}
+
+// pingAfter is how long a connection may have been idle before it is pinged: pgx's own default.
+const pingAfter = time.Second
+
+// shouldPing measures idleness from when the lease was parked. pgx's stdlib measures it from the lease's last reset,
+// which would ping each new lease at its second use.
+func shouldPing(_ context.Context, p stdlib.ShouldPingParams) bool {
+	ph := physicalOf(p.Conn)
+	return ph == nil || time.Since(ph.idleSince) > pingAfter
+}

@@ -1,0 +1,338 @@
+package pgsafe
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// ErrClosed is returned, possibly wrapped, when a connection is asked of a Connector after its Close.
+var ErrClosed = errors.New("pgsafe: connector is closed")
+
+// Connector is one parsed configuration and the one physical pool that belongs to it. The pool is made at the
+// first use. Give it to sql.OpenDB, once: a DB closes its Connector. It is safe for concurrent use.
+type Connector struct {
+	config  *pgxpool.Config
+	profile Profile
+	native  bool
+	logger  *slog.Logger
+	scrub   scrubber
+	lot     *parkingLot
+
+	ctx    context.Context // ends with Close, for work in the background
+	cancel context.CancelFunc
+	work   sync.WaitGroup // that work
+
+	mu     sync.Mutex // guards the making and closing of the pool
+	pool   atomic.Pointer[pgxpool.Pool]
+	closed bool
+
+	leases driver.Connector // pgx's, over the pool; set with pool
+}
+
+var (
+	_ driver.Connector = (*Connector)(nil)
+	_ io.Closer        = (*Connector)(nil)
+	_ slog.LogValuer   = (*Connector)(nil)
+	_ fmt.Stringer     = (*Connector)(nil)
+	_ fmt.GoStringer   = (*Connector)(nil)
+)
+
+// NewConnector parses dsn, in any form that Normalize takes. The error is a *DSNError. The empty string means
+// libpq's environment variables and defaults. No connection is made. Without connect_timeout, connecting to one
+// address may take 10 s.
+func NewConnector(dsn string, opts ...Option) (*Connector, error) {
+	s, err := readSettings(dsn)
+	if err != nil {
+		return nil, err
+	}
+	o := newOptions(opts)
+	o.native = o.native || s.native
+	if o.profile == nil {
+		o.profile = &s.profile
+	}
+	for _, w := range s.warnings {
+		o.logger.Warn("pgsafe: connection string", "part", w.Part, "warning", w.Text)
+	}
+	return newConnector(s.config, o)
+}
+
+// NewConnectorConfig makes a Connector from a configuration that the application built with pgx.ParseConfig, with a
+// TLS configuration of its own, say. config is copied. Without WithProfile, PGSAFE_PROFILE applies. The error is a
+// *DSNError that names the setting at fault.
+func NewConnectorConfig(config *pgx.ConnConfig, opts ...Option) (*Connector, error) {
+	o := newOptions(opts)
+	if o.profile == nil {
+		p, err := profileOf(nil)
+		if err != nil {
+			return nil, err
+		}
+		o.profile = &p
+	}
+	return newConnector(config.Copy(), o)
+}
+
+func newConnector(conn *pgx.ConnConfig, o options) (*Connector, error) {
+	if err := o.profile.validate(); err != nil {
+		return nil, err
+	}
+	config, err := poolConfig(conn, *o.profile)
+	if err != nil {
+		return nil, err
+	}
+	c := &Connector{
+		config:  config,
+		profile: *o.profile,
+		native:  o.native,
+		logger:  o.logger,
+		scrub:   newScrubber(conn),
+		lot:     &parkingLot{},
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	if c.native {
+		config.MaxConns = math.MaxInt32 // a bare connection cannot yield, so a hard cap could starve waiters
+	}
+	if config.MaxConns < math.MaxInt32 {
+		c.lot.saturated = c.saturated
+	}
+	c.hook(o)
+	return c, nil
+}
+
+// hook puts pgsafe and the application's functions into the way of each physical connection.
+func (c *Connector) hook(o options) {
+	app := c.config.ConnConfig.Tracer
+	c.config.ConnConfig.Tracer = newPoolTracer(c.lot, app)
+	c.config.BeforeConnect = func(ctx context.Context, cc *pgx.ConnConfig) error {
+		cc.Tracer = app
+		c.lot.rebalance() // a place in the pool was taken
+		if o.beforeConnect != nil {
+			return o.beforeConnect(ctx, cc)
+		}
+		return nil
+	}
+	c.config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		newPhysical(conn, c.lot, c.profile)
+		if o.afterConnect != nil {
+			return o.afterConnect(ctx, conn)
+		}
+		return nil
+	}
+}
+
+func (c *Connector) saturated() bool {
+	pool := c.pool.Load()
+	if pool == nil {
+		return false
+	}
+	s := pool.Stat()
+	return s.AcquiredConns()+s.ConstructingConns() >= s.MaxConns()
+}
+
+// open returns the pool, making it if need be.
+func (c *Connector) open() (*pgxpool.Pool, error) {
+	if pool := c.pool.Load(); pool != nil {
+		return pool, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, ErrClosed
+	}
+	if pool := c.pool.Load(); pool != nil {
+		return pool, nil
+	}
+	pool, err := pgxpool.NewWithConfig(c.ctx, c.config)
+	if err != nil {
+		return nil, fmt.Errorf("pgsafe: make the pool: %w", err)
+	}
+	c.leases = stdlib.GetPoolConnector(pool, stdlib.OptionShouldPing(shouldPing))
+	c.pool.Store(pool)
+	c.warmUpInBackground()
+	return pool, nil
+}
+
+// Connect returns a lease on a physical connection, a *Conn (pgx's *stdlib.Conn with WithNativeConn), waiting for
+// one if the pool is at its cap. Closing the lease gives the connection back to the pool.
+//
+// The error is an *AcquireError if none could be had in time; it is errors.Is(err, ctx.Err()) if the caller's
+// context ended. An error of connecting keeps its SQLSTATE (errors.As to *pgconn.PgError) and holds no secret.
+func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
+	std, err := c.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if c.native {
+		return std, nil
+	}
+	lease := &Conn{stdConn: std, connector: c, phys: physicalOf(std.Conn()), born: time.Now()}
+	c.lot.lend(lease.phys, lease)
+	return lease, nil
+}
+
+// acquire takes a connection out of the pool.
+func (c *Connector) acquire(ctx context.Context) (*stdConn, error) {
+	if _, err := c.open(); err != nil {
+		return nil, err
+	}
+	waitCtx := ctx
+	if d := c.profile.AcquireTimeout; d > 0 {
+		var cancel context.CancelFunc
+		waitCtx, cancel = context.WithTimeout(ctx, d)
+		defer cancel()
+	}
+	conn, err := c.leases.Connect(waitCtx)
+	if err != nil {
+		return nil, c.acquireError(ctx, waitCtx, err)
+	}
+	return conn.(*stdConn), nil
+}
+
+// acquireError tells a wait that was too long from a failure to connect.
+func (c *Connector) acquireError(ctx, waitCtx context.Context, err error) error {
+	if waitCtx.Err() == nil || !errors.Is(err, waitCtx.Err()) {
+		return c.connectError(err)
+	}
+	o := c.lot.occupancy()
+	return &AcquireError{
+		Pool:        c.name(),
+		InUse:       o.held,
+		Max:         int(c.profile.MaxConns),
+		Waiting:     o.acquiring + 1,
+		LongestHold: o.longest,
+		cause:       ctx.Err(),
+	}
+}
+
+// Driver returns a Driver that knows this Connector, see ConnectorOf.
+func (c *Connector) Driver() driver.Driver {
+	return &Driver{connector: c}
+}
+
+// ConnectorOf returns the Connector behind db. It reports false if db was not opened through pgsafe, or if another
+// driver is wrapped around it.
+func ConnectorOf(db *sql.DB) (*Connector, bool) {
+	d, ok := db.Driver().(*Driver)
+	if !ok || d.connector == nil {
+		return nil, false
+	}
+	return d.connector, true
+}
+
+// Pool returns the physical pool, for code that uses pgx natively. Its cap, its queue and its connections are those
+// of the *sql.DB. It belongs to the Connector: do not close it. After Close its Acquire fails.
+func (c *Connector) Pool() *pgxpool.Pool {
+	pool, err := c.open()
+	if err == nil {
+		return pool
+	}
+	if pool := c.pool.Load(); pool != nil {
+		return pool
+	}
+	return c.closedPool()
+}
+
+// closedPool makes a pool that was never used and can never be.
+func (c *Connector) closedPool() *pgxpool.Pool {
+	config := c.config.Copy()
+	config.MinConns = 0
+	pool, err := pgxpool.NewWithConfig(c.ctx, config)
+	if err != nil {
+		panic("pgsafe: " + err.Error()) // it errs only on MaxConns below one, which newConnector rules out
+	}
+	pool.Close()
+	return pool
+}
+
+// Close closes the pool and ends what runs in the background. It returns without waiting for connections in use:
+// each of those closes when it comes back. database/sql calls it from DB.Close; a second call does nothing. The
+// error is always nil.
+func (c *Connector) Close() error {
+	c.mu.Lock()
+	alreadyClosed := c.closed
+	c.closed = true
+	c.mu.Unlock()
+	if alreadyClosed {
+		return nil
+	}
+	c.cancel()
+	c.work.Wait()
+	c.lot.close()
+	if pool := c.pool.Load(); pool != nil {
+		closePool(pool)
+	}
+	return nil
+}
+
+// closeWait bounds how long Close waits for idle connections to say goodbye to a server that does not listen. It is
+// what pgx's own driver allows one connection (stdlib.Conn.Close).
+const closeWait = 5 * time.Second
+
+// closePool closes idle connections before it returns, and lets go of those in use: pgxpool.Pool.Close would wait
+// for them. The goroutine ends when the last of them is back.
+func closePool(pool *pgxpool.Pool) {
+	inUse := pool.Stat().AcquiredConns() > 0
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		pool.Close()
+	}()
+	if inUse {
+		return
+	}
+	timer := time.NewTimer(closeWait)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
+}
+
+// name is what messages call the pool: its database.
+func (c *Connector) name() string {
+	cc := c.config.ConnConfig
+	if cc.Database != "" {
+		return cc.Database
+	}
+	return cc.User
+}
+
+// String tells user, host, port and database: enough to know the pool by, and no secret.
+func (c *Connector) String() string {
+	cc := c.config.ConnConfig
+	return fmt.Sprintf("pgsafe.Connector(%s@%s/%s)", cc.User, c.address(), cc.Database)
+}
+
+// GoString is String, so that %#v shows no secret either.
+func (c *Connector) GoString() string { return c.String() }
+
+// MarshalJSON is String, so that encoding a struct that holds a Connector shows no secret.
+func (c *Connector) MarshalJSON() ([]byte, error) { return strconv.AppendQuote(nil, c.String()), nil }
+
+// LogValue is the same for log/slog, as a group.
+func (c *Connector) LogValue() slog.Value {
+	cc := c.config.ConnConfig
+	return slog.GroupValue(
+		slog.String("user", cc.User), slog.String("address", c.address()), slog.String("database", cc.Database),
+		slog.Int("max_conns", int(c.profile.MaxConns)),
+	)
+}
+
+func (c *Connector) address() string {
+	cc := c.config.ConnConfig
+	return net.JoinHostPort(cc.Host, strconv.Itoa(int(cc.Port)))
+}

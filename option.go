@@ -1,0 +1,63 @@
+package pgsafe
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Option wires something into a Connector. Numbers of the pool are data: see Profile.
+type Option func(*options)
+
+type options struct {
+	beforeConnect func(context.Context, *pgx.ConnConfig) error
+	afterConnect  func(context.Context, *pgx.Conn) error
+	profile       *Profile
+	logger        *slog.Logger
+	native        bool
+}
+
+func newOptions(opts []Option) options {
+	o := options{logger: slog.New(slog.DiscardHandler)}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return o
+}
+
+// WithBeforeConnect calls f before each new physical connection, with a copy of the configuration that f may
+// change, for a password that is made anew each time, say. An error ends the attempt and reaches the caller.
+func WithBeforeConnect(f func(context.Context, *pgx.ConnConfig) error) Option {
+	return func(o *options) { o.beforeConnect = f }
+}
+
+// WithAfterConnect calls f after each new physical connection was made and before it is used, for type
+// registration, say. An error closes the connection and reaches the caller.
+func WithAfterConnect(f func(context.Context, *pgx.Conn) error) Option {
+	return func(o *options) { o.afterConnect = f }
+}
+
+// WithProfile sets the pool's numbers. It outranks what the connection string and PGSAFE_PROFILE say.
+func WithProfile(p Profile) Option {
+	return func(o *options) { o.profile = &p }
+}
+
+// WithLogger sends what has no caller to return to, such as a failed warm-up, and the warnings about a
+// connection string, to l. By default, and with nil, nothing is logged. No record holds a secret.
+func WithLogger(l *slog.Logger) Option {
+	return func(o *options) {
+		if l != nil {
+			o.logger = l
+		}
+	}
+}
+
+// WithNativeConn hands database/sql pgx's own *stdlib.Conn instead of *Conn, for applications that cast to it in
+// sql.Conn.Raw and cannot change. The pool stays. Lost are what only a lease can do: a waiter cannot take a parked
+// connection back, so the cap holds only through SetMaxOpenConns (Open sets it); prepared statements end with
+// the lease; SetConnMaxLifetime and SetConnMaxIdleTime return a connection to the pool instead of closing it.
+// In a connection string: pgsafe_conn=native.
+func WithNativeConn() Option {
+	return func(o *options) { o.native = true }
+}

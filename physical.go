@@ -1,0 +1,59 @@
+package pgsafe
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// physical is what pgsafe remembers of one physical connection for as long as that lives, whichever lease holds it.
+// The parking lot's mutex guards place, since and its links; the rest belongs to the connection's holder.
+type physical struct {
+	conn       *pgx.Conn
+	statements *statements
+	expires    time.Time // zero if it may live for ever
+	idleSince  time.Time // since when it was parked before its present use
+
+	lot        *parkingLot
+	place      place
+	since      time.Time // when it came to its place
+	lease      *Conn     // who has it; nil if native pool code has, or nobody
+	prev, next *physical
+}
+
+// customDataKey is where a physical hangs on its connection (pgconn.PgConn.CustomData).
+const customDataKey = "github.com/pgsafe/pgsafe"
+
+func newPhysical(conn *pgx.Conn, lot *parkingLot, p Profile) *physical {
+	ph := &physical{
+		conn:       conn,
+		lot:        lot,
+		statements: newStatements(conn.Config().StatementCacheCapacity),
+	}
+	if p.MaxConnLifetime > 0 {
+		ph.expires = time.Now().Add(p.MaxConnLifetime)
+		if p.MaxConnLifetimeJitter > 0 {
+			ph.expires = ph.expires.Add(rand.N(p.MaxConnLifetimeJitter))
+		}
+	}
+	conn.PgConn().CustomData()[customDataKey] = ph
+	return ph
+}
+
+// physicalOf finds what newPhysical hung on conn, nil if it is none of ours.
+func physicalOf(conn *pgx.Conn) *physical {
+	ph, _ := conn.PgConn().CustomData()[customDataKey].(*physical)
+	return ph
+}
+
+func (ph *physical) expired(now time.Time) bool {
+	return !ph.expires.IsZero() && now.After(ph.expires)
+}
+
+// reusable tells whether the next user can go on with the connection: it is open, in no transaction, and no
+// result is half read.
+func (ph *physical) reusable() bool {
+	pc := ph.conn.PgConn()
+	return !pc.IsClosed() && !pc.IsBusy() && pc.TxStatus() == 'I'
+}

@@ -1,0 +1,102 @@
+package pgsafe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// minSecret is the shortest password that is looked for in texts. A shorter one would turn up in ordinary words, and
+// blotting it out there would show it.
+const minSecret = 4
+
+const blot = "[redacted]"
+
+// scrubber removes one connection's password from texts.
+type scrubber struct {
+	replacer *strings.Replacer // nil if there is nothing to look for
+}
+
+func newScrubber(config *pgx.ConnConfig) scrubber {
+	p := config.Password
+	if len(p) < minSecret {
+		return scrubber{}
+	}
+	return scrubber{strings.NewReplacer(
+		p, blot,
+		url.QueryEscape(p), blot,
+		url.PathEscape(p), blot,
+		strings.ReplaceAll(p, "'", "''"), blot,
+	)}
+}
+
+func (s scrubber) text(t string) string {
+	if s.replacer == nil {
+		return t
+	}
+	return s.replacer.Replace(t)
+}
+
+// connectError is a failed attempt to connect. It leaves pgconn.ConnectError out of the chain, because that holds
+// the whole configuration in an exported field, and keeps what that wraps.
+type connectError struct {
+	text  string
+	cause error
+}
+
+func (e *connectError) Error() string { return e.text }
+
+func (e *connectError) Unwrap() error { return e.cause }
+
+// Format keeps %#v and its like from printing what the causes hold.
+func (e *connectError) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, e.text) // fmt's own state does not fail
+}
+
+// connectError makes an error of connecting fit to be shown.
+func (c *Connector) connectError(err error) error {
+	if errors.Is(err, ErrClosed) {
+		return err
+	}
+	var ce *pgconn.ConnectError
+	if !errors.As(err, &ce) {
+		return c.scrubbed(err, err.Error())
+	}
+	cc := c.config.ConnConfig
+	text := fmt.Sprintf("pgsafe: cannot connect to %s as user %q, database %q: ", c.address(), cc.User, cc.Database)
+	return c.scrubbed(ce.Unwrap(), text+c.scrub.text(oneLine(ce.Unwrap())))
+}
+
+// scrubbed returns err under a text without the password. Where err itself holds the password, only what it is
+// survives: the server's error with its fields cleaned, and the context's.
+func (c *Connector) scrubbed(err error, text string) error {
+	clean := c.scrub.text(text)
+	if c.scrub.text(err.Error()) == err.Error() {
+		return &connectError{text: clean, cause: err}
+	}
+	var kept []error
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		kept = append(kept, &pgconn.PgError{
+			Severity: pgErr.Severity, SeverityUnlocalized: pgErr.SeverityUnlocalized, Code: pgErr.Code,
+			Message: c.scrub.text(pgErr.Message), Detail: c.scrub.text(pgErr.Detail), Hint: c.scrub.text(pgErr.Hint),
+		})
+	}
+	for _, sentinel := range []error{context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, sentinel) {
+			kept = append(kept, sentinel)
+		}
+	}
+	return &connectError{text: clean, cause: errors.Join(kept...)}
+}
+
+// oneLine joins the lines of several attempts.
+func oneLine(err error) string {
+	return strings.Join(strings.Split(err.Error(), "\n"), "; ")
+}

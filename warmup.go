@@ -1,0 +1,72 @@
+package pgsafe
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// warmUpTimeout bounds the warm-up in the background, as pgxpool bounds its own refill.
+const warmUpTimeout = time.Minute
+
+// WarmUp opens connections, all at once, until the pool has n, in use or idle. The first that fails ends the
+// others, and its error is returned. n above the cap is an error; connections that the pool has already, or that
+// others open meanwhile, count.
+func (c *Connector) WarmUp(ctx context.Context, n int) error {
+	if limit := int(c.profile.MaxConns); limit > 0 && n > limit {
+		return fmt.Errorf("pgsafe: cannot warm up %d connections: the pool %q holds at most %d", n, c.name(), limit)
+	}
+	pool, err := c.open()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+
+	// Holding the idle ones as well is what makes the pool open new ones.
+	s := pool.Stat()
+	missing := n - int(s.TotalConns())
+	if missing <= 0 {
+		return nil
+	}
+	var wg sync.WaitGroup
+	conns := make([]*pgxpool.Conn, missing+int(s.IdleConns()))
+	for i := range conns {
+		wg.Go(func() {
+			conn, err := pool.Acquire(ctx)
+			if err != nil {
+				cancel(err)
+				return
+			}
+			conns[i] = conn
+		})
+	}
+	wg.Wait()
+	for _, conn := range conns {
+		if conn != nil {
+			conn.Release()
+		}
+	}
+	if err := context.Cause(ctx); err != nil {
+		return c.connectError(err)
+	}
+	return nil
+}
+
+// warmUpInBackground does what the profile asks at the first use. c.mu is held, so Close cannot be past its Wait.
+func (c *Connector) warmUpInBackground() {
+	n := int(c.profile.WarmUp)
+	if n == 0 {
+		return
+	}
+	c.work.Go(func() {
+		ctx, cancel := context.WithTimeout(c.ctx, warmUpTimeout)
+		defer cancel()
+		if err := c.WarmUp(ctx, n); err != nil && c.ctx.Err() == nil {
+			c.logger.Warn("pgsafe: warm-up failed", "pool", c, "error", err)
+		}
+	})
+}
