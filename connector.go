@@ -162,7 +162,7 @@ func (c *Connector) open() (*pgxpool.Pool, error) {
 	}
 	c.leases = stdlib.GetPoolConnector(pool, stdlib.OptionShouldPing(shouldPing))
 	c.pool.Store(pool)
-	c.warmUpInBackground()
+	c.warmUpInBackground(pool)
 	return pool, nil
 }
 

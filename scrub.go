@@ -61,8 +61,8 @@ func (e *connectError) Format(f fmt.State, _ rune) {
 
 // connectError makes an error of connecting fit to be shown.
 func (c *Connector) connectError(err error) error {
-	if errors.Is(err, ErrClosed) {
-		return err
+	if c.ctx.Err() != nil {
+		return ErrClosed
 	}
 	var ce *pgconn.ConnectError
 	if !errors.As(err, &ce) {

@@ -23,22 +23,26 @@ func (c *Connector) WarmUp(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-
-	// Holding the idle ones as well is what makes the pool open new ones.
 	s := pool.Stat()
 	missing := n - int(s.TotalConns())
 	if missing <= 0 {
 		return nil
 	}
+	// The idle ones have to be held as well, or they would be taken in place of new ones.
+	return c.holdAtOnce(ctx, pool, missing+int(s.IdleConns()))
+}
+
+// holdAtOnce acquires n connections, then gives all back.
+func (c *Connector) holdAtOnce(ctx context.Context, pool *pgxpool.Pool, n int) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	conns := make([]*pgxpool.Conn, n)
 	var wg sync.WaitGroup
-	conns := make([]*pgxpool.Conn, missing+int(s.IdleConns()))
 	for i := range conns {
 		wg.Go(func() {
 			conn, err := pool.Acquire(ctx)
 			if err != nil {
-				cancel(err)
+				cancel(err) // of several errors the first stays
 				return
 			}
 			conns[i] = conn
@@ -56,16 +60,21 @@ func (c *Connector) WarmUp(ctx context.Context, n int) error {
 	return nil
 }
 
-// warmUpInBackground does what the profile asks at the first use. c.mu is held, so Close cannot be past its Wait.
-func (c *Connector) warmUpInBackground() {
-	n := int(c.profile.WarmUp)
-	if n == 0 {
+// warmUpInBackground does what the profile asks at the first use. pgxpool itself opens MinIdleConns then, so only
+// those above are opened here. c.mu is held, so Close cannot be past its Wait.
+func (c *Connector) warmUpInBackground(pool *pgxpool.Pool) {
+	n, more := int(c.profile.WarmUp), int(c.profile.WarmUp-c.profile.MinIdleConns)
+	if more <= 0 {
 		return
 	}
 	c.work.Go(func() {
 		ctx, cancel := context.WithTimeout(c.ctx, warmUpTimeout)
 		defer cancel()
-		if err := c.WarmUp(ctx, n); err != nil && c.ctx.Err() == nil {
+		err := c.holdAtOnce(ctx, pool, more)
+		if err == nil {
+			err = c.WarmUp(ctx, n) // for those that pgxpool and we took from each other
+		}
+		if err != nil && c.ctx.Err() == nil {
 			c.logger.Warn("pgsafe: warm-up failed", "pool", c, "error", err)
 		}
 	})

@@ -1,0 +1,289 @@
+package pgsafe_test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgsafe/pgsafe"
+	"github.com/pgsafe/pgsafe/internal/pgtest"
+)
+
+// The string of the outage that pgsafe began with.
+const (
+	briefUser     = "lwe-admin"
+	briefPassword = "y5268[695t-13htgq244t5thj[8q9grq"
+	briefDatabase = "ai_workflow_engine"
+)
+
+func briefDSN(port int) string {
+	return fmt.Sprintf("postgresql+psycopg2://%s:%s@localhost:%d/%s?sslmode=require",
+		briefUser, briefPassword, port, briefDatabase)
+}
+
+func TestTheStringOfTheOutage(t *testing.T) {
+	cluster := pgtest.SharedTLS(t)
+	for name, dsn := range map[string]string{
+		"as it was written for SQLAlchemy": briefDSN(cluster.Port()),
+		"without the driver's name":        strings.Replace(briefDSN(cluster.Port()), "+psycopg2", "", 1),
+		"with the password encoded": fmt.Sprintf("postgres://%s:%s@localhost:%d/%s?sslmode=require",
+			briefUser, url.QueryEscape(briefPassword), cluster.Port(), briefDatabase),
+		"as key/value": fmt.Sprintf("host=localhost port=%d user=%s password='%s' dbname=%s sslmode=require",
+			cluster.Port(), briefUser, briefPassword, briefDatabase),
+	} {
+		t.Run("it reaches its server, user and database over TLS, "+name, func(t *testing.T) {
+			t.Parallel()
+			db := open(t, pgsafe.DriverName, dsn)
+			var user, database, version string
+			var port int
+			var tls bool
+			must(t, db.QueryRowContext(t.Context(), `select current_user, current_database(), inet_server_port(), ssl, version
+				from pg_stat_ssl where pid = pg_backend_pid()`).Scan(&user, &database, &port, &tls, &version))
+			equal(t, user, briefUser)
+			equal(t, database, briefDatabase)
+			equal(t, port, cluster.Port())
+			equal(t, tls, true)
+			equal(t, strings.HasPrefix(version, "TLSv1."), true)
+		})
+	}
+	t.Run("10 sessions one after another and 10 at once log in", func(t *testing.T) {
+		t.Parallel()
+		for range 10 {
+			db, err := sql.Open(pgsafe.DriverName, briefDSN(cluster.Port()))
+			must(t, err)
+			must(t, db.PingContext(t.Context()))
+			must(t, db.Close())
+		}
+		db := open(t, pgsafe.DriverName, briefDSN(cluster.Port()))
+		holdAll(t, db, 10)
+		equal(t, statsOf(t, db).InUse, 10)
+	})
+}
+
+func TestConnectErrors(t *testing.T) {
+	cluster := pgtest.SharedTLS(t)
+	const secret = "wr0ng[pass:word@1"
+	base := fmt.Sprintf("localhost:%d", cluster.Port())
+	silentHost, silentPort := pgtest.SilentListener(t)
+	for _, c := range []struct {
+		name  string
+		dsn   string
+		kind  pgsafe.Kind
+		state string
+	}{
+		{"a wrong password", fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=require", briefUser, url.QueryEscape(secret), base, briefDatabase),
+			pgsafe.KindAuth, "28P01"},
+		{"an unknown role", fmt.Sprintf("postgres://nobody-here:%s@%s/%s?sslmode=require", url.QueryEscape(secret), base, briefDatabase),
+			pgsafe.KindAuth, "28P01"},
+		{"an unknown database", fmt.Sprintf("postgres://%s:%s@%s/nowhere?sslmode=require", briefUser, url.QueryEscape(briefPassword), base),
+			pgsafe.KindConfig, "3D000"},
+		{"a closed port", fmt.Sprintf("postgres://u:%s@127.0.0.1:%d/db", url.QueryEscape(secret), pgtest.ClosedPort(t)),
+			pgsafe.KindUnavailable, ""},
+		{"an unknown host", fmt.Sprintf("postgres://u:%s@no-such-host.invalid/db", url.QueryEscape(secret)),
+			pgsafe.KindUnavailable, ""},
+		{"a server that accepts and says nothing", fmt.Sprintf("postgres://u:%s@%s:%d/db?connect_timeout=1", url.QueryEscape(secret), silentHost, silentPort),
+			pgsafe.KindTimeout, ""},
+		{"a certificate of an unknown authority", fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=verify-full&sslrootcert=system", briefUser, url.QueryEscape(briefPassword), base, briefDatabase),
+			pgsafe.KindConfig, ""},
+	} {
+		t.Run(c.name+" is of kind "+c.kind.String(), func(t *testing.T) {
+			t.Parallel()
+			db := open(t, pgsafe.DriverName, c.dsn)
+			err := db.PingContext(t.Context())
+			equal(t, pgsafe.KindOf(err), c.kind)
+			equal(t, pgsafe.SQLState(err), c.state)
+			var pgErr *pgconn.PgError
+			equal(t, errors.As(err, &pgErr), c.state != "")
+			noSecret(t, err, secret, briefPassword)
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("the error has several lines: %v", err)
+			}
+		})
+	}
+	t.Run("pgconn's error, which holds the configuration, is out of reach", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, fmt.Sprintf("postgres://u:%s@127.0.0.1:%d/db", url.QueryEscape(secret), pgtest.ClosedPort(t)))
+		var connectErr *pgconn.ConnectError
+		equal(t, errors.As(db.PingContext(t.Context()), &connectErr), false)
+	})
+	t.Run("an error that repeats the password is cleaned and keeps its SQLSTATE", func(t *testing.T) {
+		t.Parallel()
+		config, err := pgx.ParseConfig(pgtest.Shared(t).Database(t))
+		must(t, err)
+		config.Password = secret
+		c, err := pgsafe.NewConnectorConfig(config, pgsafe.WithAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.Exec(ctx, `do $$ begin raise exception 'no % here', '`+secret+`' using errcode = '57P03'; end $$`)
+			return errors.Join(err, context.DeadlineExceeded)
+		}))
+		must(t, err)
+		db := sql.OpenDB(c)
+		defer db.Close()
+		err = db.PingContext(t.Context())
+		equal(t, pgsafe.SQLState(err), "57P03")
+		equal(t, errors.Is(err, context.DeadlineExceeded), true)
+		noSecret(t, err, secret)
+		if !strings.Contains(err.Error(), "no [redacted] here") {
+			t.Error(err)
+		}
+	})
+}
+
+func TestSQLOpenRefuses(t *testing.T) {
+	const secret = "s3cr3t-Pa55"
+	for _, c := range []struct {
+		name, dsn, part string
+	}{
+		{"garbage", "the database of " + secret, ""},
+		{"a string for another database", "mysql://u:" + secret + "@h/db", ""},
+		{"an unknown key", "postgres://u:" + secret + "@h/db?frobnicate=1", ""},
+		{"a missing CA file", "postgres://u:" + secret + "@h/db?sslmode=verify-full&sslrootcert=/nowhere/ca.pem", "sslrootcert"},
+		{"a missing client certificate", "postgres://u:" + secret + "@h/db?sslcert=/nowhere/c.pem&sslkey=/nowhere/k.pem", "sslcert"},
+		{"1 MB", "postgres://u:" + strings.Repeat(secret, 100_000) + "@h/db", ""},
+		{"a NUL", "postgres://u:" + secret + "@h/d\x00b", ""},
+		{"a newline", "postgres://u:" + secret + "@h/db\n", ""},
+		{"a pool below one", "postgres://u:" + secret + "@h/db?pool_max_conns=-3", "pool_max_conns"},
+		{"a pool of words", "postgres://u:" + secret + "@h/db?pool_max_conns=many", "pool_max_conns"},
+		{"an unknown profile", "postgres://u:" + secret + "@h/db?pool_profile=huge", "pool_profile"},
+		{"a least above the most", "postgres://u:" + secret + "@h/db?pool_min_conns=5&pool_max_conns=2", "pool_min_idle_conns"},
+		{"a warm-up above the most", "postgres://u:" + secret + "@h/db?pool_warmup=5&pool_max_conns=2", "pool_warmup"},
+		{"a time without a unit", "postgres://u:" + secret + "@h/db?pool_acquire_timeout=5", "pool_acquire_timeout"},
+		{"a negative time", "postgres://u:" + secret + "@h/db?pool_max_conn_lifetime=-1s", "pool_max_conn_lifetime"},
+		{"an unknown kind of connection", "postgres://u:" + secret + "@h/db?pgsafe_conn=odd", "pgsafe_conn"},
+		{"an unknown execution mode", "postgres://u:" + secret + "@h/db?default_query_exec_mode=odd", "default_query_exec_mode"},
+		{"a negative cache", "postgres://u:" + secret + "@h/db?statement_cache_capacity=-1", "statement_cache_capacity"},
+		{"a negative description cache", "postgres://u:" + secret + "@h/db?description_cache_capacity=x", "description_cache_capacity"},
+	} {
+		t.Run(c.name+" with a *DSNError that names the part and the remedy", func(t *testing.T) {
+			_, err := sql.Open(pgsafe.DriverName, c.dsn)
+			var dsnErr *pgsafe.DSNError
+			if !errors.As(err, &dsnErr) {
+				t.Fatalf("%v (%T) is no *DSNError", err, err)
+			}
+			if c.part != "" {
+				equal(t, dsnErr.Part, c.part)
+			}
+			if dsnErr.Reason == "" || dsnErr.Hint == "" {
+				t.Errorf("no reason or no remedy: %#v", dsnErr)
+			}
+			equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+			noSecret(t, err, secret)
+		})
+	}
+	t.Run("an unknown profile in the environment", func(t *testing.T) {
+		t.Setenv("PGSAFE_PROFILE", "huge")
+		for _, dsn := range []string{"", "host=h"} {
+			_, err := sql.Open(pgsafe.DriverName, dsn)
+			var dsnErr *pgsafe.DSNError
+			equal(t, errors.As(err, &dsnErr), true)
+			equal(t, dsnErr.Part, "PGSAFE_PROFILE")
+		}
+		_, err := pgsafe.NewConnectorConfig(silent(t, "h", 1))
+		equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+	})
+	t.Run("an environment that pgx refuses, without showing it", func(t *testing.T) {
+		t.Setenv("PGSSLMODE", "secret-odd")
+		_, err := sql.Open(pgsafe.DriverName, "host=h password="+secret)
+		equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+		noSecret(t, err, secret, "secret-odd")
+	})
+	t.Run("a CA file without a certificate", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "ca.pem")
+		must(t, os.WriteFile(file, []byte("this is no PEM"), 0o600))
+		_, err := sql.Open(pgsafe.DriverName, "host=h sslmode=verify-full sslrootcert="+file+" password="+secret)
+		var dsnErr *pgsafe.DSNError
+		equal(t, errors.As(err, &dsnErr), true)
+		equal(t, strings.HasPrefix(dsnErr.Part, "sslrootcert"), true)
+		noSecret(t, err, secret)
+	})
+}
+
+func TestTheEmptyStringIsTheEnvironment(t *testing.T) {
+	cluster := pgtest.SharedTLS(t)
+	t.Setenv("PGHOST", "localhost")
+	t.Setenv("PGPORT", fmt.Sprint(cluster.Port()))
+	t.Setenv("PGUSER", briefUser)
+	t.Setenv("PGPASSWORD", briefPassword)
+	t.Setenv("PGDATABASE", briefDatabase)
+	t.Setenv("PGSSLMODE", "require")
+	db := open(t, pgsafe.DriverName, "")
+	equal(t, one[string](t, db, "select current_user || '@' || current_database()"), briefUser+"@"+briefDatabase)
+}
+
+func TestConnectorShowsNoSecret(t *testing.T) {
+	c, err := pgsafe.NewConnector("postgres://u:" + url.QueryEscape(briefPassword) + "@example.com:6432/orders")
+	must(t, err)
+	defer c.Close()
+	equal(t, c.String(), "pgsafe.Connector(u@example.com:6432/orders)")
+	var log bytes.Buffer
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("pool", "connector", c)
+	inJSON, err := json.Marshal(struct{ C *pgsafe.Connector }{c})
+	must(t, err)
+	for _, text := range []string{
+		log.String(), string(inJSON), fmt.Sprintf("%v %+v %#v %s %q", c, c, c, c, c),
+		fmt.Sprintf("%+v %#v", struct{ C *pgsafe.Connector }{c}, struct{ C *pgsafe.Connector }{c}),
+	} {
+		holdsNone(t, text, briefPassword)
+	}
+}
+
+// noSecret fails if any way to show err shows four characters in a row of a secret.
+func noSecret(t testing.TB, err error, secrets ...string) {
+	t.Helper()
+	var log bytes.Buffer
+	slog.New(slog.NewJSONHandler(&log, nil)).Error("failed", "error", err)
+	inJSON, _ := json.Marshal(err) // an error that cannot be encoded shows nothing
+	shown := []string{log.String(), string(inJSON)}
+	for e := range chain(err) {
+		shown = append(shown, e.Error(), fmt.Sprintf("%v %+v %#v %q", e, e, e, e))
+	}
+	for _, text := range shown {
+		for _, secret := range secrets {
+			holdsNone(t, text, secret)
+		}
+	}
+}
+
+func holdsNone(t testing.TB, text, secret string) {
+	t.Helper()
+	for i := range len(secret) - 3 {
+		if strings.Contains(text, secret[i:i+4]) {
+			t.Errorf("%q shows part of a password", text)
+			return
+		}
+	}
+}
+
+// chain yields err and all that it wraps.
+func chain(err error) func(yield func(error) bool) {
+	return func(yield func(error) bool) {
+		todo := []error{err}
+		for len(todo) > 0 {
+			e := todo[0]
+			todo = todo[1:]
+			if e == nil {
+				continue
+			}
+			if !yield(e) {
+				return
+			}
+			switch w := e.(type) {
+			case interface{ Unwrap() error }:
+				todo = append(todo, w.Unwrap())
+			case interface{ Unwrap() []error }:
+				todo = append(todo, w.Unwrap()...)
+			}
+		}
+	}
+}

@@ -1,0 +1,249 @@
+package pgsafe_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgsafe/pgsafe"
+	"github.com/pgsafe/pgsafe/internal/pgtest"
+)
+
+// What an application sets on its *sql.DB keeps its meaning for the connections that the server sees. These tests
+// take as long as the times they are about: a lease's age decides from 10 s on.
+func TestSettingsOfTheDB(t *testing.T) {
+	t.Run("SetConnMaxLifetime closes connections on the server", func(t *testing.T) {
+		t.Parallel()
+		uri := pgtest.Shared(t).Database(t)
+		db := open(t, pgsafe.DriverName, with(uri, "pool_max_conn_idle_time=1h"))
+		db.SetConnMaxLifetime(10 * time.Second)
+		first := one[int](t, db, "select pg_backend_pid()")
+		w := watch(t, uri)
+		pgtest.Eventually(t, "the connection is closed", func() bool { return w.backends() == 0 })
+		equal(t, db.Stats().MaxLifetimeClosed, 1)
+		if one[int](t, db, "select pg_backend_pid()") == first {
+			t.Error("the connection lived on")
+		}
+	})
+	t.Run("SetConnMaxIdleTime closes connections on the server", func(t *testing.T) {
+		t.Parallel()
+		uri := pgtest.Shared(t).Database(t)
+		db := open(t, pgsafe.DriverName, with(uri, "pool_max_conn_idle_time=1h"))
+		db.SetMaxIdleConns(5)
+		db.SetConnMaxIdleTime(10 * time.Second)
+		holdAll(t, db, 5)()
+		w := watch(t, uri)
+		equal(t, w.backends(), 5)
+		pgtest.Eventually(t, "the connections are closed", func() bool { return w.backends() == 0 })
+		equal(t, db.Stats().MaxIdleTimeClosed, 5)
+	})
+	t.Run("without a profile, connections that nobody uses are closed after 30 s", func(t *testing.T) {
+		t.Parallel()
+		uri := pgtest.Shared(t).Database(t)
+		db := open(t, pgsafe.DriverName, uri)
+		holdAll(t, db, 8)()
+		w := watch(t, uri)
+		equal(t, w.backends(), 8)
+		equal(t, db.Stats().Idle, 2)
+		pgtest.Eventually(t, "only what database/sql keeps idle is left", func() bool { return w.backends() == 2 })
+		equal(t, statsOf(t, db).ClosedForIdle, 6)
+	})
+	t.Run("a lease given up for a waiter keeps its connection, however old", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1"))
+		tx, err := db.BeginTx(t.Context(), nil)
+		must(t, err)
+		_, err = tx.ExecContext(t.Context(), "select pg_sleep(10.5)")
+		must(t, err)
+		done := make(chan error)
+		go func() { done <- db.PingContext(t.Context()) }()
+		waiting(t, db, 1)
+		must(t, tx.Rollback())
+		must(t, <-done)
+		equal(t, statsOf(t, db).Opened, 1)
+	})
+	t.Run("SetMaxOpenConns bounds what the server sees", func(t *testing.T) {
+		t.Parallel()
+		uri := pgtest.Shared(t).Database(t)
+		db := open(t, pgsafe.DriverName, uri)
+		db.SetMaxOpenConns(3)
+		think(t, db, 20, 20)
+		equal(t, statsOf(t, db).Opened, 3)
+		equal(t, watch(t, uri).backends(), 3)
+	})
+	t.Run("MaxConnLifetime closes connections that are never idle for long", func(t *testing.T) {
+		t.Parallel()
+		db, err := pgsafe.Open(pgtest.Shared(t).Database(t), pgsafe.WithProfile(pgsafe.Profile{
+			MaxConns: 1, MaxConnLifetime: time.Second, MaxConnLifetimeJitter: time.Second, HealthCheckPeriod: time.Hour,
+		}))
+		must(t, err)
+		defer db.Close()
+		first := one[int](t, db, "select pg_backend_pid()")
+		pgtest.Eventually(t, "another connection serves", func() bool {
+			return one[int](t, db, "select pg_backend_pid()") != first
+		})
+	})
+	t.Run("a connection that comes back in a transaction is closed", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
+		exec(t, db, "begin")
+		exec(t, db, "select 1")
+		equal(t, statsOf(t, db).Opened, 2)
+	})
+}
+
+func TestClose(t *testing.T) {
+	t.Run("db.Close closes all that is idle, parked or not", func(t *testing.T) {
+		t.Parallel()
+		uri := pgtest.Shared(t).Database(t)
+		db, err := sql.Open(pgsafe.DriverName, uri)
+		must(t, err)
+		holdAll(t, db, 8)()
+		must(t, db.Close())
+		w := watch(t, uri)
+		pgtest.Eventually(t, "no connection is left", func() bool { return w.backends() == 0 })
+		must(t, db.Close())
+	})
+	t.Run("db.Close returns at once with leases out, and those close on return", func(t *testing.T) {
+		t.Parallel()
+		uri := pgtest.Shared(t).Database(t)
+		db, err := sql.Open(pgsafe.DriverName, uri)
+		must(t, err)
+		release := holdAll(t, db, 3)
+		must(t, db.Close())
+		w := watch(t, uri)
+		equal(t, w.backends(), 3)
+		release()
+		pgtest.Eventually(t, "no connection is left", func() bool { return w.backends() == 0 })
+	})
+	t.Run("a lease out at Close goes on working", func(t *testing.T) {
+		t.Parallel()
+		db, err := sql.Open(pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=2"))
+		must(t, err)
+		conn, err := db.Conn(t.Context())
+		must(t, err)
+		must(t, conn.PingContext(t.Context()))
+		must(t, db.Close())
+		must(t, conn.PingContext(t.Context()))
+		must(t, conn.Close())
+	})
+	t.Run("a connector closed twice, and one never used, close without error", func(t *testing.T) {
+		t.Parallel()
+		c, err := pgsafe.NewConnector("")
+		must(t, err)
+		must(t, c.Close())
+		must(t, c.Close())
+		_, err = c.Connect(t.Context())
+		equal(t, errors.Is(err, pgsafe.ErrClosed), true)
+		equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
+		if _, err := c.Pool().Acquire(t.Context()); err == nil {
+			t.Error("a closed connector's pool gives connections")
+		}
+	})
+	t.Run("Close ends a warm-up that is under way", func(t *testing.T) {
+		t.Parallel()
+		host, port := pgtest.SilentListener(t)
+		c, err := pgsafe.NewConnectorConfig(silent(t, host, port), pgsafe.WithProfile(pgsafe.Profile{WarmUp: 3}))
+		must(t, err)
+		c.Pool()
+		pgtest.Eventually(t, "connections are being opened", func() bool { return c.Stats().Connecting == 3 })
+		must(t, c.Close())
+	})
+}
+
+func silent(t testing.TB, host string, port int) *pgx.ConnConfig {
+	t.Helper()
+	config, err := pgx.ParseConfig("user=u dbname=d sslmode=disable connect_timeout=1")
+	must(t, err)
+	config.Host, config.Port = host, uint16(port)
+	return config
+}
+
+func TestHooks(t *testing.T) {
+	config := func(t *testing.T) *pgx.ConnConfig {
+		config, err := pgx.ParseConfig(pgtest.Shared(t).Database(t))
+		must(t, err)
+		return config
+	}
+	t.Run("BeforeConnect may change the configuration of each connection", func(t *testing.T) {
+		t.Parallel()
+		c, err := pgsafe.NewConnectorConfig(config(t), pgsafe.WithBeforeConnect(func(_ context.Context, cc *pgx.ConnConfig) error {
+			cc.RuntimeParams["application_name"] = "set by the hook"
+			return nil
+		}))
+		must(t, err)
+		db := sql.OpenDB(c)
+		defer db.Close()
+		equal(t, one[string](t, db, "show application_name"), "set by the hook")
+	})
+	t.Run("AfterConnect prepares each connection", func(t *testing.T) {
+		t.Parallel()
+		c, err := pgsafe.NewConnectorConfig(config(t), pgsafe.WithAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.Exec(ctx, "set statement_timeout = '7s'")
+			return err
+		}))
+		must(t, err)
+		db := sql.OpenDB(c)
+		defer db.Close()
+		equal(t, one[string](t, db, "show statement_timeout"), "7s")
+	})
+	t.Run("an error of a hook reaches the caller and leaves no connection", func(t *testing.T) {
+		t.Parallel()
+		stop := errors.New("stop")
+		for _, opt := range []pgsafe.Option{
+			pgsafe.WithBeforeConnect(func(context.Context, *pgx.ConnConfig) error { return stop }),
+			pgsafe.WithAfterConnect(func(context.Context, *pgx.Conn) error { return stop }),
+		} {
+			c, err := pgsafe.NewConnectorConfig(config(t), opt)
+			must(t, err)
+			db := sql.OpenDB(c)
+			equal(t, errors.Is(db.PingContext(t.Context()), stop), true)
+			must(t, db.Close())
+		}
+	})
+	t.Run("an application's own tracer stays", func(t *testing.T) {
+		t.Parallel()
+		cc := config(t)
+		tracer := &countingTracer{}
+		cc.Tracer = tracer
+		c, err := pgsafe.NewConnectorConfig(cc)
+		must(t, err)
+		db := sql.OpenDB(c)
+		defer db.Close()
+		exec(t, db, "select 1")
+		equal(t, tracer.queries, 1)
+	})
+	t.Run("the configuration is copied", func(t *testing.T) {
+		t.Parallel()
+		cc := config(t)
+		c, err := pgsafe.NewConnectorConfig(cc)
+		must(t, err)
+		cc.Host = "elsewhere.invalid"
+		db := sql.OpenDB(c)
+		defer db.Close()
+		must(t, db.PingContext(t.Context()))
+	})
+	t.Run("a profile that contradicts itself is refused", func(t *testing.T) {
+		t.Parallel()
+		for _, p := range []pgsafe.Profile{
+			{MaxConns: -1}, {MinIdleConns: -1}, {WarmUp: -1}, {MaxConns: 2, MinIdleConns: 3}, {MaxConns: 2, WarmUp: 3},
+			{MaxConnLifetime: -1}, {AcquireTimeout: -1},
+		} {
+			_, err := pgsafe.NewConnectorConfig(config(t), pgsafe.WithProfile(p))
+			equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+		}
+	})
+}
+
+type countingTracer struct{ queries int }
+
+func (c *countingTracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	c.queries++
+	return ctx
+}
+
+func (c *countingTracer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}

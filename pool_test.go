@@ -1,0 +1,650 @@
+package pgsafe_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pgsafe/pgsafe"
+	"github.com/pgsafe/pgsafe/internal/pgtest"
+)
+
+func TestDefaultPool(t *testing.T) {
+	t.Run("what database/sql closes goes back to the pool", func(t *testing.T) {
+		t.Parallel()
+		uri := pgtest.Shared(t).Database(t)
+		db := open(t, pgsafe.DriverName, uri)
+		think(t, db, 20, 50)
+		stats := statsOf(t, db)
+		if stats.Opened > 25 {
+			t.Errorf("20 goroutines opened %d connections, want at most 25", stats.Opened)
+		}
+		if closed := db.Stats().MaxIdleClosed; closed < 100 {
+			t.Errorf("database/sql closed only %d leases: the test shows nothing", closed)
+		}
+		equal(t, stats.Total, watch(t, uri).backends())
+	})
+	t.Run("there is no cap unless one is asked for", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
+		holdAll(t, db, 30)
+		equal(t, statsOf(t, db).InUse, 30)
+		equal(t, statsOf(t, db).Max, 0)
+	})
+	t.Run("rows may be held open while another statement runs", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
+		inParallel(t, 10, func(int) error {
+			rows, err := db.QueryContext(t.Context(), "select generate_series(1, 10)")
+			if err != nil {
+				return err
+			}
+			defer rows.Close()
+			for rows.Next() {
+				if _, err := db.ExecContext(t.Context(), "select 1"); err != nil {
+					return err
+				}
+			}
+			return rows.Err()
+		})
+	})
+	t.Run("a lease does not ping at its second use", func(t *testing.T) {
+		t.Parallel()
+		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
+		db := open(t, pgsafe.DriverName, proxy.URI("postgres"))
+		must(t, db.PingContext(t.Context()))
+		exec(t, db, "select 1")
+		before := proxy.RoundTrips()
+		for range 10 {
+			exec(t, db, "select 1")
+		}
+		equal(t, proxy.RoundTrips()-before, 10)
+	})
+}
+
+func TestCap(t *testing.T) {
+	for _, maxIdle := range []int{-1, 0, 1, 2, 3, 100} {
+		for _, maxOpen := range []int{0, 2, 3, 10} {
+			t.Run(fmt.Sprintf("3 connections serve 30 goroutines with SetMaxIdleConns(%d) and SetMaxOpenConns(%d)", maxIdle, maxOpen), func(t *testing.T) {
+				t.Parallel()
+				uri := pgtest.Shared(t).Database(t)
+				db := open(t, pgsafe.DriverName, with(uri, "pool_max_conns=3", "pool_acquire_timeout=30s"))
+				db.SetMaxIdleConns(maxIdle)
+				db.SetMaxOpenConns(maxOpen)
+				inParallel(t, 30, func(int) error {
+					for range 20 {
+						if _, err := db.ExecContext(t.Context(), "select pg_sleep(0.0005)"); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+				s := statsOf(t, db)
+				if s.Opened > 3 {
+					t.Errorf("%d connections were opened, the cap is 3", s.Opened)
+				}
+				equal(t, s.InUse, 0)
+			})
+		}
+	}
+	t.Run("a profile in the environment caps plain sql.Open", func(t *testing.T) {
+		t.Setenv("PGSAFE_PROFILE", "auth")
+		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
+		equal(t, statsOf(t, db).Max, 7)
+	})
+	t.Run("the connection string outranks the environment, and WithProfile both", func(t *testing.T) {
+		t.Setenv("PGSAFE_PROFILE", "auth")
+		uri := with(pgtest.Shared(t).Database(t), "pool_profile=development")
+		equal(t, statsOf(t, open(t, pgsafe.DriverName, uri)).Max, 15)
+		db, err := pgsafe.Open(uri, pgsafe.WithProfile(pgsafe.Profile{MaxConns: 2}))
+		must(t, err)
+		defer db.Close()
+		equal(t, statsOf(t, db).Max, 2)
+	})
+}
+
+func TestAcquire(t *testing.T) {
+	t.Run("a failed acquire says who has the connections", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=2", "pool_acquire_timeout=50ms"))
+		holdAll(t, db, 2)
+		err := db.PingContext(t.Context())
+		var acquireErr *pgsafe.AcquireError
+		if !errors.As(err, &acquireErr) {
+			t.Fatalf("%v (%T) is no *AcquireError", err, err)
+		}
+		equal(t, acquireErr.InUse, 2)
+		equal(t, acquireErr.Max, 2)
+		equal(t, acquireErr.Waiting, 1)
+		equal(t, acquireErr.LongestHold > 0, true)
+		equal(t, acquireErr.Timeout(), true)
+		equal(t, pgsafe.KindOf(err), pgsafe.KindPoolExhausted)
+		equal(t, pgsafe.KindOf(err).Retryable(), true)
+		equal(t, errors.Is(err, context.DeadlineExceeded), false)
+		if !strings.Contains(err.Error(), `": 2 of 2 in use, 1 waiting, longest held `) {
+			t.Error(err)
+		}
+	})
+	t.Run("the caller's own deadline keeps its identity", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1"))
+		holdAll(t, db, 1)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		err := db.PingContext(ctx)
+		equal(t, errors.Is(err, context.DeadlineExceeded), true)
+		equal(t, pgsafe.KindOf(err), pgsafe.KindTimeout)
+		var acquireErr *pgsafe.AcquireError
+		equal(t, errors.As(err, &acquireErr), true)
+	})
+	t.Run("a caller who cancels gets context.Canceled", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1"))
+		holdAll(t, db, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- db.PingContext(ctx) }()
+		waiting(t, db, 1)
+		cancel()
+		equal(t, pgsafe.KindOf(<-done), pgsafe.KindCanceled)
+	})
+	t.Run("waiters are served first come, first served", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1"))
+		release := holdAll(t, db, 1)
+		var mu sync.Mutex
+		var order []int
+		var wg sync.WaitGroup
+		for i := range 10 {
+			wg.Go(func() {
+				tx, err := db.BeginTx(t.Context(), nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				order = append(order, i)
+				mu.Unlock()
+				if err := tx.Rollback(); err != nil {
+					t.Error(err)
+				}
+			})
+			waiting(t, db, i+1)
+		}
+		release()
+		wg.Wait()
+		equal(t, fmt.Sprint(order), "[0 1 2 3 4 5 6 7 8 9]")
+	})
+}
+
+func TestParking(t *testing.T) {
+	// Native code on the same pool is the waiter that database/sql knows nothing of.
+	capped := func(t *testing.T) (*sql.DB, *pgxpool.Pool) {
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1"))
+		c, _ := pgsafe.ConnectorOf(db)
+		return db, c.Pool()
+	}
+	t.Run("a parked lease is idle in Stats", func(t *testing.T) {
+		t.Parallel()
+		db, _ := capped(t)
+		must(t, db.PingContext(t.Context()))
+		s := statsOf(t, db)
+		equal(t, [4]int{s.Total, s.InUse, s.Idle, s.Parked}, [4]int{1, 0, 1, 1})
+	})
+	t.Run("a waiter takes a parked connection back, and its lease gets another later", func(t *testing.T) {
+		t.Parallel()
+		db, pool := capped(t)
+		must(t, db.PingContext(t.Context()))
+		equal(t, db.Stats().Idle, 1)
+		conn, err := pool.Acquire(t.Context())
+		must(t, err)
+		equal(t, statsOf(t, db).TakenBack, 1)
+		equal(t, db.Stats().Idle, 1)
+
+		done := make(chan error)
+		go func() { done <- db.PingContext(t.Context()) }()
+		waiting(t, db, 1)
+		conn.Release()
+		must(t, <-done)
+		equal(t, db.Stats().OpenConnections, 1)
+	})
+	t.Run("a lease that comes back while somebody waits is given up", func(t *testing.T) {
+		t.Parallel()
+		db, pool := capped(t)
+		tx, err := db.BeginTx(t.Context(), nil)
+		must(t, err)
+		done := make(chan error)
+		go func() {
+			conn, err := pool.Acquire(t.Context())
+			if err == nil {
+				conn.Release()
+			}
+			done <- err
+		}()
+		waiting(t, db, 1)
+		must(t, tx.Rollback())
+		must(t, <-done)
+		equal(t, db.Stats().OpenConnections, 0)
+		equal(t, statsOf(t, db).Opened, 1)
+	})
+	t.Run("a lease that was never used yields after a moment and works later", func(t *testing.T) {
+		t.Parallel()
+		db, pool := capped(t)
+		idle, err := db.Conn(t.Context())
+		must(t, err)
+		conn, err := pool.Acquire(t.Context())
+		must(t, err)
+		conn.Release()
+		must(t, idle.PingContext(t.Context()))
+		must(t, pgsafe.Raw(idle, func(c *pgx.Conn) error { return c.Ping(t.Context()) }))
+		must(t, idle.Close())
+	})
+	t.Run("a lease that can get no connection says so once and is dropped", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1", "pool_acquire_timeout=50ms"))
+		c, _ := pgsafe.ConnectorOf(db)
+		idle, err := db.Conn(t.Context())
+		must(t, err)
+		defer idle.Close()
+		conn, err := c.Pool().Acquire(t.Context())
+		must(t, err)
+		_, err = idle.ExecContext(t.Context(), "select 1")
+		equal(t, pgsafe.KindOf(err), pgsafe.KindPoolExhausted)
+		err = pgsafe.Raw(idle, func(*pgx.Conn) error { return nil })
+		equal(t, pgsafe.KindOf(err), pgsafe.KindPoolExhausted)
+		must(t, idle.Raw(func(driverConn any) error {
+			if driverConn.(interface{ Conn() *pgx.Conn }).Conn() != nil {
+				return errors.New("a lease without a connection shows one")
+			}
+			return nil
+		}))
+		conn.Release()
+		must(t, db.PingContext(t.Context()))
+	})
+	t.Run("statements of a lease whose connection was taken run on the next one", func(t *testing.T) {
+		t.Parallel()
+		db, pool := capped(t)
+		stmt, err := db.PrepareContext(t.Context(), "select $1::int")
+		must(t, err)
+		defer stmt.Close()
+		conn, err := pool.Acquire(t.Context())
+		must(t, err)
+		must(t, conn.Conn().Close(t.Context())) // the next one is another connection
+		conn.Release()
+		var n int
+		must(t, stmt.QueryRowContext(t.Context(), 7).Scan(&n))
+		equal(t, n, 7)
+		equal(t, statsOf(t, db).Opened, 2)
+	})
+	t.Run("two databases on one connector do not starve each other", func(t *testing.T) {
+		t.Parallel()
+		c, err := pgsafe.NewConnector(with(pgtest.Shared(t).Database(t), "pool_max_conns=2"))
+		must(t, err)
+		a, b := sql.OpenDB(c), sql.OpenDB(c)
+		inParallel(t, 10, func(worker int) error {
+			for i := range 50 {
+				db := a
+				if (worker+i)%2 == 0 {
+					db = b
+				}
+				if _, err := db.ExecContext(t.Context(), "select 1"); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		must(t, a.Close())
+		equal(t, errors.Is(b.PingContext(t.Context()), pgsafe.ErrClosed), true)
+		must(t, b.Close())
+	})
+}
+
+// TestParkingAtRandom runs all that touches the parking at once, with random limits that change meanwhile, and
+// callers that give up. Whatever the order, everybody is served, no caller sees an error of the pool's making, and
+// the cap holds.
+func TestParkingAtRandom(t *testing.T) {
+	for seed := range uint64(8) {
+		t.Run(fmt.Sprintf("everybody is served, seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			rnd := rand.New(rand.NewPCG(seed, 2))
+			limit := 1 + rnd.IntN(4)
+			uri := pgtest.Shared(t).Database(t)
+			db := open(t, pgsafe.DriverName, with(uri, fmt.Sprintf("pool_max_conns=%d", limit), "pool_acquire_timeout=60s"))
+			c, _ := pgsafe.ConnectorOf(db)
+			stmt, err := db.PrepareContext(t.Context(), "select $1::int")
+			must(t, err)
+			defer stmt.Close()
+			inParallel(t, 16, func(worker int) error {
+				rnd := rand.New(rand.NewPCG(seed, uint64(worker)))
+				for range 60 {
+					if err := randomUse(t.Context(), rnd, db, stmt, c.Pool()); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			s := c.Stats()
+			equal(t, s.InUse, 0)
+			equal(t, s.Waiting, 0)
+			if s.Total > limit {
+				t.Errorf("%d connections are open, the cap is %d", s.Total, limit)
+			}
+		})
+	}
+}
+
+// randomUse does one of the things that applications do with a database.
+func randomUse(ctx context.Context, rnd *rand.Rand, db *sql.DB, stmt *sql.Stmt, pool *pgxpool.Pool) error {
+	switch rnd.IntN(10) {
+	case 0:
+		db.SetMaxIdleConns(rnd.IntN(6) - 1)
+	case 1:
+		db.SetMaxOpenConns(rnd.IntN(8))
+	case 2: // gives up, perhaps while it waits
+		ctx, cancel := context.WithTimeout(ctx, upTo(rnd, 3*time.Millisecond))
+		defer cancel()
+		conn, err := db.Conn(ctx)
+		if err == nil {
+			err = conn.Close()
+		}
+		if err != nil && ctx.Err() == nil {
+			return fmt.Errorf("db.Conn: %w", err)
+		}
+	case 3: // keeps a connection without using it at once
+		conn, err := db.Conn(ctx)
+		if err != nil {
+			return fmt.Errorf("db.Conn: %w", err)
+		}
+		<-time.After(upTo(rnd, 40*time.Millisecond))
+		err = conn.PingContext(ctx)
+		return errors.Join(err, conn.Close())
+	case 4:
+		conn, err := pool.Acquire(ctx)
+		if err != nil {
+			return fmt.Errorf("pool.Acquire: %w", err)
+		}
+		conn.Release()
+	case 5:
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			return fmt.Errorf("db.BeginTx: %w", err)
+		}
+		_, err = tx.ExecContext(ctx, "select 1")
+		return errors.Join(err, tx.Rollback())
+	case 6, 7:
+		var n int
+		if err := stmt.QueryRowContext(ctx, 1).Scan(&n); err != nil {
+			return fmt.Errorf("stmt.QueryRow: %w", err)
+		}
+	default:
+		if _, err := db.ExecContext(ctx, "select 1"); err != nil {
+			return fmt.Errorf("db.Exec: %w", err)
+		}
+	}
+	return nil
+}
+
+func TestPreparedStatements(t *testing.T) {
+	// roundTrips counts what 20 goroutines with one prepared statement cost on the wire. pgx's own driver gets all
+	// its connections kept idle, the best case for it.
+	roundTrips := func(t *testing.T, driverName string, params ...string) (trips, parsed, closed int64) {
+		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
+		db := open(t, driverName, with(proxy.URI("postgres"), params...))
+		if driverName == "pgx" {
+			db.SetMaxIdleConns(100)
+		}
+		stmt, err := db.PrepareContext(t.Context(), "select $1::int")
+		must(t, err)
+		inParallel(t, 20, func(worker int) error {
+			for range 50 {
+				if _, err := stmt.ExecContext(t.Context(), worker); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		must(t, stmt.Close())
+		m := proxy.Messages()
+		return proxy.RoundTrips(), m['P'], m['C']
+	}
+	for name, params := range map[string][]string{
+		"the default pool":              nil,
+		"a saturated pool":              {"pool_max_conns=4"},
+		"a saturated pool of one":       {"pool_max_conns=1"},
+		"a pool with a profile":         {"pool_profile=production"},
+		"a pool as large as the demand": {"pool_max_conns=20"},
+	} {
+		t.Run("they cost no more round trips than with pgx and idle connections kept, in "+name, func(t *testing.T) {
+			t.Parallel()
+			trips, parsed, closed := roundTrips(t, pgsafe.DriverName, params...)
+			pgxTrips, pgxParsed, pgxClosed := roundTrips(t, "pgx")
+			t.Logf("pgsafe: %d round trips, %d Parse, %d Close; pgx: %d, %d, %d",
+				trips, parsed, closed, pgxTrips, pgxParsed, pgxClosed)
+			if trips > pgxTrips {
+				t.Errorf("pgsafe needed %d round trips, pgx %d", trips, pgxTrips)
+			}
+			equal(t, closed, 0)
+		})
+	}
+	t.Run("they are bounded by statement_cache_capacity, the least recently used goes", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "statement_cache_capacity=10"))
+		db.SetMaxOpenConns(1)
+		for i := range 50 {
+			stmt, err := db.PrepareContext(t.Context(), fmt.Sprintf("select %d", i))
+			must(t, err)
+			must(t, stmt.Close())
+		}
+		equal(t, one[int](t, db, "select count(*) from pg_prepared_statements where statement ~ '^select [0-9]+$'"), 10)
+		equal(t, one[int](t, db, "select count(*) from pg_prepared_statements where statement = 'select 49'"), 1)
+	})
+	t.Run("those that are open are never dropped", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "statement_cache_capacity=2"))
+		db.SetMaxOpenConns(1)
+		var stmts []*sql.Stmt
+		for i := range 10 {
+			stmt, err := db.PrepareContext(t.Context(), fmt.Sprintf("select %d", i))
+			must(t, err)
+			stmts = append(stmts, stmt)
+		}
+		equal(t, one[int](t, db, "select count(*) from pg_prepared_statements where statement ~ '^select [0-9]+$'"), 10)
+		for i, stmt := range stmts {
+			var n int
+			must(t, stmt.QueryRowContext(t.Context()).Scan(&n))
+			equal(t, n, i)
+			must(t, stmt.Close())
+		}
+		stmt, err := db.PrepareContext(t.Context(), "select 99")
+		must(t, err)
+		must(t, stmt.Close())
+		equal(t, one[int](t, db, "select count(*) from pg_prepared_statements where statement ~ '^select [0-9]+$'"), 2)
+	})
+	t.Run("with a capacity of zero they end with Close, as with pgx", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "statement_cache_capacity=0", "default_query_exec_mode=exec"))
+		db.SetMaxOpenConns(1)
+		for i := range 5 {
+			stmt, err := db.PrepareContext(t.Context(), fmt.Sprintf("select %d", i))
+			must(t, err)
+			must(t, stmt.Close())
+		}
+		if n := one[int](t, db, "select count(*) from pg_prepared_statements"); n > 1 {
+			t.Errorf("%d statements are left on the server", n)
+		}
+	})
+	t.Run("a statement that the server forgot is prepared anew", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
+		db.SetMaxOpenConns(1)
+		stmt, err := db.PrepareContext(t.Context(), "select 5")
+		must(t, err)
+		defer stmt.Close()
+		exec(t, db, "deallocate all")
+		var n int
+		err = stmt.QueryRowContext(t.Context()).Scan(&n)
+		equal(t, pgsafe.SQLState(err), "26000")
+		must(t, stmt.QueryRowContext(t.Context()).Scan(&n))
+		equal(t, n, 5)
+	})
+}
+
+func TestWarmUp(t *testing.T) {
+	t.Run("n connections are open after WarmUp", func(t *testing.T) {
+		t.Parallel()
+		uri := pgtest.Shared(t).Database(t)
+		db := open(t, pgsafe.DriverName, uri)
+		c, _ := pgsafe.ConnectorOf(db)
+		must(t, c.WarmUp(t.Context(), 7))
+		equal(t, watch(t, uri).backends(), 7)
+		must(t, c.WarmUp(t.Context(), 5))
+		equal(t, c.Stats().Opened, 7)
+		must(t, c.WarmUp(t.Context(), 9))
+		equal(t, c.Stats().Opened, 9)
+	})
+	t.Run("more than the cap is refused", func(t *testing.T) {
+		t.Parallel()
+		c, err := pgsafe.NewConnector(with(pgtest.Shared(t).Database(t), "pool_max_conns=2"))
+		must(t, err)
+		defer c.Close()
+		if err := c.WarmUp(t.Context(), 3); err == nil {
+			t.Fatal("no error")
+		}
+	})
+	t.Run("the first error ends it", func(t *testing.T) {
+		t.Parallel()
+		c, err := pgsafe.NewConnector(fmt.Sprintf("postgres://u:geheim1234@127.0.0.1:%d/db", pgtest.ClosedPort(t)))
+		must(t, err)
+		defer c.Close()
+		err = c.WarmUp(t.Context(), 5)
+		equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
+	})
+	t.Run("a closed connector cannot be warmed up", func(t *testing.T) {
+		t.Parallel()
+		c, err := pgsafe.NewConnector("")
+		must(t, err)
+		must(t, c.Close())
+		equal(t, errors.Is(c.WarmUp(t.Context(), 1), pgsafe.ErrClosed), true)
+	})
+	t.Run("pool_warmup opens them in the background at the first use", func(t *testing.T) {
+		t.Parallel()
+		uri := pgtest.Shared(t).Database(t)
+		db := open(t, pgsafe.DriverName, with(uri, "pool_warmup=6", "pool_min_conns=2"))
+		equal(t, watch(t, uri).backends(), 0)
+		must(t, db.PingContext(t.Context()))
+		w := watch(t, uri)
+		pgtest.Eventually(t, "6 connections are open", func() bool { return w.backends() >= 6 })
+	})
+	t.Run("the production profile opens 20 beside what the first caller opens", func(t *testing.T) {
+		t.Parallel()
+		uri := pgtest.Shared(t).Database(t)
+		db := open(t, pgsafe.DriverName, with(uri, "pool_profile=production"))
+		must(t, db.PingContext(t.Context()))
+		w := watch(t, uri)
+		pgtest.Eventually(t, "20 connections are open", func() bool { return w.backends() >= 20 })
+		must(t, db.PingContext(t.Context()))
+		if n := statsOf(t, db).Opened; n > 21 {
+			t.Errorf("%d connections were opened", n)
+		}
+	})
+	t.Run("connections that are lost are replaced up to what is to be kept", func(t *testing.T) {
+		t.Parallel()
+		uri := pgtest.Shared(t).Database(t)
+		db := open(t, pgsafe.DriverName, with(uri, "pool_min_idle_conns=3", "pool_health_check_period=100ms",
+			"pool_max_conn_idle_time=200ms"))
+		must(t, db.PingContext(t.Context()))
+		w := watch(t, uri)
+		pgtest.Eventually(t, "3 connections are open", func() bool { return w.backends() == 3 })
+		c, _ := pgsafe.ConnectorOf(db)
+		must(t, c.WarmUp(t.Context(), 8))
+		pgtest.Eventually(t, "idle ones above 3 are closed", func() bool { return w.backends() == 3 })
+		equal(t, c.Stats().ClosedForIdle >= 5, true)
+	})
+}
+
+// upTo is a random duration below d.
+func upTo(rnd *rand.Rand, d time.Duration) time.Duration { return time.Duration(rnd.Int64N(int64(d))) }
+
+// think is the load of an ordinary service: n goroutines, each of which runs a statement and then does something
+// else for a while.
+func think(t testing.TB, db *sql.DB, n, times int) {
+	t.Helper()
+	inParallel(t, n, func(worker int) error {
+		rnd := rand.New(rand.NewPCG(1, uint64(worker)))
+		for range times {
+			if _, err := db.ExecContext(t.Context(), "select 1"); err != nil {
+				return err
+			}
+			<-time.After(upTo(rnd, 4*time.Millisecond))
+		}
+		return nil
+	})
+}
+
+// holdAll holds n connections with an open transaction each until the test ends or release is called.
+func holdAll(t testing.TB, db *sql.DB, n int) (release func()) {
+	t.Helper()
+	var txs []*sql.Tx
+	for range n {
+		tx, err := db.BeginTx(context.WithoutCancel(t.Context()), nil)
+		must(t, err)
+		txs = append(txs, tx)
+	}
+	release = sync.OnceFunc(func() {
+		for _, tx := range txs {
+			_ = tx.Rollback() // the database may be closed by now
+		}
+	})
+	t.Cleanup(release)
+	return release
+}
+
+// waiting waits until n callers wait for a connection.
+func waiting(t testing.TB, db *sql.DB, n int) {
+	t.Helper()
+	pgtest.Eventually(t, fmt.Sprintf("%d callers wait", n), func() bool { return statsOf(t, db).Waiting == n })
+}
+
+func statsOf(t testing.TB, db *sql.DB) pgsafe.Stats {
+	t.Helper()
+	c, ok := pgsafe.ConnectorOf(db)
+	if !ok {
+		t.Fatal("the database is not pgsafe's")
+	}
+	return c.Stats()
+}
+
+// watcher looks at a database from outside.
+type watcher struct {
+	t    testing.TB
+	conn *pgx.Conn
+}
+
+func watch(t testing.TB, uri string) *watcher {
+	t.Helper()
+	config, err := pgx.ParseConfig(uri)
+	must(t, err)
+	config.RuntimeParams["application_name"] = "watcher"
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	must(t, err)
+	t.Cleanup(func() { must(t, conn.Close(context.WithoutCancel(t.Context()))) })
+	return &watcher{t, conn}
+}
+
+// backends counts the connections to the database that the server sees.
+func (w *watcher) backends() int {
+	w.t.Helper()
+	var n int
+	must(w.t, w.conn.QueryRow(w.t.Context(), `select count(*) from pg_stat_activity
+		where datname = current_database() and backend_type = 'client backend' and application_name <> 'watcher'`).Scan(&n))
+	return n
+}
