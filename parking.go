@@ -23,7 +23,7 @@ const freshGrace = 20 * time.Millisecond
 // parkingLot keeps one rule over two pools: nobody waits for a physical connection while database/sql keeps one
 // idle. It is restored after every event that can break it: someone starts to acquire (acquireStarted), someone
 // gets a connection and perhaps the last one (acquireEnded), a connection is being made and takes a place
-// (rebalance), a lease is put aside (park). A parked connection that is taken back is released to the pool, whose
+// (rebalance), a lease is handed out and may be left unused (lend), a lease is put aside (park). A parked connection that is taken back is released to the pool, whose
 // queue is first come, first served; its lease goes on without one and gets another when it is next used.
 type parkingLot struct {
 	saturated func() bool // whether the pool can give no connection without waiting; nil if it has no cap
@@ -110,6 +110,9 @@ func (l *parkingLot) lend(ph *physical, lease *Conn) {
 	} else {
 		lease.state.Store(leaseFresh)
 		l.move(ph, fresh)
+		if l.acquiring > 0 {
+			l.wakeLocked(freshGrace) // in case nobody ever uses it
+		}
 	}
 	l.mu.Unlock()
 }

@@ -15,12 +15,19 @@ const (
 	asks                 // before the pool's queue
 	got                  // out of the queue with a connection; acquireEnded comes next
 	ended                // acquireEnded has discounted it; rebalance comes next
+	fresh                // has a lease and has not used it yet
+	left                 // never will: its caller has gone, and database/sql keeps the lease
+	emptied              // its fresh lease has lost the connection; it asks for another when it is used
 	works                // uses the connection
 	gives                // was told to give the connection back, which comes next
 	finished             // done; its lease is parked or gone
 )
 
-const modelCallers = 4
+// modelCallers are so many, of whom the first is native code on Connector.Pool: it has no lease.
+const (
+	modelCallers = 4
+	native       = 0
+)
 
 // modelState is small and comparable, so that states can be told apart.
 type modelState struct {
@@ -29,17 +36,49 @@ type modelState struct {
 	parked    int8
 	taken     int8 // taken back by rebalance, not yet released to the pool
 	acquiring int8
+	armed     bool // a timer will look for fresh leases that nobody uses
 }
 
-// protocol says after which events rebalance runs.
-type protocol struct{ onStart, onEnd, onPark bool }
+// protocol says after which events the parking lot is looked at.
+type protocol struct{ onStart, onEnd, onPark, onLend bool }
 
 func (p protocol) rebalance(s modelState) modelState {
-	if n := min(s.acquiring, s.parked); n > 0 && s.free == 0 {
-		s.parked -= n
-		s.taken += n
+	if s.free > 0 {
+		return s
+	}
+	n := min(s.acquiring, s.parked)
+	s.parked -= n
+	s.taken += n
+	s.armed = s.armed || s.acquiring > n && s.count(fresh)+s.count(left) > 0
+	return s
+}
+
+// tick is the timer: fresh leases are ripe.
+func (p protocol) tick(s modelState) modelState {
+	s.armed = false
+	if s = p.rebalance(s); s.free > 0 {
+		return s
+	}
+	s.armed = false
+	n := s.acquiring - s.taken
+	for i, at := range s.at {
+		if n > 0 && (at == fresh || at == left) {
+			s.taken++
+			n--
+			s.at[i] = map[step]step{fresh: emptied, left: finished}[at]
+		}
 	}
 	return s
+}
+
+func (s modelState) count(which step) int {
+	n := 0
+	for _, at := range s.at {
+		if at == which {
+			n++
+		}
+	}
+	return n
 }
 
 // next yields all states that one step leads to.
@@ -50,17 +89,23 @@ func (p protocol) next(s modelState, yield func(modelState)) {
 		r.free++
 		yield(r)
 	}
+	if s.armed {
+		yield(p.tick(s))
+	}
 	for i, at := range s.at {
 		n := s
 		switch at {
 		case begins:
 			// A caller first looks for a parked lease, as database/sql does.
-			if s.parked > 0 {
+			if s.parked > 0 && i != native {
 				w := s
 				w.parked--
 				w.at[i] = works
 				yield(w)
 			}
+			n.acquiring++
+			n.at[i] = started
+		case emptied:
 			n.acquiring++
 			n.at[i] = started
 		case started:
@@ -81,9 +126,21 @@ func (p protocol) next(s modelState, yield func(modelState)) {
 			if p.onEnd {
 				n = p.rebalance(n)
 			}
+			if i == native {
+				n.at[i] = works
+				break
+			}
+			n.at[i] = fresh
+			n.armed = n.armed || p.onLend && n.acquiring > 0
+		case fresh:
+			gone := s
+			gone.at[i] = left
+			yield(gone)
 			n.at[i] = works
+		case left:
+			continue
 		case works:
-			if p.onPark && s.acquiring > 0 && s.free == 0 {
+			if i == native || p.onPark && s.acquiring > 0 && s.free == 0 {
 				n.at[i] = gives
 			} else {
 				n.parked++
@@ -125,23 +182,23 @@ func (p protocol) reaches(connections int8, bad func(s modelState, stuck bool) b
 // starves is a state in which somebody waits for ever.
 func starves(s modelState, stuck bool) bool { return stuck && s.acquiring > 0 }
 
-// waitsNeedlessly is a state in which somebody waits, a connection is parked, and nothing happens until one who
+// waitsNeedlessly is a state in which somebody waits, a connection is idle, and nothing happens until one who
 // works is done.
 func waitsNeedlessly(s modelState, _ bool) bool {
-	return s.acquiring > 0 && s.parked > 0 && s.free == 0 && s.onlyWorkersMove()
+	return s.acquiring > 0 && s.parked+int8(s.count(left)) > 0 && s.free == 0 && s.onlyWorkersMove()
 }
 
 func (s modelState) onlyWorkersMove() bool {
 	for _, at := range s.at {
-		if at != works && at != asks && at != finished {
+		if at != works && at != asks && at != left && at != finished {
 			return false
 		}
 	}
-	return s.taken == 0
+	return s.taken == 0 && !s.armed
 }
 
 func TestParkingModel(t *testing.T) {
-	whole := protocol{onStart: true, onEnd: true, onPark: true}
+	whole := protocol{onStart: true, onEnd: true, onPark: true, onLend: true}
 	for connections := int8(1); connections <= 3; connections++ {
 		found, states := whole.reaches(connections, starves)
 		t.Logf("%d connections, %d callers: %d states", connections, modelCallers, states)
@@ -152,17 +209,18 @@ func TestParkingModel(t *testing.T) {
 			t.Errorf("with %d connections somebody waits while a connection is parked", connections)
 		}
 	}
-	// Each of the three looks is needed, so the model can find what it looks for.
+	// Each of the four looks is needed, so the model can find what it looks for.
 	for _, c := range []struct {
 		name        string
 		without     protocol
 		connections int8
 		bad         func(modelState, bool) bool
 	}{
-		{"a look when a caller begins to acquire somebody starves", protocol{onEnd: true, onPark: true}, 1, starves},
-		{"a look when a lease is put aside somebody starves", protocol{onStart: true, onEnd: true}, 1, starves},
-		{"a look when a caller got the last connection somebody waits needlessly", protocol{onStart: true, onPark: true}, 2,
+		{"a look when a caller begins to acquire somebody starves", protocol{onEnd: true, onPark: true, onLend: true}, 1, starves},
+		{"a look when a lease is put aside somebody starves", protocol{onStart: true, onEnd: true, onLend: true}, 1, starves},
+		{"a look when a caller got the last connection somebody waits needlessly", protocol{onStart: true, onPark: true, onLend: true}, 2,
 			waitsNeedlessly},
+		{"a look when a lease is handed out somebody starves", protocol{onStart: true, onEnd: true, onPark: true}, 1, starves},
 	} {
 		t.Run("without "+c.name, func(t *testing.T) {
 			if found, _ := c.without.reaches(c.connections, c.bad); !found {

@@ -332,9 +332,10 @@ func TestParkingAtRandom(t *testing.T) {
 				}
 				return nil
 			})
+			// database/sql may still be opening a lease for a caller who gave up.
+			waiting(t, db, 0)
 			s := c.Stats()
 			equal(t, s.InUse, 0)
-			equal(t, s.Waiting, 0)
 			if s.Total > limit {
 				t.Errorf("%d connections are open, the cap is %d", s.Total, limit)
 			}

@@ -1,0 +1,152 @@
+package pgsafe_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/pgsafe/pgsafe"
+)
+
+const (
+	dsnRaw       = "postgresql+psycopg2://lwe-admin:y5268[695t-13htgq244t5thj[8q9grq@postgres:5432/ai_workflow_engine?sslmode=require"
+	dsnCanonical = "postgres://lwe-admin:y5268%5B695t-13htgq244t5thj%5B8q9grq@postgres:5432/ai_workflow_engine?sslmode=require"
+	dsnPassword  = "y5268[695t-13htgq244t5thj[8q9grq"
+)
+
+func TestNormalize(t *testing.T) {
+	for _, c := range []struct{ name, dsn, want string }{
+		{"takes a raw password", dsnRaw, dsnCanonical},
+		{"leaves a canonical URI as it is", dsnCanonical, dsnCanonical},
+		{"leaves the keys of the pool out", "host=h pool_max_conns=5", "postgres://h/"},
+		{"makes options of server settings", "postgres://h/db?search_path=app", "postgres://h/db?options=-c%20search_path%3Dapp"},
+		{"takes nothing for the environment", "", "postgres:///"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := pgsafe.Normalize(c.dsn)
+			if err != nil || got != c.want {
+				t.Errorf("got %s, %v\nwant %s", got, err, c.want)
+			}
+		})
+	}
+}
+
+func TestDSNErrorOfEachCode(t *testing.T) {
+	for _, c := range []struct {
+		dsn  string
+		code pgsafe.DSNCode
+	}{
+		{"u:" + dsnPassword + "@h/db", pgsafe.CodeSyntax},
+		{"postgresql://user:1234/word@host:5432/db", pgsafe.CodeAmbiguous},
+		{"postgres://h/db?password=x&" + dsnPassword + "=1", pgsafe.CodeUnknownKey},
+		{"jdbc:postgresql://h/db?password=" + dsnPassword, pgsafe.CodeUnsupported},
+		{"mysql://u:" + dsnPassword + "@h/db", pgsafe.CodeOtherDatabase},
+		{"postgres://u:" + dsnPassword + "@h/db?password=x", pgsafe.CodeConflict},
+		{"postgres://u:" + dsnPassword + "@h:port/db", pgsafe.CodeValue},
+		{"postgres://u:" + dsnPassword + "@h/db\n", pgsafe.CodeControlCharacter},
+		{strings.Repeat(dsnPassword, 3000), pgsafe.CodeTooLong},
+	} {
+		t.Run(string(c.code), func(t *testing.T) {
+			_, err := pgsafe.Normalize(c.dsn)
+			_, inspectErr := pgsafe.Inspect(c.dsn)
+			var e *pgsafe.DSNError
+			if !errors.As(err, &e) || e.Code != c.code || inspectErr == nil || inspectErr.Error() != err.Error() {
+				t.Fatalf("%v, %v; want %s", err, inspectErr, c.code)
+			}
+			if errors.Unwrap(err) != nil || !strings.HasPrefix(err.Error(), "pgsafe: invalid connection string: ") {
+				t.Errorf("%v", err)
+			}
+			if holdsPassword(printed(t, err)) || holdsPassword(pgsafe.Redact(c.dsn)) {
+				t.Errorf("the password is in %v or %s", err, pgsafe.Redact(c.dsn))
+			}
+		})
+	}
+}
+
+func TestInspect(t *testing.T) {
+	r, err := pgsafe.Inspect(dsnRaw + "&sslpassword=" + "y5268%5B695t" + "&pool_max_conns=5&pgsafe_conn=native")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"dialect":"sqlalchemy+psycopg2","hosts":[{"name":"postgres","port":5432}],"user":"lwe-admin",` +
+		`"database":"ai_workflow_engine","has_password":true,` +
+		`"uri":"postgres://lwe-admin:***@postgres:5432/ai_workflow_engine?sslmode=require\u0026sslpassword=***",` +
+		`"params":[{"key":"sslmode","value":"require"},{"key":"sslpassword","value":"***"}],` +
+		`"pool":[{"key":"pool_max_conns","value":"5"}],"driver":[{"key":"pgsafe_conn","value":"native"}],` +
+		`"changes":[{"part":"scheme","text":"the name of SQLAlchemy's driver was cut off"}]}`
+	if string(text) != want {
+		t.Errorf("got  %s\nwant %s", text, want)
+	}
+	t.Run("shows no secret", func(t *testing.T) {
+		if text := printed(t, r) + printed(t, *r); holdsPassword(text) {
+			t.Errorf("the password is in %s", text)
+		}
+	})
+	t.Run("keeps settings and warnings", func(t *testing.T) {
+		r, err := pgsafe.Inspect("postgres://h/db?search_path=app&ssl=true")
+		if err != nil || len(r.Settings) != 1 || len(r.Warnings) != 1 || r.HasPassword {
+			t.Errorf("%+v %v", r, err)
+		}
+	})
+}
+
+func TestRedact(t *testing.T) {
+	for _, c := range []struct{ name, dsn, want string }{
+		{"masks the password", dsnRaw, "postgres://lwe-admin:***@postgres:5432/ai_workflow_engine?sslmode=require"},
+		{"masks the password of the key", "postgres://h/db?sslpassword=x", "postgres://h/db?sslpassword=***"},
+		{"leaves a string without secrets", "host=h user=u", "postgres://u@h/"},
+		{"shows nothing of what cannot be read", "postgres://u:" + dsnPassword + "@h:x/db", "postgres://[unparseable, 52 bytes]"},
+		{"shows no other scheme", dsnPassword + "://h", "[unparseable, 36 bytes]"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := pgsafe.Redact(c.dsn); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+// printed is v in all the ways a program might print it.
+func printed(t *testing.T, v any) string {
+	t.Helper()
+	var b strings.Builder
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+		fmt.Fprintf(&b, verb+"\n", v)
+	}
+	slog.New(slog.NewJSONHandler(&b, nil)).Info("json", "v", v)
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Write(text)
+	return b.String()
+}
+
+func holdsPassword(text string) bool {
+	for i := 0; i+4 <= len(dsnPassword); i++ {
+		if strings.Contains(text, dsnPassword[i:i+4]) {
+			return true
+		}
+	}
+	return false
+}
+
+func BenchmarkNormalize(b *testing.B) {
+	for _, c := range []struct{ name, dsn string }{{"canonical", dsnCanonical}, {"raw", dsnRaw}} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := pgsafe.Normalize(c.dsn); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
