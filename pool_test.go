@@ -557,6 +557,30 @@ func TestWarmUp(t *testing.T) {
 			t.Errorf("%d connections were opened", n)
 		}
 	})
+	t.Run("parked connections count as kept", func(t *testing.T) {
+		t.Parallel()
+		uri := pgtest.Shared(t).Database(t)
+		db, err := pgsafe.Open(uri, pgsafe.WithProfile(pgsafe.Profile{
+			MaxConns: 20, MinIdleConns: 5, HealthCheckPeriod: 20 * time.Millisecond, MaxConnIdleTime: 50 * time.Millisecond,
+		}))
+		must(t, err)
+		defer db.Close()
+		db.SetConnMaxIdleTime(0) // what is parked stays parked
+		must(t, db.PingContext(t.Context()))
+		pgtest.Eventually(t, "5 are open", func() bool { s := statsOf(t, db); return s.Idle >= 5 && s.Connecting == 0 })
+		holdAll(t, db, 10)()
+		equal(t, statsOf(t, db).Parked, 10)
+
+		// One that is idle in the pool itself is closed by a health check, which looks at what is to be kept first
+		// (pgxpool.Pool.checkHealth).
+		closed := statsOf(t, db).ClosedForIdle
+		c, _ := pgsafe.ConnectorOf(db)
+		conn, err := c.Pool().Acquire(t.Context())
+		must(t, err)
+		conn.Release()
+		pgtest.Eventually(t, "a health check has run", func() bool { return statsOf(t, db).ClosedForIdle > closed })
+		pgtest.Eventually(t, "only the parked ones are open", func() bool { return watch(t, uri).backends() == 10 })
+	})
 	t.Run("connections that are lost are replaced up to what is to be kept", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)

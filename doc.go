@@ -1,0 +1,38 @@
+// Package pgsafe is a database/sql driver for PostgreSQL, built on pgx. An application that uses pgx through
+// database/sql changes one string:
+//
+//	db, err := sql.Open("pgsafe", os.Getenv("DATABASE_URL")) // was "pgx"
+//
+// From that alone, a connection string in libpq's form or SQLAlchemy's, with its password written as it is or
+// percent-encoded, opens the server it means or is refused by sql.Open with a *DSNError that says what to change
+// and shows no secret. And what database/sql closes goes back to one physical pool, pgx's own, so that its default
+// of two idle connections no longer means a new connection for every third query.
+//
+// # Pool
+//
+// By default there is no cap on connections, as with database/sql. A cap and its companions come from a profile,
+// in the connection string, in the environment variable PGSAFE_PROFILE, or in code:
+//
+//	db, err := sql.Open("pgsafe", "postgres://app@db/orders?pool_profile=production&pool_max_conns=30")
+//
+//	db, err := pgsafe.Open(dsn, pgsafe.WithProfile(pgsafe.Production()))
+//
+// Whoever finds the pool at its cap waits, first come, first served, for at most the profile's AcquireTimeout. What
+// the application sets on its *sql.DB (SetMaxOpenConns, SetConnMaxLifetime and so on) keeps its meaning.
+//
+// # pgx underneath
+//
+// All that is pgx's own is in reach, and its errors keep their identity:
+//
+//	err = pgsafe.Raw(conn, func(c *pgx.Conn) error {
+//		_, err := c.CopyFrom(ctx, table, columns, rows)
+//		return err
+//	})
+//
+//	switch pgsafe.KindOf(err) {
+//	case pgsafe.KindUnique: ...
+//	}
+//
+// ConnectorOf finds the Connector behind a *sql.DB: its statistics, its warm-up, and the *pgxpool.Pool that native
+// pgx code may share.
+package pgsafe
