@@ -74,7 +74,7 @@ func TestTheStringOfTheOutage(t *testing.T) {
 
 func TestConnectErrors(t *testing.T) {
 	cluster := pgtest.SharedTLS(t)
-	const secret = "wr0ng[pass:word@1"
+	const secret = "q7Zx[9f:Lk2@w8"
 	base := fmt.Sprintf("localhost:%d", cluster.Port())
 	silentHost, silentPort := pgtest.SilentListener(t)
 	for _, c := range []struct {

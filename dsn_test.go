@@ -139,7 +139,11 @@ func holdsPassword(text string) bool {
 }
 
 func BenchmarkNormalize(b *testing.B) {
-	for _, c := range []struct{ name, dsn string }{{"canonical", dsnCanonical}, {"raw", dsnRaw}} {
+	for _, c := range []struct{ name, dsn string }{
+		{"plain", "postgres://app:s3cretPw@db.example.com:5432/app?sslmode=require"},
+		{"canonical", dsnCanonical},
+		{"raw", dsnRaw},
+	} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

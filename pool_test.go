@@ -579,7 +579,8 @@ func TestWarmUp(t *testing.T) {
 		must(t, err)
 		conn.Release()
 		pgtest.Eventually(t, "a health check has run", func() bool { return statsOf(t, db).ClosedForIdle > closed })
-		pgtest.Eventually(t, "only the parked ones are open", func() bool { return watch(t, uri).backends() == 10 })
+		w := watch(t, uri)
+		pgtest.Eventually(t, "only the parked ones are open", func() bool { return w.backends() == 10 })
 	})
 	t.Run("connections that are lost are replaced up to what is to be kept", func(t *testing.T) {
 		t.Parallel()

@@ -1,0 +1,76 @@
+#!/bin/sh
+# All checks of all modules: formatting, vet, staticcheck, the tests under the race detector, and a few seconds of
+# each fuzz target. It gets PostgreSQL where there is none: from the system's package manager when it may use that,
+# else by the same download that `pgsafe doctor` makes. PGSAFE_PG_BIN=/path/to/bin chooses one.
+set -eu
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+
+# A container may run us without HOME. Go wants one for its caches.
+if [ -z "${HOME:-}" ]; then
+	HOME=$(getent passwd "$(id -u)" 2>/dev/null | cut -d: -f6)
+	[ -n "$HOME" ] && [ -w "$HOME" ] || HOME=${TMPDIR:-/tmp}
+	export HOME
+fi
+
+has_postgres() {
+	[ -n "${PGSAFE_PG_BIN:-}" ] || command -v initdb >/dev/null || command -v pg_config >/dev/null ||
+		ls /usr/lib/postgresql/*/bin/initdb /usr/pgsql-*/bin/initdb /opt/homebrew/opt/postgresql@*/bin/initdb >/dev/null 2>&1
+}
+
+install_postgres() {
+	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends postgresql
+	elif [ "$(id -u)" = 0 ] && command -v dnf >/dev/null; then
+		dnf install -y postgresql-server
+	elif [ "$(id -u)" = 0 ] && command -v apk >/dev/null; then
+		apk add postgresql
+	elif command -v brew >/dev/null; then
+		brew install postgresql@17
+	else
+		return 1
+	fi
+}
+
+if ! has_postgres; then
+	step "get PostgreSQL"
+	install_postgres || {
+		PGSAFE_PG_BIN=$(go run ./cmd/pgsafe postgres-bin)
+		export PGSAFE_PG_BIN
+	}
+fi
+
+step "gofmt"
+unformatted=$(gofmt -l .)
+if [ -n "$unformatted" ]; then
+	printf 'run gofmt -w on:\n%s\n' "$unformatted"
+	exit 1
+fi
+
+step "go vet"
+go vet work
+
+modules=$(go list -m -f '{{.Dir}}')
+
+step "staticcheck"
+for module in $modules; do
+	(cd "$module" && go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...)
+done
+
+step "the library builds for other systems"
+for os in darwin windows; do
+	GOOS=$os go build . ./internal/urlfix
+done
+
+step "go test -race work"
+go test -race work
+
+step "fuzzing, ${FUZZTIME:=10s} for each target"
+for package in $(go list ./...); do
+	for target in $(go test -list '^Fuzz' "$package" | grep '^Fuzz' || true); do
+		go test -run '^$' -fuzz "^$target\$" -fuzztime "$FUZZTIME" "$package"
+	done
+done
+
+step "all is well"
