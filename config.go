@@ -2,6 +2,7 @@ package pgsafe
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"io/fs"
 	"math"
@@ -53,6 +54,9 @@ func readSettings(dsn string) (*settings, error) {
 // no ConnString, can hold it.
 func connConfig(d *urlfix.DSN) (*pgx.ConnConfig, error) {
 	var options pgx.ParseConfigOptions
+	if d.SSLPassword.IsSet() {
+		options.GetSSLPassword = func(context.Context) string { return d.SSLPassword.Reveal() }
+	}
 	options.ConnStringAllowedKeys = []string{"host", "port", "user", "dbname"}
 	for _, p := range d.Params {
 		options.ConnStringAllowedKeys = append(options.ConnStringAllowedKeys, p.Key)
@@ -109,6 +113,7 @@ func (s *settings) drive(keys []urlfix.Param) error {
 				err = &DSNError{Code: CodeValue, Part: k.Key, Pos: -1, Reason: "not a kind of connection",
 					Hint: "use pgsafe_conn=native, or leave it out"}
 			}
+		case "pgsafe_dialect": // urlfix has read the string by it
 		default:
 			err = &DSNError{Code: CodeUnsupported, Part: k.Key, Pos: -1, Reason: "this version has no such setting",
 				Hint: "leave it out"}

@@ -3,8 +3,11 @@ package pgsafe_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/x509"
 	"database/sql"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -286,4 +289,46 @@ func chain(err error) func(yield func(error) bool) {
 			}
 		}
 	}
+}
+
+func TestClientCertificate(t *testing.T) {
+	cluster := pgtest.ClientCert(t)
+	certFile, keyFile, err := cluster.ClientCert("postgres")
+	must(t, err)
+	dsn := func(params ...string) string {
+		return with(fmt.Sprintf("postgres://postgres@localhost:%d/postgres?sslmode=verify-full&sslrootcert=%s&sslcert=%s",
+			cluster.Port(), cluster.CAFile(), certFile), params...)
+	}
+	t.Run("it logs in", func(t *testing.T) {
+		db := open(t, pgsafe.DriverName, dsn("sslkey="+keyFile))
+		equal(t, one[string](t, db, "select client_dn from pg_stat_ssl where pid = pg_backend_pid()"), "/CN=postgres")
+	})
+	t.Run("its key may be encrypted, and sslpassword opens it", func(t *testing.T) {
+		const secret = "zQ9#k[7w"
+		encrypted := encryptKey(t, keyFile, secret)
+		db := open(t, pgsafe.DriverName, dsn("sslkey="+encrypted, "sslpassword="+url.QueryEscape(secret)))
+		must(t, db.PingContext(t.Context()))
+		_, err := sql.Open(pgsafe.DriverName, dsn("sslkey="+encrypted, "sslpassword=wrong"))
+		equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+		noSecret(t, err, secret)
+	})
+	t.Run("without it the login is refused", func(t *testing.T) {
+		db := open(t, pgsafe.DriverName, fmt.Sprintf("postgres://postgres@localhost:%d/postgres?sslmode=verify-full&sslrootcert=%s",
+			cluster.Port(), cluster.CAFile()))
+		equal(t, pgsafe.KindOf(db.PingContext(t.Context())), pgsafe.KindAuth)
+	})
+}
+
+// encryptKey writes the key in keyFile anew, encrypted in the form that pgx reads.
+func encryptKey(t *testing.T, keyFile, secret string) string {
+	t.Helper()
+	text, err := os.ReadFile(keyFile)
+	must(t, err)
+	block, _ := pem.Decode(text)
+	//lint:ignore SA1019 pgx reads no other encryption (pgconn/config.go, configTLS)
+	encrypted, err := x509.EncryptPEMBlock(rand.Reader, block.Type, block.Bytes, []byte(secret), x509.PEMCipherAES256)
+	must(t, err)
+	file := filepath.Join(t.TempDir(), "encrypted.key")
+	must(t, os.WriteFile(file, pem.EncodeToMemory(encrypted), 0o600))
+	return file
 }

@@ -1,0 +1,135 @@
+package pgserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// StandbyOptions says in what a standby differs from its primary. The zero value is: in nothing.
+type StandbyOptions struct {
+	Settings map[string]string // as in Options, on top of the primary's
+	OnLog    func(line string) // as in Options, for the standby's log; the primary's is not inherited
+}
+
+// Standby makes a physical replica of s and starts it, with s's options. It returns when the replica takes connections and streams from s. It is a server of its own, with
+// another port, to be stopped by itself; it lives on when s is stopped.
+//
+// It needs pg_basebackup, from s's installation or from another one of the same major version that Find's places
+// hold; some packages of PostgreSQL come without.
+func (s *Server) Standby(ctx context.Context, opts StandbyOptions) (*Server, error) {
+	if err := checkSettings(opts.Settings); err != nil {
+		return nil, err
+	}
+	tool, err := baseBackup(ctx, s.run.bin)
+	if err != nil {
+		return nil, err
+	}
+	inherited := s.opts
+	inherited.OnLog = opts.OnLog
+	replica, err := newServer(inherited)
+	if err != nil {
+		return nil, err
+	}
+	if err := replica.follow(ctx, s, tool, opts.Settings); err != nil {
+		_ = replica.Stop(Immediate)
+		return nil, err
+	}
+	return replica, nil
+}
+
+// follow makes r, which has directories only, a replica of primary.
+func (r *Server) follow(ctx context.Context, primary *Server, tool Binaries, settings map[string]string) error {
+	// Replication goes through the unix socket, which r's operating system user can use as well as the primary's:
+	// it is the same. The password lies in a file, since arguments and environments can be seen.
+	line := "*:*:*:*:" + passfileEscape(primary.opts.Password) + "\n"
+	passfile := filepath.Join(r.run.dir, "passfile")
+	if err := r.run.who.writeFile(passfile, []byte(line)); err != nil {
+		return err
+	}
+	if err := r.run.who.makeDir(r.data); err != nil {
+		return err
+	}
+	backup := r.run
+	backup.bin = tool
+	err := backup.run(ctx, []string{"PGPASSFILE=" + passfile}, "", "pg_basebackup", "-D", r.data,
+		"-h", primary.sock, "-p", strconv.Itoa(primary.port), "-U", primary.opts.User, "-w",
+		"-X", "stream", "-c", "fast", "--no-sync")
+	if err != nil {
+		return err
+	}
+	if primary.ca != nil {
+		r.ca = primary.ca // its server files came with the copy
+		if err := r.clientTLS(); err != nil {
+			return err
+		}
+	}
+	config := maps.Clone(settings)
+	if config == nil {
+		config = map[string]string{}
+	}
+	config["primary_conninfo"] = fmt.Sprintf("host=%s port=%d user=%s passfile=%s",
+		conninfoQuote(primary.sock), primary.port, conninfoQuote(primary.opts.User), conninfoQuote(passfile))
+	if err := r.appendConfig(configLines(config)); err != nil {
+		return err
+	}
+	if err := r.writeData("standby.signal", nil); err != nil {
+		return err
+	}
+	streams, forget := r.log.watch(func(line string) bool {
+		return strings.Contains(line, "started streaming WAL from primary")
+	})
+	defer forget()
+	if err := r.launchAnywhere(ctx); err != nil {
+		return err
+	}
+	select {
+	case <-streams:
+		return nil
+	case <-r.proc.gone:
+		return fmt.Errorf("pgserver: the standby ended; its log ends with:\n%s", r.log.tail())
+	case <-ctx.Done():
+		return fmt.Errorf("pgserver: the standby did not begin to stream: %w; its log ends with:\n%s",
+			ctx.Err(), r.log.tail())
+	}
+}
+
+// Promote makes a standby a primary, and returns when it takes writes. On a primary it fails.
+func (s *Server) Promote(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.proc.running() {
+		return ErrStopped
+	}
+	return s.run.run(ctx, nil, "", "pg_ctl", "promote", "-w", "-s", "-t", "120", "-D", s.data)
+}
+
+// baseBackup returns an installation with a pg_basebackup that fits bin's servers.
+func baseBackup(ctx context.Context, bin Binaries) (Binaries, error) {
+	const program = "pg_basebackup"
+	err := executable(bin.path(program))
+	if err == nil {
+		return bin, nil
+	}
+	for dir := range candidates(ctx) {
+		other, err := inspect(ctx, dir)
+		if err == nil && other.Major == bin.Major && executable(other.path(program)) == nil {
+			return other, nil
+		}
+	}
+	return Binaries{}, errors.Join(
+		fmt.Errorf("pgserver: a standby needs pg_basebackup of PostgreSQL %d, which this machine lacks: %w", bin.Major, err),
+		errors.New("a distribution's package of the server has it (apt-get install postgresql, brew install postgresql)"))
+}
+
+func passfileEscape(text string) string {
+	return strings.NewReplacer(`\`, `\\`, `:`, `\:`).Replace(text)
+}
+
+func conninfoQuote(text string) string {
+	return `'` + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(text) + `'`
+}

@@ -1,0 +1,255 @@
+package urlfix
+
+import (
+	"cmp"
+	"strings"
+)
+
+// builder gives the parts of a string their meaning.
+type builder struct {
+	d     *DSN
+	rules *dialect
+	p     *parts
+	seen  *seen
+}
+
+// seen are the parameters that get their meaning together with others. They are behind a pointer of their own so
+// that the compiler can keep the DSN of Normalize on the stack.
+type seen struct {
+	host, port         given // of the query, or of the keywords
+	mode, modeByAlias  given // sslmode, and ssl
+	fallbackName       given
+	userSet, secretSet bool
+}
+
+// given is a value that may be given, also as the empty text.
+type given struct {
+	ok    bool
+	value string
+	pos   int
+}
+
+// build gives the parts that a grammar found their meaning, in d. Nothing reaches d that was not looked up in the
+// tables and checked.
+func build(d *DSN, rules *dialect, p *parts) *Error {
+	var together seen
+	b := builder{d: d, rules: rules, p: p, seen: &together}
+	d.User, d.Database = p.user, p.database
+	d.Password = NewSecret(p.password)
+	for i := range p.pairs {
+		if err := b.add(p.pairs[i]); err != nil {
+			return err
+		}
+	}
+	if err := b.hosts(); err != nil {
+		return err
+	}
+	if err := b.tls(); err != nil {
+		return err
+	}
+	if err := b.protocol(); err != nil {
+		return err
+	}
+	if b.seen.fallbackName.ok && param(d, "application_name") == nil {
+		d.Params = append(d.Params, Param{"application_name", b.seen.fallbackName.value})
+		d.change("fallback_application_name", "became application_name")
+	}
+	return b.names()
+}
+
+// add checks one parameter and puts it in its place.
+func (b *builder) add(one pair) *Error {
+	r := b.rules.lookup(one.key)
+	for _, value := range r.drop {
+		if one.value == value {
+			b.d.change(r.name, "left out: its value changes nothing")
+			return nil
+		}
+	}
+	value := one.value
+	if r.check != nil {
+		var reason string
+		if value, reason = r.check(value); reason != "" {
+			return fault(CodeValue, r.name, one.pos, reason, cmp.Or(r.hint, valueHint))
+		}
+	}
+	if value != one.value && r.use != useSSL {
+		b.d.change(r.name, "its value was written in the canonical form")
+	}
+	return b.place(r, one, value)
+}
+
+// place puts a checked value where its rule says. For a parameter that is given more than once, the last one counts,
+// as in libpq (conninfo_storeval); only what names the server or the user must not change on the way.
+func (b *builder) place(r *rule, one pair, value string) *Error {
+	d := b.d
+	switch r.use {
+	case useParam:
+		b.set(&d.Params, r.name, value)
+	case useOptional:
+		if value == "" {
+			d.change(r.name, "left out: it is empty")
+			break
+		}
+		b.set(&d.Params, r.name, value)
+	case useUser:
+		if b.p.user != "" && value != b.p.user {
+			return contradiction("user", one.pos)
+		}
+		b.again(r, b.seen.userSet && d.User != value)
+		b.seen.userSet, d.User = true, value
+		b.empty(r, value)
+	case usePassword:
+		if b.p.password != "" && value != b.p.password {
+			return contradiction("password", one.pos)
+		}
+		b.again(r, b.seen.secretSet && d.Password.Reveal() != value)
+		b.seen.secretSet, d.Password = true, NewSecret(value)
+		b.empty(r, value)
+	case useHost:
+		b.keep(&b.seen.host, r, one)
+	case usePort:
+		b.keep(&b.seen.port, r, one)
+	case useDatabase:
+		b.again(r, d.Database != "" && d.Database != value)
+		d.Database = value
+		b.empty(r, value)
+	case useSSLPassword:
+		d.SSLPassword = NewSecret(value)
+	case useSSLMode:
+		b.seen.mode = given{true, value, one.pos}
+		b.set(&d.Params, "sslmode", value)
+	case useSSL:
+		b.seen.modeByAlias = given{true, value, one.pos}
+		b.set(&d.Params, "sslmode", value)
+	case useFallbackName:
+		b.keep(&b.seen.fallbackName, r, one)
+	case useSetting:
+		b.setting(one, value)
+	case usePool:
+		b.set(&d.Pool, r.name, value)
+	case useDriver:
+		b.set(&d.Driver, r.name, value)
+	case useStatementCache:
+		if value != "0" {
+			d.warn(r.name, "ignored; use statement_cache_capacity")
+			break
+		}
+		b.set(&d.Driver, "default_query_exec_mode", "exec")
+		d.change(r.name, "became default_query_exec_mode=exec")
+	case useIgnore:
+		d.change(r.name, "left out: it has no effect")
+	case useRefuse:
+		return fault(CodeUnsupported, r.name, one.pos, "it is not supported yet", r.hint)
+	}
+	return nil
+}
+
+// contradiction is the error for what stands in two places with two values. libpq would take the second one in
+// silence, and send the password of the one to the server of the other.
+func contradiction(part string, pos int) *Error {
+	return fault(CodeConflict, part, pos, "it is given twice, with different values", "leave one of the two out")
+}
+
+// again warns of a parameter that is given twice: as in libpq, the last one counts.
+func (b *builder) again(r *rule, differs bool) {
+	if differs {
+		b.d.warn(r.name, "given more than once: the last value counts")
+	}
+}
+
+// empty warns of an empty value where libpq would not look at the environment either.
+func (b *builder) empty(r *rule, value string) {
+	if value == "" {
+		b.d.warn(r.name, "an empty value is taken as not given")
+	}
+}
+
+// keep remembers a parameter that gets its meaning at the end.
+func (b *builder) keep(g *given, r *rule, one pair) {
+	b.again(r, g.ok && g.value != one.value)
+	*g = given{true, one.value, one.pos}
+}
+
+// set puts a parameter into a list, once. It keeps the place where it was first.
+func (b *builder) set(list *[]Param, key, value string) {
+	for i := range *list {
+		if p := &(*list)[i]; p.Key == key {
+			if p.Value != value {
+				b.d.warn(key, "given more than once: the last value counts")
+				p.Value = value
+			}
+			return
+		}
+	}
+	if *list == nil {
+		*list = make([]Param, 0, len(b.p.pairs)+1) // one more for sslmode, which others may imply
+	}
+	*list = append(*list, Param{key, value})
+}
+
+// setting puts a server setting into Settings. Known names become lower case, because two spellings of one name would
+// otherwise be two settings.
+func (b *builder) setting(one pair, value string) {
+	key := one.key
+	if lower := strings.ToLower(key); knownSettings[lower] {
+		key = lower
+	}
+	for i := range b.d.Settings {
+		if s := &b.d.Settings[i]; s.Key == key {
+			s.Value = value
+			b.d.warn(settingRule.name, "given more than once: the last value counts")
+			return
+		}
+	}
+	b.d.Settings = append(b.d.Settings, Param{key, value})
+}
+
+// param finds a connection keyword, or returns nil.
+func param(d *DSN, key string) *Param {
+	for i := range d.Params {
+		if d.Params[i].Key == key {
+			return &d.Params[i]
+		}
+	}
+	return nil
+}
+
+// names has a last look at user, database and dialect.
+func (b *builder) names() *Error {
+	d := b.d
+	if strings.Contains(d.Database, "://") {
+		return fault(CodeValue, "database", -1, "it looks like a connection string of its own", shapeBoth)
+	}
+	if strings.HasPrefix(d.Database, "/") || strings.HasPrefix(d.Database, "var/run/") {
+		d.warn("database", "it looks like a path; a socket directory is written as postgres:///DATABASE?host=/DIRECTORY")
+	}
+	for _, text := range [...]string{d.User, d.Password.Reveal()} {
+		if placeholder(text) {
+			d.warn("user or password", "it looks like a placeholder that was not filled in")
+		}
+	}
+	for _, p := range d.Driver {
+		if p.Key == "pgsafe_dialect" && !b.speaks(p.Value) {
+			return fault(CodeUnsupported, "pgsafe_dialect", -1, "this dialect is not supported for this string yet",
+				"leave it out, or use it with the scheme postgres:// and the value libpq")
+		}
+	}
+	return nil
+}
+
+// speaks reports whether the value of pgsafe_dialect names the dialect that the string is in.
+func (b *builder) speaks(name string) bool {
+	if b.rules.settings {
+		return name == "libpq" || name == "pgx"
+	}
+	_, driver, _ := strings.Cut(b.rules.name, "+")
+	return name == "sqlalchemy" || name == driver
+}
+
+// placeholder reports whether s is the text of a template, like ${DB_USER} or [YOUR-PASSWORD].
+func placeholder(s string) bool {
+	return strings.HasPrefix(s, "${") && strings.HasSuffix(s, "}") ||
+		strings.HasPrefix(s, "{{") && strings.HasSuffix(s, "}}") ||
+		strings.HasPrefix(s, "[YOUR") && strings.HasSuffix(s, "]")
+}

@@ -1,0 +1,130 @@
+package urlfix
+
+import "strings"
+
+// hosts merges the hosts of the authority with host and port of the query. libpq lets the query win, in silence;
+// here both must agree. For a list of hosts, one port counts for all of them, and an empty element is the default.
+func (b *builder) hosts() *Error {
+	list, err := b.hostList()
+	if err != nil {
+		return err
+	}
+	if b.seen.port.ok {
+		if list, err = b.withPorts(list); err != nil {
+			return err
+		}
+	}
+	d := b.d
+	if !b.seen.port.ok && !b.p.ports && len(list) > 1 {
+		d.hostsInQuery = true
+	}
+	if len(list) == 1 && list[0].Name == "" {
+		// An empty host that is given is the local socket, whatever PGHOST says.
+		if d.hostsInQuery = b.seen.host.ok && b.seen.host.value == ""; !d.hostsInQuery && list[0].Port == 0 {
+			list = nil
+		}
+	}
+	if len(list) > 1 {
+		for _, h := range list {
+			if h.Name == "" {
+				d.warn("host", "an empty element of the list is the local server")
+				break
+			}
+		}
+	}
+	d.Hosts = list
+	return nil
+}
+
+// hostList returns the hosts, with the ports of the authority.
+func (b *builder) hostList() ([]Host, *Error) {
+	list := b.p.hosts
+	if !b.seen.host.ok {
+		return list, nil
+	}
+	var named []Host
+	for name := range strings.SplitSeq(b.seen.host.value, ",") {
+		if reason := checkHost(name); reason != "" {
+			return nil, namedHostFault(b.seen.host.pos, reason)
+		}
+		named = append(named, Host{Name: name})
+	}
+	switch {
+	case len(list) > 1 || len(list) == 1 && list[0].Name != "":
+		if sameNames(list, named) {
+			return list, nil
+		}
+		if !b.rules.queryWins {
+			return nil, contradiction("host", b.seen.host.pos)
+		}
+		b.d.warn("host", "the host of the query replaces the one before it")
+		if len(list) > 1 {
+			b.p.ports = false
+			return named, nil
+		}
+	}
+	if len(list) == 1 && list[0].Port != 0 {
+		for i := range named {
+			named[i].Port = list[0].Port
+		}
+	}
+	return named, nil
+}
+
+// namedHostFault is hostFault for a host parameter. Its value is decoded, so there is no position inside it to tell.
+func namedHostFault(pos int, reason string) *Error {
+	code := CodeValue
+	if reason == reasonAbstract {
+		code = CodeUnsupported
+	}
+	return fault(code, "host", pos, reason, hostShapeHint)
+}
+
+// sameNames reports whether two lists name the same hosts in the same order.
+func sameNames(a, b []Host) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i].Name != b[i].Name {
+			return false
+		}
+	}
+	return true
+}
+
+// withPorts applies the port parameter.
+func (b *builder) withPorts(list []Host) ([]Host, *Error) {
+	const part = "port"
+	if len(list) == 0 {
+		list = []Host{{}}
+	}
+	texts := strings.Split(b.seen.port.value, ",")
+	if len(texts) != 1 && len(texts) != len(list) {
+		return nil, fault(CodeValue, part, b.seen.port.pos, "the numbers of hosts and ports differ", "give one port, or as many ports as hosts")
+	}
+	for i := range list {
+		text := texts[min(i, len(texts)-1)]
+		n, ok := plainPort(text)
+		if !ok {
+			return nil, fault(CodeValue, part, b.seen.port.pos, "it is not a number from 1 to 65535", "write port=5432, say, or leave it out")
+		}
+		if n == 0 && len(list) == 1 {
+			n = 5432 // an empty port that is given is the default, whatever PGPORT says
+		}
+		if list[i].Port != 0 && list[i].Port != n && !b.rules.queryWins {
+			return nil, contradiction("port", b.seen.port.pos)
+		}
+		list[i].Port = n
+	}
+	return list, nil
+}
+
+// plainPort is readPort without percent-escapes, for a value that is decoded already. Blanks around it are libpq's
+// (parse_int_param).
+func plainPort(s string) (uint16, bool) {
+	if strings.IndexByte(s, '%') >= 0 {
+		return 0, false
+	}
+	return readPort(strings.Trim(s, " "))
+}

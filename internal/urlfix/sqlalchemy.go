@@ -1,0 +1,209 @@
+package urlfix
+
+import "strings"
+
+// sqlalchemyDialect returns the rules for a scheme "postgresql+driver" of SQLAlchemy, or nil.
+func sqlalchemyDialect(scheme string) *dialect {
+	name, driver, _ := strings.Cut(scheme, "+")
+	switch {
+	case name == "cockroachdb" && driver == "":
+		return sqlalchemyDrivers["psycopg2"] // SQLAlchemy's default
+	case name == "cockroachdb" || name == "postgresql" || name == "postgres":
+		return sqlalchemyDrivers[driver]
+	}
+	return nil
+}
+
+var sqlalchemyDrivers = map[string]*dialect{
+	"psycopg2":      sqlalchemyDriver("sqlalchemy+psycopg2", psycopgRules),
+	"psycopg2cffi":  sqlalchemyDriver("sqlalchemy+psycopg2", psycopgRules),
+	"psycopg":       sqlalchemyDriver("sqlalchemy+psycopg", psycopgRules),
+	"psycopg_async": sqlalchemyDriver("sqlalchemy+psycopg", psycopgRules),
+	"asyncpg":       sqlalchemyDriver("sqlalchemy+asyncpg", asyncpgRules),
+	"pg8000":        sqlalchemyDriver("sqlalchemy+pg8000", psycopgRules),
+}
+
+// sqlalchemyDriver makes the rules for one driver. Server settings as keys are unknown to all of them.
+func sqlalchemyDriver(name string, rules map[string]*rule) *dialect {
+	return &dialect{name: name, form: true, rules: rules, queryWins: true}
+}
+
+// psycopgRules: SQLAlchemy hands every key to libpq, which knows no server settings and no "ssl" outside of URIs.
+var psycopgRules = table(
+	&rule{name: "ssl", use: useRefuse, hint: "psycopg does not know it; write sslmode=require or sslmode=verify-full"},
+	&rule{name: "max_overflow", use: useRefuse, hint: "it belongs to create_engine; write pool_max_conns"},
+)
+
+// asyncpgRules: dialects/postgresql/asyncpg.py, and SSLMode.parse in asyncpg's connect_utils.py.
+var asyncpgRules = table(
+	&rule{name: "ssl", use: useSSL, check: asyncpgMode, hint: "asyncpg fails on ssl=true; write ssl=verify-full, or ssl=require for an unverified connection"},
+	&rule{name: "sslmode", use: useSSLMode, check: asyncpgMode, hint: hintSSLMode},
+	&rule{name: "prepared_statement_cache_size", use: useStatementCache, check: checkCount},
+	&rule{name: "statement_cache_size", use: useStatementCache, check: checkCount},
+	&rule{name: "prepared_statement_name_func", use: useRefuse, hint: notYetHint},
+	&rule{name: "max_overflow", use: useRefuse, hint: "it belongs to create_engine; write pool_max_conns"},
+)
+
+// asyncpgMode is checkSSLMode for asyncpg, which looks the value up among the names of an enum.
+func asyncpgMode(value string) (string, string) {
+	return checkSSLMode(strings.ReplaceAll(value, "_", "-"))
+}
+
+// parseSQLAlchemy reads a URL as _parse_url in engine/url.py does, where that gives a tight authority. The password
+// ends at the first "@" after its colon, whatever is in it.
+func parseSQLAlchemy(d *DSN, s string, base int, rules *dialect) *Error {
+	d.Dialect = rules.name
+	d.change("scheme", "the name of SQLAlchemy's driver was cut off")
+	at := sqlalchemyUserinfo(s, base)
+	from := base
+	if at != noUserinfo {
+		from = at + 1
+	}
+	if !tightAuthority(s, from) {
+		var p parts
+		return parseRecovered(d, s, base, rules, noUserinfo, readAuthority(&p, s, from, authorityEnd(s, from)))
+	}
+	var p parts
+	if err := readRest(&p, s, from, rules); err != nil {
+		return err
+	}
+	if at != noUserinfo {
+		if err := readUnquoted(&p, s, base, at); err != nil {
+			return err
+		}
+		if shorterReading(s, base, at, rules) {
+			return fault(CodeAmbiguous, "string", at, `more than one "@", or none, may end the password`, encodeHint)
+		}
+	}
+	return build(d, rules, &p)
+}
+
+// sqlalchemyUserinfo is (?P<username>[^:/]*)(?::(?P<password>[^@]*))?@ of the pattern in engine/url.py: the offset of
+// the "@". The user takes all it can, even an "@".
+func sqlalchemyUserinfo(s string, base int) int {
+	end := base
+	for end < len(s) && s[end] != ':' && s[end] != '/' {
+		end++
+	}
+	if end < len(s) && s[end] == ':' {
+		if i := strings.IndexByte(s[end:], '@'); i >= 0 {
+			return end + i
+		}
+	}
+	if i := strings.LastIndexByte(s[base:end], '@'); i >= 0 {
+		return base + i
+	}
+	return noUserinfo
+}
+
+// shorterReading reports whether the string is whole and clear with the userinfo ending before at, too: then what
+// SQLAlchemy takes for the password may well be host, port and database.
+func shorterReading(s string, base, at int, rules *dialect) bool {
+	colon := strings.IndexByte(s[base:at], ':')
+	if colon < 0 {
+		return false
+	}
+	from := base + 1 + strings.LastIndexByte(s[base:base+colon], '@')
+	if !tightAuthority(s, from) {
+		return false
+	}
+	var p parts
+	return readRest(&p, s, from, rules) == nil
+}
+
+// readUnquoted reads "user:password" as _parse_url does: unquote leaves "+" and bad escapes alone.
+func readUnquoted(p *parts, s string, base, at int) *Error {
+	user, password, _ := strings.Cut(s[base:at], ":")
+	var ok bool
+	if p.user, ok = decodeLenient(user, false); !ok {
+		return fault(CodeValue, "user", base, "the percent-escapes do not decode to UTF-8", encodeHint)
+	}
+	if p.password, ok = decodeLenient(password, false); !ok {
+		return fault(CodeValue, "password", base, "the percent-escapes do not decode to UTF-8", encodeHint)
+	}
+	return nil
+}
+
+// readForm reads the parameters as Python's parse_qsl: "+" is a blank, "=" may be in a value, a bad escape
+// stands for itself. A repeated host is a list, and may carry ports (_split_multihost_from_url in
+// dialects/postgresql/base.py).
+func readForm(p *parts, s string, from int, rules *dialect) *Error {
+	var hosts []pair
+	for pos := from; pos < len(s); {
+		end := len(s)
+		if i := strings.IndexByte(s[pos:], '&'); i >= 0 {
+			end = pos + i
+		}
+		one, err := readUnquotedPair(s[pos:end], pos, rules)
+		if err != nil {
+			return err
+		}
+		if one.key == "host" {
+			hosts = append(hosts, one)
+		} else if repeated(p.pairs, one.key) {
+			return fault(CodeConflict, one.key, pos, "it is given twice", "leave one of the two out")
+		} else {
+			p.pairs = append(p.pairs, one)
+		}
+		pos = end + 1
+	}
+	return addHostList(p, hosts)
+}
+
+// readUnquotedPair reads one parameter of a form. Unlike parse_qsl, it does not skip one without "=".
+func readUnquotedPair(raw string, pos int, rules *dialect) (pair, *Error) {
+	rawKey, rawValue, found := strings.Cut(raw, "=")
+	if !found {
+		return pair{}, fault(CodeSyntax, "query", pos, `a parameter has no "="`, encodeKVHint)
+	}
+	key, ok := decodeLenient(rawKey, true)
+	if !ok || rules.lookup(key) == nil {
+		return pair{}, unknownKey(key, pos)
+	}
+	value, ok := decodeLenient(rawValue, true)
+	if !ok {
+		return pair{}, fault(CodeValue, rules.lookup(key).name, pos, "the percent-escapes do not decode to UTF-8", encodeKVHint)
+	}
+	return pair{key, value, pos}, nil
+}
+
+// repeated reports whether a key is there already. SQLAlchemy makes a tuple of it, on which the drivers fail.
+func repeated(pairs []pair, key string) bool {
+	for _, p := range pairs {
+		if p.key == key {
+			return true
+		}
+	}
+	return false
+}
+
+// addHostList turns host=h1:1&host=h2:2 and host=h:1 into one host and one port parameter.
+func addHostList(p *parts, hosts []pair) *Error {
+	if len(hosts) == 0 {
+		return nil
+	}
+	if len(hosts) == 1 && (strings.IndexByte(hosts[0].value, ',') >= 0 || strings.HasPrefix(hosts[0].value, "/")) {
+		p.pairs = append(p.pairs, hosts[0])
+		return nil
+	}
+	names := make([]string, len(hosts))
+	ports := make([]string, len(hosts))
+	anyPort := false
+	for i, h := range hosts {
+		names[i], ports[i] = h.value, ""
+		if checkHost(h.value) != "" { // an IPv6 address keeps its colons
+			names[i], ports[i] = cutPort(h.value)
+		}
+		names[i] = strings.TrimSuffix(strings.TrimPrefix(names[i], "["), "]")
+		anyPort = anyPort || ports[i] != ""
+	}
+	p.pairs = append(p.pairs, pair{"host", strings.Join(names, ","), hosts[0].pos})
+	if !anyPort {
+		return nil
+	}
+	if repeated(p.pairs, "port") {
+		return fault(CodeConflict, "port", hosts[0].pos, "ports are given with the hosts, and again", "leave the parameter port out")
+	}
+	p.pairs = append(p.pairs, pair{"port", strings.Join(ports, ","), hosts[0].pos})
+	return nil
+}

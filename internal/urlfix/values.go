@@ -1,0 +1,103 @@
+package urlfix
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const hintSSLMode = "it is one of disable, allow, prefer, require, verify-ca, verify-full, in lower case"
+
+// checkSSLMode takes what libpq takes. pgx would read the empty value as prefer.
+func checkSSLMode(value string) (string, string) {
+	switch value {
+	case "disable", "allow", "prefer", "require", "verify-ca", "verify-full":
+		return value, ""
+	case "":
+		return "", "the value is empty"
+	}
+	return "", "the value is no sslmode"
+}
+
+// checkSSLTrue is libpq's alias in URIs (conninfo_uri_parse_params), which pgx has as well.
+func checkSSLTrue(value string) (string, string) {
+	if value == "true" {
+		return "require", ""
+	}
+	return "", "its value has a different meaning in every tool"
+}
+
+// oneOf makes the check for a parameter with a fixed set of values. The empty one is none of them, as in libpq.
+func oneOf(values ...string) func(string) (string, string) {
+	reason := "the value is none of " + strings.Join(values, ", ")
+	return func(value string) (string, string) {
+		if slices.Contains(values, value) {
+			return value, ""
+		}
+		return "", reason
+	}
+}
+
+// notEmpty is the check for a parameter whose empty value would select nothing.
+func notEmpty(value string) (string, string) {
+	if value == "" {
+		return "", "the value is empty"
+	}
+	return value, ""
+}
+
+// checkCount reads a number that pgx wants as a Go int.
+func checkCount(value string) (string, string) {
+	n, err := strconv.ParseUint(value, 10, 31)
+	if err != nil {
+		return "", "the value is not a number from 0 on"
+	}
+	return strconv.FormatUint(n, 10), ""
+}
+
+// checkTimeout reads the seconds of connect_timeout. Zero and less mean "for ever" to libpq; pgx knows only zero.
+func checkTimeout(value string) (string, string) {
+	n, err := strconv.ParseInt(strings.Trim(value, " "), 10, 32)
+	if err != nil {
+		return "", "the value is not a whole number of seconds"
+	}
+	return strconv.FormatInt(max(n, 0), 10), ""
+}
+
+// checkEncoding takes the names the server has for UTF-8 (clean_encoding_name, encnames.c): pgx knows no other.
+func checkEncoding(value string) (string, string) {
+	clean := strings.Map(func(r rune) rune {
+		if r < 0x80 && letterOrDigit(byte(r)) {
+			return r
+		}
+		return -1
+	}, strings.ToLower(value))
+	if clean == "utf8" || clean == "unicode" {
+		return value, ""
+	}
+	return "", "an encoding other than UTF-8 is not supported"
+}
+
+// checkRequireAuth follows the loop over require_auth in pqConnectOptions2 (fe-connect.c).
+func checkRequireAuth(value string) (string, string) {
+	if value == "" {
+		return "", ""
+	}
+	var seen []string
+	for i, method := range strings.Split(value, ",") {
+		name, negated := strings.CutPrefix(method, "!")
+		if i > 0 && negated != strings.HasPrefix(value, "!") {
+			return "", "methods with and without \"!\" are mixed"
+		}
+		switch name {
+		case "password", "md5", "gss", "sspi", "scram-sha-256", "oauth", "none":
+		default:
+			return "", "a method is none of password, md5, gss, sspi, scram-sha-256, oauth, none"
+		}
+		if slices.Contains(seen, name) {
+			return "", "a method is given twice"
+		}
+		seen = append(seen, name)
+	}
+	return value, ""
+}
