@@ -71,8 +71,7 @@ func connConfig(d *urlfix.DSN) (*pgx.ConnConfig, error) {
 	for _, p := range d.Settings {
 		config.RuntimeParams[p.Key] = p.Value
 	}
-	_, inEnv := os.LookupEnv("PGCONNECT_TIMEOUT")
-	if !inEnv && !hasParam(d.Params, "connect_timeout") {
+	if os.Getenv("PGCONNECT_TIMEOUT") == "" && !hasParam(d.Params, "connect_timeout") {
 		config.ConnectTimeout = defaultConnectTimeout
 	}
 	return config, nil

@@ -2,8 +2,12 @@ package pgsafe_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"database/sql"
 	"errors"
+	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -226,6 +230,26 @@ func TestHooks(t *testing.T) {
 		db := sql.OpenDB(c)
 		defer db.Close()
 		must(t, db.PingContext(t.Context()))
+	})
+	t.Run("a TLS configuration of the application's own is used", func(t *testing.T) {
+		t.Parallel()
+		cluster := pgtest.SharedTLS(t)
+		config, err := pgx.ParseConfig(fmt.Sprintf("host=localhost port=%d user=%s dbname=%s sslmode=require",
+			cluster.Port(), briefUser, briefDatabase))
+		must(t, err)
+		config.Password = briefPassword
+		ca, err := os.ReadFile(cluster.CAFile())
+		must(t, err)
+		asked := false
+		config.TLSConfig = &tls.Config{ServerName: "localhost", RootCAs: x509.NewCertPool(),
+			VerifyConnection: func(tls.ConnectionState) error { asked = true; return nil }}
+		config.TLSConfig.RootCAs.AppendCertsFromPEM(ca)
+		c, err := pgsafe.NewConnectorConfig(config)
+		must(t, err)
+		db := sql.OpenDB(c)
+		defer db.Close()
+		must(t, db.PingContext(t.Context()))
+		equal(t, asked, true)
 	})
 	t.Run("a profile that contradicts itself is refused", func(t *testing.T) {
 		t.Parallel()

@@ -130,12 +130,32 @@ func profileOf(keys []urlfix.Param) (Profile, error) {
 	if err != nil {
 		return p, poolError(part, "no profile has this name", "use development, production or auth")
 	}
+	given := make(map[string]bool, len(keys))
+	for _, k := range keys {
+		given[k.Key] = true
+	}
+	if given["pool_min_conns"] || given["pool_min_idle_conns"] {
+		p.MinIdleConns = 0 // what is given counts, not what the profile says
+	}
 	for _, k := range keys {
 		if err := p.set(k.Key, k.Value); err != nil {
 			return p, err
 		}
 	}
+	if given["pool_max_conns"] {
+		p.shrink(given)
+	}
 	return p, p.validate()
+}
+
+// shrink fits what a named profile says into a cap that was given beside it.
+func (p *Profile) shrink(given map[string]bool) {
+	if !given["pool_min_conns"] && !given["pool_min_idle_conns"] {
+		p.MinIdleConns = min(p.MinIdleConns, p.MaxConns)
+	}
+	if !given["pool_warmup"] {
+		p.WarmUp = min(p.WarmUp, p.MaxConns)
+	}
 }
 
 // set adjusts the number that key names.

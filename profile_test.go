@@ -1,0 +1,155 @@
+package pgsafe_test
+
+import (
+	"bytes"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pgsafe/pgsafe"
+	"github.com/pgsafe/pgsafe/internal/pgtest"
+)
+
+func TestProfiles(t *testing.T) {
+	for _, c := range []struct {
+		name                string
+		kept, limit, warmed int32
+		acquire             time.Duration
+		sameAs              pgsafe.Profile
+	}{
+		{"development", 5, 15, 0, 30 * time.Second, pgsafe.Development()},
+		{"production", 20, 50, 20, 5 * time.Second, pgsafe.Production()},
+		{"auth", 2, 7, 0, 2 * time.Second, pgsafe.Auth()},
+		{"", 0, 0, 0, 0, pgsafe.Profile{}},
+	} {
+		t.Run(fmt.Sprintf("%q keeps %d of at most %d", c.name, c.kept, c.limit), func(t *testing.T) {
+			p, err := pgsafe.ParseProfile(c.name)
+			must(t, err)
+			equal(t, p, c.sameAs)
+			equal(t, p.MinIdleConns, c.kept)
+			equal(t, p.MaxConns, c.limit)
+			equal(t, p.WarmUp, c.warmed)
+			equal(t, p.AcquireTimeout, c.acquire)
+		})
+	}
+	t.Run("another name is refused", func(t *testing.T) {
+		_, err := pgsafe.ParseProfile("Production")
+		var dsnErr *pgsafe.DSNError
+		equal(t, errors.As(err, &dsnErr), true)
+		equal(t, dsnErr.Part, "pool_profile")
+	})
+}
+
+func TestPoolKeys(t *testing.T) {
+	poolOf := func(t *testing.T, params ...string) *pgsafe.Connector {
+		c, err := pgsafe.NewConnector(with("postgres://u@127.0.0.1:1/db", params...))
+		must(t, err)
+		t.Cleanup(func() { must(t, c.Close()) })
+		return c
+	}
+	t.Run("each sets its number", func(t *testing.T) {
+		p := poolOf(t, "pool_max_conns=9", "pool_min_conns=0", "pool_max_conn_lifetime=1h30m",
+			"pool_max_conn_lifetime_jitter=7s", "pool_max_conn_idle_time=11m", "pool_health_check_period=13s",
+			"pool_ping_timeout=3s").Pool().Config()
+		equal(t, p.MaxConns, 9)
+		equal(t, p.MaxConnLifetime, 90*time.Minute)
+		equal(t, p.MaxConnLifetimeJitter, 7*time.Second)
+		equal(t, p.MaxConnIdleTime, 11*time.Minute)
+		equal(t, p.HealthCheckPeriod, 13*time.Second)
+		equal(t, p.PingTimeout, 3*time.Second)
+	})
+	t.Run("without them there is no cap, and what is idle for 30 s is closed", func(t *testing.T) {
+		p := poolOf(t).Pool().Config()
+		equal(t, p.MaxConns, math.MaxInt32)
+		equal(t, p.MinConns, 0)
+		equal(t, p.MaxConnIdleTime, 30*time.Second)
+		equal(t, p.MaxConnLifetime, time.Hour)
+		equal(t, p.HealthCheckPeriod, 10*time.Second)
+	})
+	t.Run("they adjust a profile, wherever it stands", func(t *testing.T) {
+		p := poolOf(t, "pool_max_conns=30", "pool_profile=production", "pool_min_idle_conns=0").Pool().Config()
+		equal(t, p.MaxConns, 30)
+		equal(t, p.MinConns, 0)
+		equal(t, p.MaxConnLifetime, 30*time.Minute)
+	})
+	t.Run("a cap below what the profile keeps lowers that too", func(t *testing.T) {
+		p := poolOf(t, "pool_profile=production", "pool_max_conns=4").Pool().Config()
+		equal(t, p.MaxConns, 4)
+		equal(t, p.MinConns, 4)
+	})
+	t.Run("of the two keys for what is kept the greater counts", func(t *testing.T) {
+		equal(t, poolOf(t, "pool_min_conns=3", "pool_min_idle_conns=2").Pool().Config().MinConns, 3)
+	})
+	t.Run("connecting may take 10 s unless the string or the environment says otherwise", func(t *testing.T) {
+		t.Setenv("PGCONNECT_TIMEOUT", "") // registers the cleanup; an empty value is none
+		equal(t, poolOf(t).Pool().Config().ConnConfig.ConnectTimeout, 10*time.Second)
+		equal(t, poolOf(t, "connect_timeout=3").Pool().Config().ConnConfig.ConnectTimeout, 3*time.Second)
+		equal(t, poolOf(t, "connect_timeout=0").Pool().Config().ConnConfig.ConnectTimeout, 0)
+		t.Setenv("PGCONNECT_TIMEOUT", "4")
+		equal(t, poolOf(t).Pool().Config().ConnConfig.ConnectTimeout, 4*time.Second)
+	})
+	t.Run("driver keys reach pgx", func(t *testing.T) {
+		cc := poolOf(t, "default_query_exec_mode=exec", "statement_cache_capacity=7", "description_cache_capacity=8").
+			Pool().Config().ConnConfig
+		equal(t, cc.DefaultQueryExecMode.String(), "exec")
+		equal(t, cc.StatementCacheCapacity, 7)
+		equal(t, cc.DescriptionCacheCapacity, 8)
+	})
+	t.Run("server settings reach the server, and no key of ours does", func(t *testing.T) {
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "search_path=pg_catalog", "statement_timeout=1234",
+			"application_name=orders", "pool_max_conns=3"))
+		equal(t, one[string](t, db, "show search_path"), "pg_catalog")
+		equal(t, one[string](t, db, "show statement_timeout"), "1234ms")
+		equal(t, one[string](t, db, "show application_name"), "orders")
+	})
+}
+
+func TestLogger(t *testing.T) {
+	const secret = "kX3[w9:Qz7"
+	openLogged := func(t *testing.T, dsn string) (*sql.DB, *syncBuffer) {
+		t.Helper()
+		log := &syncBuffer{}
+		db, err := pgsafe.Open(dsn, pgsafe.WithLogger(slog.New(slog.NewTextHandler(log, nil))), pgsafe.WithLogger(nil))
+		must(t, err)
+		t.Cleanup(func() { must(t, db.Close()) })
+		return db, log
+	}
+	t.Run("a warning about the string is logged", func(t *testing.T) {
+		_, log := openLogged(t, "postgres://u:"+secret+"@h/db?ssl=true")
+		if got := log.String(); !strings.Contains(got, "level=WARN") || !strings.Contains(got, "part=ssl") {
+			t.Errorf("got %q", got)
+		}
+		holdsNone(t, log.String(), secret)
+	})
+	t.Run("a warm-up that fails in the background is logged", func(t *testing.T) {
+		db, log := openLogged(t, fmt.Sprintf("postgres://u:%s@127.0.0.1:%d/db?pool_warmup=3", secret, pgtest.ClosedPort(t)))
+		c, _ := pgsafe.ConnectorOf(db)
+		c.Pool()
+		pgtest.Eventually(t, "it is logged", func() bool { return strings.Contains(log.String(), "warm-up failed") })
+		holdsNone(t, log.String(), secret)
+	})
+}
+
+// syncBuffer is a buffer that one goroutine reads while another writes.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
