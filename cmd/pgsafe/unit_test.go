@@ -1,0 +1,183 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+func TestReveals(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		text, secret string
+		public       []string
+		want         bool
+	}{
+		{"four characters are a part", "it was cdef", "abcdefgh", nil, true},
+		{"three are not", "it was cde", "abcdefgh", nil, false},
+		{"the last four count", "efgh", "abcdefgh", nil, true},
+		{"a short secret has no part", "abc", "abc", nil, false},
+		{"what is public does not count", "user abcd", "abcd", []string{"abcd"}, false},
+		{"the rest of it still does", "user abcd bcde", "abcde", []string{"abcd"}, true},
+		{"characters are not bytes", "äöü", "äöü", nil, false},
+		{"four of them are a part", "xäöüßx", "äöüß", nil, true},
+		{"no secret is in anything", "anything", "", nil, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := reveals(tt.text, tt.secret, tt.public...); got != tt.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
+func TestAuthReader(t *testing.T) {
+	scram := &pgproto3.AuthenticationSASL{AuthMechanisms: []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"}}
+	for _, tt := range []struct {
+		name       string
+		messages   []pgproto3.BackendMessage
+		requests   []uint32
+		mechanisms []string
+	}{
+		{"trust", []pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}}, []uint32{authOK}, nil},
+		{"md5", []pgproto3.BackendMessage{&pgproto3.AuthenticationMD5Password{}, &pgproto3.AuthenticationOk{}}, []uint32{authMD5, authOK}, nil},
+		{"scram", []pgproto3.BackendMessage{scram, &pgproto3.AuthenticationOk{}}, []uint32{authSASL, authOK},
+			[]string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"}},
+		{"an error before anything", []pgproto3.BackendMessage{&pgproto3.ErrorResponse{Code: "28000"}}, nil, nil},
+		{"rows that look like requests are not read", []pgproto3.BackendMessage{&pgproto3.AuthenticationOk{},
+			&pgproto3.ReadyForQuery{TxStatus: 'I'}, &pgproto3.AuthenticationCleartextPassword{}}, []uint32{authOK}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var wire []byte
+			for _, m := range tt.messages {
+				var err error
+				if wire, err = m.Encode(wire); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, r := range []io.Reader{bytes.NewReader(wire), iotest.OneByteReader(bytes.NewReader(wire))} {
+				a := &authReader{from: r}
+				passed, err := io.ReadAll(a)
+				if err != nil || !bytes.Equal(passed, wire) {
+					t.Fatalf("the bytes were changed, error %v", err)
+				}
+				if !slices.Equal(a.requests, tt.requests) || !slices.Equal(a.mechanisms, tt.mechanisms) {
+					t.Errorf("got %v %v", a.requests, a.mechanisms)
+				}
+			}
+		})
+	}
+}
+
+func TestJudgePool(t *testing.T) {
+	free := limits{max: 100, reserved: 3, used: 7, roleLimit: -1, baseLimit: -1}
+	with := func(change func(*limits)) limits { l := free; change(&l); return l }
+	for _, tt := range []struct {
+		name   string
+		limit  int
+		l      limits
+		status Status
+		detail string
+	}{
+		{"a pool that fits", 50, free, StatusOK, "at most 50 connections, and there is room for 90"},
+		{"a pool that just fits", 90, free, StatusOK, "room for 90"},
+		{"a pool that does not", 91, free, StatusWarning, "may open 91 connections, and there is room for 90"},
+		{"no cap", 0, free, StatusOK, "has no cap"},
+		{"a full server", 0, with(func(l *limits) { l.used = 97 }), StatusWarning, "no room"},
+		{"the role's limit", 50, with(func(l *limits) { l.roleLimit, l.roleUsed = 30, 5 }), StatusWarning, "room for 25: the limit is the role's"},
+		{"the database's limit", 50, with(func(l *limits) { l.baseLimit = 20 }), StatusWarning, "room for 20: the limit is the database's"},
+		{"neither is for superusers", 50, with(func(l *limits) { l.roleLimit, l.baseLimit, l.superuser = 1, 1, true }), StatusOK, "room for 90"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := judgePool(tt.limit, tt.l)
+			if r.Status != tt.status || !strings.Contains(r.Detail, tt.detail) {
+				t.Errorf("got %s: %s", r.Status, r.Detail)
+			}
+		})
+	}
+}
+
+func TestWithoutTLS(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		addr net.Addr
+		want Status
+	}{
+		{"a unix socket needs none", &net.UnixAddr{Name: "/tmp/.s.PGSQL.5432", Net: "unix"}, StatusOK},
+		{"this machine needs none", &net.TCPAddr{IP: net.IPv6loopback}, StatusOK},
+		{"another machine does", &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}, StatusWarning},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if r := withoutTLS(tt.addr, "prefer"); r.Status != tt.want {
+				t.Errorf("got %s: %s", r.Status, r.Detail)
+			}
+		})
+	}
+}
+
+func TestStyle(t *testing.T) {
+	t.Run("a file is no terminal", func(t *testing.T) {
+		f, err := os.Create(t.TempDir() + "/out")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if s := styleOf(f); s != (style{}) {
+			t.Errorf("got %+v", s)
+		}
+	})
+	t.Run("NO_COLOR is honoured on a terminal", func(t *testing.T) {
+		terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+		if err != nil {
+			t.Skip("this system has no pseudo-terminals:", err)
+		}
+		defer terminal.Close()
+		t.Setenv("TERM", "xterm")
+		t.Setenv("NO_COLOR", "")
+		if !styleOf(terminal).color {
+			t.Error("no colours on a terminal")
+		}
+		t.Setenv("NO_COLOR", "1")
+		if styleOf(terminal).color {
+			t.Error("colours in spite of NO_COLOR")
+		}
+	})
+}
+
+func TestWriteText(t *testing.T) {
+	r := newReport()
+	r.URI = "postgres://lwe-admin:***@a-host-with-a-long-name.example.com:41234/ai_workflow_engine?sslmode=require&application_name=x"
+	long := strings.Repeat("word ", 40)
+	r.add(check{id: "a", title: "a check"}, Result{Status: StatusWarning, Detail: long, Notes: []string{long}}, time.Second)
+	r.add(check{id: "b", title: "another | check"}, ok("line\nbreaks and \x1b[2J escapes"), time.Second)
+	for _, s := range []style{{width: 80}, {width: 80, color: true}, {width: 120, color: true}} {
+		var b strings.Builder
+		if err := r.writeText(&b, s); err != nil {
+			t.Fatal(err)
+		}
+		plain := b.String()
+		for _, sgr := range []string{bold, faint, red, green, yellow, "0"} {
+			plain = strings.ReplaceAll(plain, "\x1b["+sgr+"m", "")
+		}
+		if (plain == b.String()) == s.color {
+			t.Errorf("%+v: colours are wrong:\n%q", s, b.String())
+		}
+		if strings.Contains(plain, "\x1b") {
+			t.Errorf("%+v: an escape sequence came through:\n%q", s, plain)
+		}
+		for line := range strings.Lines(plain) {
+			if line = strings.TrimSuffix(line, "\n"); len(line) > s.width {
+				t.Errorf("%+v: %d columns: %q", s, len(line), line)
+			}
+		}
+		mustContain(t, plain, "  postgres://lwe-admin:***@", "\n  ")
+	}
+}
