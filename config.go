@@ -159,12 +159,11 @@ func checkFiles(params []urlfix.Param) error {
 	return nil
 }
 
+// fileTrouble is the system's word for what is wrong, without the path.
 func fileTrouble(err error) string {
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "it does not exist"
-	case errors.Is(err, fs.ErrPermission):
-		return "permission denied"
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		return pathErr.Err.Error()
 	}
 	return "it cannot be opened"
 }

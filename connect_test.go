@@ -113,6 +113,9 @@ func TestConnectErrors(t *testing.T) {
 			if strings.Contains(err.Error(), "\n") {
 				t.Errorf("the error has several lines: %v", err)
 			}
+			if strings.Count(err.Error(), "dial error") > 1 {
+				t.Errorf("the error repeats itself: %v", err)
+			}
 		})
 	}
 	t.Run("pgconn's error, which holds the configuration, is out of reach", func(t *testing.T) {
@@ -200,6 +203,12 @@ func TestSQLOpenRefuses(t *testing.T) {
 		_, err := sql.Open(pgsafe.DriverName, "host=h password="+secret)
 		equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 		noSecret(t, err, secret, "secret-odd")
+	})
+	t.Run("an environment that no pool can be made in", func(t *testing.T) {
+		config := silent(t, "h", 1)
+		t.Setenv("PGSERVICE", "there-is-none")
+		_, err := pgsafe.NewConnectorConfig(config)
+		equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 	})
 	t.Run("a CA file without a certificate", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "ca.pem")

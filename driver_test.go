@@ -3,6 +3,7 @@ package pgsafe_test
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
@@ -451,11 +452,37 @@ func TestRegister(t *testing.T) {
 
 func TestDriverOpen(t *testing.T) {
 	t.Run("a connection without database/sql closes its pool with it", func(t *testing.T) {
-		cluster := pgtest.Shared(t)
-		uri := cluster.Database(t)
+		uri := pgtest.Shared(t).Database(t)
 		conn, err := (&pgsafe.Driver{}).Open(uri)
 		must(t, err)
 		must(t, conn.Close())
+		w := watch(t, uri)
+		pgtest.Eventually(t, "no connection is left", func() bool { return w.backends() == 0 })
+	})
+	t.Run("the calls without a context work", func(t *testing.T) {
+		conn, err := (&pgsafe.Driver{}).Open(pgtest.Shared(t).Database(t))
+		must(t, err)
+		defer conn.Close()
+		tx, err := conn.Begin()
+		must(t, err)
+		must(t, tx.Rollback())
+		stmt, err := conn.Prepare("select 1")
+		must(t, err)
+		must(t, stmt.Close())
+	})
+	t.Run("Raw refuses another driver's connection", func(t *testing.T) {
+		db := sql.OpenDB(foreign{})
+		defer db.Close()
+		conn, err := db.Conn(t.Context())
+		must(t, err)
+		defer conn.Close()
+		if err := pgsafe.Raw(conn, func(*pgx.Conn) error { return nil }); err == nil {
+			t.Error("no error")
+		}
+	})
+	t.Run("Open refuses a bad string", func(t *testing.T) {
+		_, err := pgsafe.Open("postgres://h:port/db")
+		equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 	})
 	t.Run("a bad string is a *DSNError", func(t *testing.T) {
 		_, err := (&pgsafe.Driver{}).Open("postgres://h:port/db")
@@ -467,6 +494,13 @@ func TestDriverOpen(t *testing.T) {
 		equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
 	})
 }
+
+// foreign is another driver, of which only the type matters.
+type foreign struct{ driver.Conn }
+
+func (f foreign) Connect(context.Context) (driver.Conn, error) { return f, nil }
+func (f foreign) Driver() driver.Driver                        { return nil }
+func (f foreign) Close() error                                 { return nil }
 
 // open opens a database and closes it with the test.
 func open(t testing.TB, driverName, dsn string) *sql.DB {

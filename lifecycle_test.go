@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
@@ -220,6 +221,20 @@ func TestHooks(t *testing.T) {
 		defer db.Close()
 		exec(t, db, "select 1")
 		equal(t, tracer.queries, 1)
+		equal(t, tracer.acquired, 1)
+		must(t, db.Close())
+		equal(t, tracer.released, 1)
+	})
+	t.Run("the pool's configuration makes connections beside the pool", func(t *testing.T) {
+		t.Parallel()
+		c, err := pgsafe.NewConnectorConfig(config(t))
+		must(t, err)
+		defer c.Close()
+		conn, err := pgx.ConnectConfig(t.Context(), c.Pool().Config().ConnConfig)
+		must(t, err)
+		_, err = conn.Exec(t.Context(), "listen news")
+		must(t, err)
+		must(t, conn.Close(t.Context()))
 	})
 	t.Run("the configuration is copied", func(t *testing.T) {
 		t.Parallel()
@@ -263,7 +278,8 @@ func TestHooks(t *testing.T) {
 	})
 }
 
-type countingTracer struct{ queries int }
+// countingTracer is not safe for concurrent use: its tests run one statement after another.
+type countingTracer struct{ queries, acquired, released int }
 
 func (c *countingTracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
 	c.queries++
@@ -271,3 +287,13 @@ func (c *countingTracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx
 }
 
 func (c *countingTracer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func (c *countingTracer) TraceAcquireStart(ctx context.Context, _ *pgxpool.Pool, _ pgxpool.TraceAcquireStartData) context.Context {
+	return ctx
+}
+
+func (c *countingTracer) TraceAcquireEnd(context.Context, *pgxpool.Pool, pgxpool.TraceAcquireEndData) {
+	c.acquired++
+}
+
+func (c *countingTracer) TraceRelease(*pgxpool.Pool, pgxpool.TraceReleaseData) { c.released++ }

@@ -248,27 +248,63 @@ func TestParking(t *testing.T) {
 		must(t, pgsafe.Raw(idle, func(c *pgx.Conn) error { return c.Ping(t.Context()) }))
 		must(t, idle.Close())
 	})
-	t.Run("a lease that can get no connection says so once and is dropped", func(t *testing.T) {
+	// Whatever is asked of a lease that can get no connection, the answer is why.
+	for name, ask := range map[string]func(ctx context.Context, conn *sql.Conn) error{
+		"Exec": func(ctx context.Context, conn *sql.Conn) error {
+			_, err := conn.ExecContext(ctx, "select 1")
+			return err
+		},
+		"Query": func(ctx context.Context, conn *sql.Conn) error {
+			_, err := conn.QueryContext(ctx, "select 1")
+			return err
+		},
+		"Prepare": func(ctx context.Context, conn *sql.Conn) error {
+			_, err := conn.PrepareContext(ctx, "select 1")
+			return err
+		},
+		"Begin": func(ctx context.Context, conn *sql.Conn) error { _, err := conn.BeginTx(ctx, nil); return err },
+		"Ping":  func(ctx context.Context, conn *sql.Conn) error { return conn.PingContext(ctx) },
+		"Raw": func(_ context.Context, conn *sql.Conn) error {
+			return pgsafe.Raw(conn, func(*pgx.Conn) error { return nil })
+		},
+	} {
+		t.Run("a lease that can get no connection says so to "+name+" and is dropped", func(t *testing.T) {
+			t.Parallel()
+			db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1", "pool_acquire_timeout=50ms"))
+			c, _ := pgsafe.ConnectorOf(db)
+			idle, err := db.Conn(t.Context())
+			must(t, err)
+			conn, err := c.Pool().Acquire(t.Context())
+			must(t, err)
+			for range 2 {
+				equal(t, pgsafe.KindOf(ask(t.Context(), idle)), pgsafe.KindPoolExhausted)
+			}
+			must(t, idle.Raw(func(driverConn any) error {
+				if driverConn.(interface{ Conn() *pgx.Conn }).Conn() != nil {
+					return errors.New("a lease without a connection shows one")
+				}
+				return nil
+			}))
+			must(t, idle.Close())
+			equal(t, db.Stats().OpenConnections, 0)
+			conn.Release()
+			must(t, db.PingContext(t.Context()))
+		})
+	}
+	t.Run("so do its statements", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1", "pool_acquire_timeout=50ms"))
 		c, _ := pgsafe.ConnectorOf(db)
-		idle, err := db.Conn(t.Context())
+		stmt, err := db.PrepareContext(t.Context(), "select 1")
 		must(t, err)
-		defer idle.Close()
+		defer stmt.Close()
 		conn, err := c.Pool().Acquire(t.Context())
 		must(t, err)
-		_, err = idle.ExecContext(t.Context(), "select 1")
+		defer conn.Release()
+		_, err = stmt.ExecContext(t.Context())
 		equal(t, pgsafe.KindOf(err), pgsafe.KindPoolExhausted)
-		err = pgsafe.Raw(idle, func(*pgx.Conn) error { return nil })
+		_, err = stmt.QueryContext(t.Context())
 		equal(t, pgsafe.KindOf(err), pgsafe.KindPoolExhausted)
-		must(t, idle.Raw(func(driverConn any) error {
-			if driverConn.(interface{ Conn() *pgx.Conn }).Conn() != nil {
-				return errors.New("a lease without a connection shows one")
-			}
-			return nil
-		}))
-		conn.Release()
-		must(t, db.PingContext(t.Context()))
 	})
 	t.Run("statements of a lease whose connection was taken run on the next one", func(t *testing.T) {
 		t.Parallel()
@@ -483,6 +519,37 @@ func TestPreparedStatements(t *testing.T) {
 			t.Errorf("%d statements are left on the server", n)
 		}
 	})
+	t.Run("a connection that died cannot drop one, and says so", func(t *testing.T) {
+		t.Parallel()
+		uri := pgtest.Shared(t).Database(t)
+		db := open(t, pgsafe.DriverName, with(uri, "statement_cache_capacity=1"))
+		conn, err := db.Conn(t.Context())
+		must(t, err)
+		defer conn.Close()
+		stmt, err := conn.PrepareContext(t.Context(), "select 1")
+		must(t, err)
+		must(t, stmt.Close())
+		watch(t, uri).terminate()
+		_, err = conn.PrepareContext(t.Context(), "select 2")
+		equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
+	})
+	t.Run("a statement that no longer parses cannot be prepared anew", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
+		db.SetMaxOpenConns(1)
+		exec(t, db, "create table gone(i int)")
+		stmt, err := db.PrepareContext(t.Context(), "select * from gone")
+		must(t, err)
+		defer stmt.Close()
+		exec(t, db, "drop table gone")
+		for range 3 {
+			_, err = stmt.ExecContext(t.Context())
+			equal(t, pgsafe.SQLState(err), "42P01")
+		}
+		exec(t, db, "create table gone(i int)")
+		_, err = stmt.ExecContext(t.Context())
+		must(t, err)
+	})
 	t.Run("a statement that the server forgot is prepared anew", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
@@ -664,6 +731,15 @@ func watch(t testing.TB, uri string) *watcher {
 	must(t, err)
 	t.Cleanup(func() { must(t, conn.Close(context.WithoutCancel(t.Context()))) })
 	return &watcher{t, conn}
+}
+
+// terminate ends all connections to the database but its own.
+func (w *watcher) terminate() {
+	w.t.Helper()
+	_, err := w.conn.Exec(w.t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity
+		where datname = current_database() and pid <> pg_backend_pid()`)
+	must(w.t, err)
+	pgtest.Eventually(w.t, "they are gone", func() bool { return w.backends() == 0 })
 }
 
 // backends counts the connections to the database that the server sees.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -96,7 +97,14 @@ func (c *Connector) scrubbed(err error, text string) error {
 	return &connectError{text: clean, cause: errors.Join(kept...)}
 }
 
-// oneLine joins the lines of several attempts.
+// oneLine joins the attempts, one a line, of which those that failed alike are told once: sslmode=prefer tries each
+// address twice.
 func oneLine(err error) string {
-	return strings.Join(strings.Split(err.Error(), "\n"), "; ")
+	var told []string
+	for attempt := range strings.SplitSeq(err.Error(), "\n") {
+		if !slices.Contains(told, attempt) {
+			told = append(told, attempt)
+		}
+	}
+	return strings.Join(told, "; ")
 }
