@@ -120,8 +120,8 @@ func (l *Conn) ResetSession(ctx context.Context) error {
 
 // IsValid is called by database/sql when a lease comes back, to know whether to keep it.
 func (l *Conn) IsValid() bool {
-	if l.state.Load() == leaseEmpty {
-		return l.bindErr == nil
+	if l.state.Load() != leaseHeld && !l.connector.lot.use(l) {
+		return l.bindErr == nil // an empty lease may be kept: it costs nothing
 	}
 	if !l.phys.reusable() || l.phys.expired(time.Now()) {
 		return false

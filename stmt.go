@@ -168,6 +168,9 @@ func (s *statements) drop(ctx context.Context, l *Conn, text string) error {
 	if !ok {
 		return nil
 	}
+	if l.stdConn.Conn().IsClosed() {
+		return driver.ErrBadConn // nothing was sent, so database/sql may go on with another
+	}
 	if err := l.stdConn.Conn().Deallocate(ctx, text); err != nil {
 		return err
 	}

@@ -15,7 +15,8 @@ func (s *Server) bootstrap(ctx context.Context) error {
 		fmt.Fprintf(&sql, "ALTER ROLE %s PASSWORD %s;\n", quoteName(s.opts.User), quoteText(s.opts.Password))
 	}
 	if s.opts.Database != "" && s.opts.Database != "postgres" {
-		fmt.Fprintf(&sql, "CREATE DATABASE %s OWNER %s;\n", quoteName(s.opts.Database), quoteName(s.opts.User))
+		fmt.Fprintf(&sql, "CREATE DATABASE %s OWNER %s%s;\n", quoteName(s.opts.Database), quoteName(s.opts.User),
+			s.run.bin.CopyStrategy())
 	}
 	if sql.Len() == 0 {
 		return nil

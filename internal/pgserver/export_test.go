@@ -5,5 +5,5 @@ var (
 	MajorInPath  = majorInPath
 	BasePrefix   = basePrefix
 	TemplateName = templateName
-	QuoteName    = quoteName
+	MemoryDir    = memoryDir
 )

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+	"unsafe"
 )
 
 const supported = true
@@ -26,6 +27,22 @@ func sysProcAttr(who *identity, onDeath syscall.Signal) *syscall.SysProcAttr {
 		attr.Credential = &syscall.Credential{Uid: who.uid, Gid: who.gid}
 	}
 	return attr
+}
+
+// awaitStop returns when our child pid, which was sent sigStop, has stopped or ended.
+func awaitStop(pid int) {
+	const (
+		byPid = 1          // P_PID
+		peek  = 0x100_0000 // WNOWAIT: the one who waits for its end is to see that
+	)
+	var info [128]byte // siginfo_t; what is in it is known
+	for {
+		_, _, errno := syscall.Syscall6(syscall.SYS_WAITID, byPid, uintptr(pid), uintptr(unsafe.Pointer(&info)),
+			syscall.WSTOPPED|peek, 0, 0)
+		if errno != syscall.EINTR {
+			return
+		}
+	}
 }
 
 // childrenOf lists the processes whose parent is pid.

@@ -5,7 +5,9 @@ package pgserver_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -162,6 +164,10 @@ func TestNothingOutlivesAKilledParent(t *testing.T) {
 			if err := syscall.Kill(c.Pid, syscall.SIGSTOP); err != nil {
 				t.Fatal(err)
 			}
+			pgtest.Eventually(t, "the postmaster has stopped", func() bool {
+				stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.Pid))
+				return err == nil && bytes.Contains(stat, []byte(") T "))
+			})
 		},
 		"when a backend is too busy to notice": func(t *testing.T, c *child) {
 			conn := pgconnect(t, c.URI)
@@ -209,6 +215,14 @@ func TestNothingOutlivesAKilledParent(t *testing.T) {
 }
 
 func TestTemporaryDirectory(t *testing.T) {
+	t.Run("is in memory if the machine has plenty and TMPDIR says nothing else", func(t *testing.T) {
+		t.Setenv("TMPDIR", "")
+		want := cmp.Or(pgserver.MemoryDir(), "/tmp")
+		if s := start(t, pgserver.Options{}); filepath.Dir(filepath.Dir(s.DataDir())) != want {
+			t.Errorf("the server is in %s, want %s", s.DataDir(), want)
+		}
+	})
+
 	t.Run("may have a name too long for a unix socket", func(t *testing.T) {
 		long := filepath.Join(reachableDir(t), strings.Repeat("x", 100))
 		if err := os.Mkdir(long, 0o755); err != nil {
@@ -247,4 +261,42 @@ func pgconnect(t *testing.T, uri string) *pgconn.PgConn {
 		t.Fatal(err)
 	}
 	return conn
+}
+
+func TestPasswordStays(t *testing.T) {
+	primary := start(t, pgserver.Options{
+		Auth: pgserver.SCRAM, Password: hard, Database: "ai_workflow_engine",
+		Settings: map[string]string{"log_statement": "all", "log_connections": "on"},
+	})
+	t.Run("out of the server's processes and log", func(t *testing.T) { noPassword(t, primary) })
+	t.Run("out of those of a standby, and of those that serve it", func(t *testing.T) {
+		standby, err := primary.Standby(t.Context(), pgserver.StandbyOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer standby.Stop(pgserver.Immediate)
+		noPassword(t, standby)
+		noPassword(t, primary)
+	})
+}
+
+// noPassword fails if the password hard is in the arguments or environment of one of s's processes, or in its log.
+func noPassword(t *testing.T, s *pgserver.Server) {
+	t.Helper()
+	ask[int](t, s.URI(""), "SELECT 1")
+	pids := processesIn(t, s.DataDir())
+	if len(pids) < 2 {
+		t.Errorf("the server has only the processes %v", pids)
+	}
+	for _, pid := range pids {
+		for _, file := range []string{"cmdline", "environ"} {
+			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+			if err == nil && strings.Contains(string(text), hard) {
+				t.Errorf("it is in the %s of %q", file, text)
+			}
+		}
+	}
+	if strings.Contains(s.Log(), hard) {
+		t.Errorf("it is in the log:\n%s", s.Log())
+	}
 }

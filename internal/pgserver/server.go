@@ -189,17 +189,24 @@ func (s *Server) Reload(ctx context.Context) error {
 
 // Pause stops the postmaster from doing anything: open connections go on, new ones are accepted by the kernel
 // and never answered. Resume ends it, and so do Stop, Halt, Kill and Restart.
-func (s *Server) Pause() error { return s.signal(sigStop) }
-
-// Resume ends Pause.
-func (s *Server) Resume() error { return s.signal(sigCont) }
-
-func (s *Server) signal(sig os.Signal) error {
+func (s *Server) Pause() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.proc.running() {
 		return ErrStopped
 	}
-	s.proc.signal(sig)
+	s.proc.signal(sigStop)
+	awaitStop(s.proc.cmd.Process.Pid)
+	return nil
+}
+
+// Resume ends Pause.
+func (s *Server) Resume() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.proc.running() {
+		return ErrStopped
+	}
+	s.proc.signal(sigCont)
 	return nil
 }

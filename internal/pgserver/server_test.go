@@ -1,6 +1,7 @@
 package pgserver_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -295,7 +296,7 @@ func sqlState(err error) string {
 // reachableDir is a temporary directory that every user can enter, and with a short name.
 func reachableDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "pgservertest")
+	dir, err := os.MkdirTemp(cmp.Or(pgserver.MemoryDir(), "/tmp"), "pgservertest")
 	if err != nil {
 		t.Fatal(err)
 	}

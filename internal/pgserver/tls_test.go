@@ -43,20 +43,6 @@ func TestTLS(t *testing.T) {
 			t.Error("TLS")
 		}
 	})
-
-	t.Run("the password is in no process and not in the log", func(t *testing.T) {
-		for _, file := range []string{"cmdline", "environ"} {
-			for _, pid := range processesIn(t, s.DataDir()) {
-				text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
-				if err == nil && strings.Contains(string(text), hard) {
-					t.Errorf("it is in the %s of %q", file, text)
-				}
-			}
-		}
-		if strings.Contains(s.Log(), hard) {
-			t.Errorf("it is in the log:\n%s", s.Log())
-		}
-	})
 }
 
 func TestServerCertificate(t *testing.T) {
