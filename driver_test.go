@@ -463,6 +463,7 @@ func TestDriverOpen(t *testing.T) {
 		conn, err := (&pgsafe.Driver{}).Open(pgtest.Shared(t).Database(t))
 		must(t, err)
 		defer conn.Close()
+		//lint:ignore SA1019 it is what every driver.Conn must have
 		tx, err := conn.Begin()
 		must(t, err)
 		must(t, tx.Rollback())

@@ -151,7 +151,7 @@ func download(ctx context.Context, repository, home string) error {
 	}
 	defer os.RemoveAll(work)
 	// The library leaves a log in the temporary directory.
-	defer os.Setenv("TMPDIR", os.Getenv("TMPDIR"))
+	defer func(before string) { _ = os.Setenv("TMPDIR", before) }(os.Getenv("TMPDIR"))
 	if err := os.Setenv("TMPDIR", work); err != nil {
 		return err
 	}

@@ -91,7 +91,7 @@ func candidates(ctx context.Context) func(yield func(string) bool) {
 	return func(yield func(string) bool) {
 		if p, err := exec.LookPath("initdb"); err == nil {
 			// Links such as /usr/local/bin/initdb stand alone: the siblings are where they lead to.
-			if real, err := filepath.EvalSymlinks(p); err == nil && !yield(filepath.Dir(real)) {
+			if target, err := filepath.EvalSymlinks(p); err == nil && !yield(filepath.Dir(target)) {
 				return
 			}
 		}

@@ -48,12 +48,12 @@ func TestFind(t *testing.T) {
 		}
 		t.Setenv(pgserver.BinDirEnv, "")
 		t.Setenv("PATH", dir)
-		real, err := filepath.EvalSymlinks(b.Dir)
+		target, err := filepath.EvalSymlinks(b.Dir)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := find(t); got.Dir != real {
-			t.Errorf("Find = %+v, want the directory %s", got, real)
+		if got := find(t); got.Dir != target {
+			t.Errorf("Find = %+v, want the directory %s", got, target)
 		}
 	})
 

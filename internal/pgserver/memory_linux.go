@@ -19,7 +19,8 @@ func memoryDir() string {
 	if err != nil || info.Mode().Perm() != 0o777 || syscall.Statfs(dir, &stat) != nil {
 		return ""
 	}
-	if stat.Type != tmpfsMagic || int64(stat.Bavail)*int64(stat.Bsize) < memoryMinimum {
+	// The type of Bsize differs between architectures.
+	if stat.Type != tmpfsMagic || int64(stat.Bavail)*int64(stat.Bsize) < memoryMinimum { //nolint:unconvert // see above
 		return ""
 	}
 	return dir

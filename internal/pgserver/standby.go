@@ -42,29 +42,29 @@ func (s *Server) Standby(ctx context.Context, opts StandbyOptions) (*Server, err
 	return replica, nil
 }
 
-// follow makes r, which has directories only, a replica of primary.
-func (r *Server) follow(ctx context.Context, primary *Server, tool Binaries, settings map[string]string) error {
-	// Replication goes through the unix socket, which r's operating system user can use as well as the primary's:
+// follow makes s, which has directories only, a replica of primary.
+func (s *Server) follow(ctx context.Context, primary *Server, tool Binaries, settings map[string]string) error {
+	// Replication goes through the unix socket, which s's operating system user can use as well as the primary's:
 	// it is the same. The password lies in a file, since arguments and environments can be seen.
 	line := "*:*:*:*:" + passfileEscape(primary.opts.Password) + "\n"
-	passfile := filepath.Join(r.run.dir, "passfile")
-	if err := r.run.who.writeFile(passfile, []byte(line)); err != nil {
+	passfile := filepath.Join(s.run.dir, "passfile")
+	if err := s.run.who.writeFile(passfile, []byte(line)); err != nil {
 		return err
 	}
-	if err := r.run.who.makeDir(r.data); err != nil {
+	if err := s.run.who.makeDir(s.data); err != nil {
 		return err
 	}
-	backup := r.run
+	backup := s.run
 	backup.bin = tool
-	err := backup.run(ctx, []string{"PGPASSFILE=" + passfile}, "", "pg_basebackup", "-D", r.data,
+	err := backup.run(ctx, []string{"PGPASSFILE=" + passfile}, "", "pg_basebackup", "-D", s.data,
 		"-h", primary.sock, "-p", strconv.Itoa(primary.port), "-U", primary.opts.User, "-w",
 		"-X", "stream", "-c", "fast", "--no-sync")
 	if err != nil {
 		return err
 	}
 	if primary.ca != nil {
-		r.ca = primary.ca // its server files came with the copy
-		if err := r.clientTLS(); err != nil {
+		s.ca = primary.ca // its server files came with the copy
+		if err := s.clientTLS(); err != nil {
 			return err
 		}
 	}
@@ -74,27 +74,27 @@ func (r *Server) follow(ctx context.Context, primary *Server, tool Binaries, set
 	}
 	config["primary_conninfo"] = fmt.Sprintf("host=%s port=%d user=%s passfile=%s",
 		conninfoQuote(primary.sock), primary.port, conninfoQuote(primary.opts.User), conninfoQuote(passfile))
-	if err := r.appendConfig(configLines(config)); err != nil {
+	if err := s.appendConfig(configLines(config)); err != nil {
 		return err
 	}
-	if err := r.writeData("standby.signal", nil); err != nil {
+	if err := s.writeData("standby.signal", nil); err != nil {
 		return err
 	}
-	streams, forget := r.log.watch(func(line string) bool {
+	streams, forget := s.log.watch(func(line string) bool {
 		return strings.Contains(line, "started streaming WAL from primary")
 	})
 	defer forget()
-	if err := r.launchAnywhere(ctx); err != nil {
+	if err := s.launchAnywhere(ctx); err != nil {
 		return err
 	}
 	select {
 	case <-streams:
 		return nil
-	case <-r.proc.gone:
-		return fmt.Errorf("pgserver: the standby ended; its log ends with:\n%s", r.log.tail())
+	case <-s.proc.gone:
+		return fmt.Errorf("pgserver: the standby ended; its log ends with:\n%s", s.log.tail())
 	case <-ctx.Done():
 		return fmt.Errorf("pgserver: the standby did not begin to stream: %w; its log ends with:\n%s",
-			ctx.Err(), r.log.tail())
+			ctx.Err(), s.log.tail())
 	}
 }
 

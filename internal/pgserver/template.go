@@ -214,7 +214,7 @@ func copyFile(from, to string, h hash.Hash, buf []byte) error {
 		}
 		size += int64(n)
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = nil
 		if size > 0 {
 			err = w.Truncate(size)

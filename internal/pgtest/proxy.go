@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -245,7 +246,7 @@ func (p *Proxy) firstMessage(client net.Conn) ([]byte, error) {
 		if length < 8 || length > 10_000 {
 			return nil, errors.New("not a startup message")
 		}
-		message := append(head, make([]byte, length-8)...)
+		message := slices.Concat(head, make([]byte, length-8))
 		if _, err := io.ReadFull(client, message[8:]); err != nil {
 			return nil, err
 		}
