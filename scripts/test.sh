@@ -51,11 +51,12 @@ fi
 step "go vet"
 go vet work
 
-modules=$(go list -m -f '{{.Dir}}')
-
 step "staticcheck"
-for module in $modules; do
-	(cd "$module" && go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...)
+tools=$(mktemp -d)
+trap 'rm -rf "$tools"' EXIT
+GOWORK=off go build -C scripts/tools -o "$tools/" honnef.co/go/tools/cmd/staticcheck
+for module in $(go list -m -f '{{.Dir}}'); do
+	(cd "$module" && "$tools/staticcheck" ./...)
 done
 
 step "the library builds for other systems"
