@@ -15,7 +15,9 @@ if [ -z "${HOME:-}" ]; then
 fi
 
 has_postgres() {
-	[ -n "${PGSAFE_PG_BIN:-}" ] || command -v initdb >/dev/null || command -v pg_config >/dev/null ||
+	# pg_config alone may belong to a client library's headers.
+	[ -n "${PGSAFE_PG_BIN:-}" ] || command -v initdb >/dev/null ||
+		{ command -v pg_config >/dev/null && [ -x "$(pg_config --bindir)/initdb" ]; } ||
 		ls /usr/lib/postgresql/*/bin/initdb /usr/pgsql-*/bin/initdb /opt/homebrew/opt/postgresql@*/bin/initdb >/dev/null 2>&1
 }
 
