@@ -46,8 +46,12 @@ func readSettings(dsn string) (*settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &settings{config: config, profile: profile, warnings: d.Warnings}
-	return s, s.drive(d.Driver)
+	driver, err := driverSettingsOf(d.Driver)
+	if err != nil {
+		return nil, err
+	}
+	driver.apply(config)
+	return &settings{config: config, profile: profile, native: driver.native, warnings: d.Warnings}, nil
 }
 
 // connConfig lets pgx parse the string without its password, which is put in afterwards: so no error of pgx's, and
@@ -84,52 +88,6 @@ func hasParam(params []urlfix.Param, key string) bool {
 		}
 	}
 	return false
-}
-
-// drive applies the keys that are meant for the driver and not for libpq.
-func (s *settings) drive(keys []urlfix.Param) error {
-	for _, k := range keys {
-		var err error
-		switch k.Key {
-		case "default_query_exec_mode":
-			mode, ok := execModes[k.Value]
-			if !ok {
-				err = &DSNError{Code: CodeValue, Part: k.Key, Pos: -1, Reason: "not one of pgx's modes",
-					Hint: "use cache_statement, cache_describe, describe_exec, exec or simple_protocol"}
-			}
-			s.config.DefaultQueryExecMode = mode
-		case "statement_cache_capacity":
-			var n int32
-			n, err = count(k.Key, k.Value, 0)
-			s.config.StatementCacheCapacity = int(n)
-		case "description_cache_capacity":
-			var n int32
-			n, err = count(k.Key, k.Value, 0)
-			s.config.DescriptionCacheCapacity = int(n)
-		case "pgsafe_conn":
-			s.native = k.Value == "native"
-			if !s.native {
-				err = &DSNError{Code: CodeValue, Part: k.Key, Pos: -1, Reason: "not a kind of connection",
-					Hint: "use pgsafe_conn=native, or leave it out"}
-			}
-		case "pgsafe_dialect": // urlfix has read the string by it
-		default:
-			err = &DSNError{Code: CodeUnsupported, Part: k.Key, Pos: -1, Reason: "this version has no such setting",
-				Hint: "leave it out"}
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-var execModes = map[string]pgx.QueryExecMode{
-	"cache_statement": pgx.QueryExecModeCacheStatement,
-	"cache_describe":  pgx.QueryExecModeCacheDescribe,
-	"describe_exec":   pgx.QueryExecModeDescribeExec,
-	"exec":            pgx.QueryExecModeExec,
-	"simple_protocol": pgx.QueryExecModeSimpleProtocol,
 }
 
 // checkFiles looks for the files that a connection string names, because pgx's error about one that is missing

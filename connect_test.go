@@ -169,6 +169,9 @@ func TestSQLOpenRefuses(t *testing.T) {
 		{"an unknown kind of connection", "postgres://u:" + secret + "@h/db?pgsafe_conn=odd", "pgsafe_conn"},
 		{"an unknown execution mode", "postgres://u:" + secret + "@h/db?default_query_exec_mode=odd", "default_query_exec_mode"},
 		{"a negative cache", "postgres://u:" + secret + "@h/db?statement_cache_capacity=-1", "statement_cache_capacity"},
+		{"the default mode without its cache", "postgres://u:" + secret + "@h/db?statement_cache_capacity=0", "statement_cache_capacity"},
+		{"a mode without its cache", "postgres://u:" + secret + "@h/db?default_query_exec_mode=cache_describe&description_cache_capacity=0", "description_cache_capacity"},
+		{"a setting of another version", "postgres://u:" + secret + "@h/db?pgsafe_telemetry=otelsql", "pgsafe_telemetry"},
 		{"a negative description cache", "postgres://u:" + secret + "@h/db?description_cache_capacity=x", "description_cache_capacity"},
 	} {
 		t.Run(c.name+" with a *DSNError that names the part and the remedy", func(t *testing.T) {
@@ -185,6 +188,15 @@ func TestSQLOpenRefuses(t *testing.T) {
 			}
 			equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 			noSecret(t, err, secret)
+
+			// What needs no file is told by Normalize and Inspect as well.
+			if strings.HasPrefix(dsnErr.Reason, "the file") {
+				return
+			}
+			_, normalizeErr := pgsafe.Normalize(c.dsn)
+			_, inspectErr := pgsafe.Inspect(c.dsn)
+			equal(t, fmt.Sprint(normalizeErr), err.Error())
+			equal(t, fmt.Sprint(inspectErr), err.Error())
 		})
 	}
 	t.Run("an unknown profile in the environment", func(t *testing.T) {

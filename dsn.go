@@ -22,9 +22,12 @@ import (
 //
 // The result holds the password. The error is a *DSNError, which never does.
 func Normalize(dsn string) (string, error) {
-	uri, err := urlfix.Normalize(dsn)
+	uri, pool, driver, err := urlfix.Normalize(dsn)
 	if err != nil {
 		return "", dsnError(err)
+	}
+	if err := checkKeys(pool, driver); err != nil {
+		return "", err
 	}
 	return uri, nil
 }
@@ -92,6 +95,9 @@ func Inspect(dsn string) (*Report, error) {
 	d, err := urlfix.Parse(dsn)
 	if err != nil {
 		return nil, dsnError(err)
+	}
+	if err := checkKeys(d.Pool, d.Driver); err != nil {
+		return nil, err
 	}
 	r := &Report{
 		Dialect:     d.Dialect,

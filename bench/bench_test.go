@@ -168,6 +168,25 @@ func BenchmarkNormalize(b *testing.B) {
 	}
 }
 
+// BenchmarkRefusal is sql.Open with a string that it refuses.
+func BenchmarkRefusal(b *testing.B) {
+	for name, dsn := range map[string]string{
+		"garbage":   "the database of s3cr3t-Pa55",
+		"ambiguous": "postgresql://user:pw1234@evil.example/x@host:5432/db",
+		"no-file":   "postgres://u:s3cr3t-Pa55@h/db?sslmode=verify-full&sslrootcert=/nowhere/ca.pem",
+		"64KiB-at":  "postgres://" + strings.Repeat("@", 64<<10-16),
+		"1MB":       "postgres://u:" + strings.Repeat("s3cr3t-Pa5", 100_000) + "@h/db",
+	} {
+		b.Run("string="+name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := sql.Open(pgsafe.DriverName, dsn); err == nil {
+					b.Fatal("no error")
+				}
+			}
+		})
+	}
+}
+
 // TestAllocations holds the one number that is the same everywhere.
 func TestAllocations(t *testing.T) {
 	uri := pgtest.Shared(t).Database(t)

@@ -38,19 +38,19 @@ func Parse(dsn string) (*DSN, error) {
 	return d, nil
 }
 
-// Normalize returns the canonical URI of dsn, as Parse and URI do, and dsn itself if it is canonical already. The
-// error is always an *Error.
-func Normalize(dsn string) (string, error) {
+// Normalize returns the canonical URI of dsn, as Parse and URI do, and dsn itself if it is canonical already; and the
+// keys that are no part of it, as DSN.Pool and DSN.Driver. The error is always an *Error.
+func Normalize(dsn string) (uri string, pool, driver []Param, err error) {
 	var d DSN
 	if err := parse(&d, dsn); err != nil {
-		return "", err
+		return "", nil, nil, err
 	}
 	var buf [512]byte
-	uri := d.appendURI(buf[:0], showSecrets)
-	if string(uri) == dsn {
-		return dsn, nil
+	canonical := d.appendURI(buf[:0], showSecrets)
+	if string(canonical) == dsn {
+		return dsn, d.Pool, d.Driver, nil
 	}
-	return string(uri), nil
+	return string(canonical), d.Pool, d.Driver, nil
 }
 
 // parse is Parse into a DSN of the caller's, so that Normalize needs none on the heap.
