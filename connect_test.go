@@ -75,6 +75,24 @@ func TestTheStringOfTheOutage(t *testing.T) {
 	})
 }
 
+// Why pgsafe exists: the driver underneath takes the string without an error, for another server, and would send the
+// password as the name of a setting, which a server logs when it refuses it.
+func TestWhatPgxMakesOfThatString(t *testing.T) {
+	for _, name := range []string{"PGHOST", "PGUSER", "PGDATABASE", "PGSERVICE"} {
+		t.Setenv(name, "")
+	}
+	config, err := pgx.ParseConfig(briefDSN(5432))
+	must(t, err)
+	if config.User == briefUser || config.Database == briefDatabase {
+		t.Error("pgx understands it by now: the README says otherwise")
+	}
+	sent := false
+	for key := range config.RuntimeParams {
+		sent = sent || strings.Contains(key, briefPassword)
+	}
+	equal(t, sent, true)
+}
+
 func TestConnectErrors(t *testing.T) {
 	cluster := pgtest.SharedTLS(t)
 	const secret = "q7Zx[9f:Lk2@w8"

@@ -428,15 +428,12 @@ func checkBareCast(t *testing.T, db *sql.DB) {
 
 func TestRegister(t *testing.T) {
 	t.Run("a further name has options of its own", func(t *testing.T) {
-		var called sync.Once
-		connected := false
-		pgsafe.Register("pgsafe-with-hook", pgsafe.WithAfterConnect(func(context.Context, *pgx.Conn) error {
-			called.Do(func() { connected = true })
-			return nil
+		pgsafe.Register("pgsafe-with-hook", pgsafe.WithAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.Exec(ctx, "set search_path = 'set by the option'")
+			return err
 		}))
 		db := open(t, "pgsafe-with-hook", pgtest.Shared(t).Database(t))
-		must(t, db.PingContext(t.Context()))
-		equal(t, connected, true)
+		equal(t, one[string](t, db, "show search_path"), `"set by the option"`)
 	})
 	t.Run("a name that is taken is left alone", func(t *testing.T) {
 		pgsafe.Register("pgx")

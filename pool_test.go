@@ -92,7 +92,7 @@ func TestCap(t *testing.T) {
 				if s.Opened > 3 {
 					t.Errorf("%d connections were opened, the cap is 3", s.Opened)
 				}
-				equal(t, s.InUse, 0)
+				unused(t, db)
 			})
 		}
 	}
@@ -368,12 +368,9 @@ func TestParkingAtRandom(t *testing.T) {
 				}
 				return nil
 			})
-			// database/sql may still be opening a lease for a caller who gave up.
-			waiting(t, db, 0)
-			s := c.Stats()
-			equal(t, s.InUse, 0)
-			if s.Total > limit {
-				t.Errorf("%d connections are open, the cap is %d", s.Total, limit)
+			unused(t, db)
+			if n := c.Stats().Total; n > limit {
+				t.Errorf("%d connections are open, the cap is %d", n, limit)
 			}
 		})
 	}
@@ -705,6 +702,16 @@ func holdAll(t testing.TB, db *sql.DB, n int) (release func()) {
 func waiting(t testing.TB, db *sql.DB, n int) {
 	t.Helper()
 	pgtest.Eventually(t, fmt.Sprintf("%d callers wait", n), func() bool { return statsOf(t, db).Waiting == n })
+}
+
+// unused waits until nobody has a connection or wants one: database/sql may still be opening a lease for a caller who
+// was served otherwise or gave up.
+func unused(t testing.TB, db *sql.DB) {
+	t.Helper()
+	pgtest.Eventually(t, "no connection is in use", func() bool {
+		s := statsOf(t, db)
+		return s.InUse == 0 && s.Waiting == 0
+	})
 }
 
 func statsOf(t testing.TB, db *sql.DB) pgsafe.Stats {
