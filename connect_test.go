@@ -164,6 +164,24 @@ func TestConnectErrors(t *testing.T) {
 	})
 }
 
+func TestAPasswordThatAHookSets(t *testing.T) {
+	const secret = "tok3n/+x9=Q"
+	config, err := pgx.ParseConfig(pgtest.Shared(t).Database(t))
+	must(t, err)
+	c, err := pgsafe.NewConnectorConfig(config,
+		pgsafe.WithBeforeConnect(func(_ context.Context, cc *pgx.ConnConfig) error {
+			cc.Password = secret
+			return nil
+		}),
+		pgsafe.WithAfterConnect(func(_ context.Context, conn *pgx.Conn) error {
+			return fmt.Errorf("cannot use %s, that is %s", conn.Config().Password, url.QueryEscape(secret))
+		}))
+	must(t, err)
+	db := sql.OpenDB(c)
+	defer db.Close()
+	noSecret(t, db.PingContext(t.Context()), secret)
+}
+
 func TestSQLOpenRefuses(t *testing.T) {
 	const secret = "s3cr3t-Pa55"
 	for _, c := range []struct {

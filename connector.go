@@ -30,8 +30,9 @@ type Connector struct {
 	profile Profile
 	native  bool
 	logger  *slog.Logger
-	scrub   scrubber
+	scrub   *scrubber
 	lot     *parkingLot
+	driver  *Driver
 
 	ctx    context.Context // ends with Close, for work in the background
 	cancel context.CancelFunc
@@ -68,7 +69,7 @@ func NewConnector(dsn string, opts ...Option) (*Connector, error) {
 	for _, w := range s.warnings {
 		o.logger.Warn("pgsafe: connection string", "part", w.Part, "warning", w.Text)
 	}
-	return newConnector(s.config, o)
+	return newConnector(s.config, o, opts)
 }
 
 // NewConnectorConfig makes a Connector from a configuration that the application built with pgx.ParseConfig, with a
@@ -83,10 +84,10 @@ func NewConnectorConfig(config *pgx.ConnConfig, opts ...Option) (*Connector, err
 		}
 		o.profile = &p
 	}
-	return newConnector(config.Copy(), o)
+	return newConnector(config.Copy(), o, opts)
 }
 
-func newConnector(conn *pgx.ConnConfig, o options) (*Connector, error) {
+func newConnector(conn *pgx.ConnConfig, o options, opts []Option) (*Connector, error) {
 	if err := o.profile.validate(); err != nil {
 		return nil, err
 	}
@@ -102,6 +103,7 @@ func newConnector(conn *pgx.ConnConfig, o options) (*Connector, error) {
 		scrub:   newScrubber(conn),
 		lot:     &parkingLot{},
 	}
+	c.driver = &Driver{opts: opts, connector: c}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if c.native {
 		config.MaxConns = math.MaxInt32 // a bare connection cannot yield, so a hard cap could starve waiters
@@ -120,10 +122,14 @@ func (c *Connector) hook(o options) {
 	c.config.BeforeConnect = func(ctx context.Context, cc *pgx.ConnConfig) error {
 		cc.Tracer = app
 		c.lot.rebalance() // a place in the pool was taken
-		if o.beforeConnect != nil {
-			return o.beforeConnect(ctx, cc)
+		if o.beforeConnect == nil {
+			return nil
 		}
-		return nil
+		err := o.beforeConnect(ctx, cc)
+		if cc.Password != c.config.ConnConfig.Password {
+			c.scrub.learn(cc.Password)
+		}
+		return err
 	}
 	c.config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		newPhysical(conn, c.lot, c.profile)
@@ -218,9 +224,9 @@ func (c *Connector) acquireError(ctx, waitCtx context.Context, err error) error 
 	}
 }
 
-// Driver returns a Driver that knows this Connector, see ConnectorOf.
+// Driver returns a Driver that knows this Connector, see ConnectorOf, and opens others with the same options.
 func (c *Connector) Driver() driver.Driver {
-	return &Driver{connector: c}
+	return c.driver
 }
 
 // ConnectorOf returns the Connector behind db. It reports false if db was not opened through pgsafe, or if another

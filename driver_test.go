@@ -434,6 +434,12 @@ func TestRegister(t *testing.T) {
 		}))
 		db := open(t, "pgsafe-with-hook", pgtest.Shared(t).Database(t))
 		equal(t, one[string](t, db, "show search_path"), `"set by the option"`)
+
+		connector, err := db.Driver().(driver.DriverContext).OpenConnector(pgtest.Shared(t).Database(t))
+		must(t, err)
+		another := sql.OpenDB(connector)
+		defer another.Close()
+		equal(t, one[string](t, another, "show search_path"), `"set by the option"`)
 	})
 	t.Run("a name that is taken is left alone", func(t *testing.T) {
 		pgsafe.Register("pgx")

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -19,30 +20,32 @@ const minSecret = 4
 
 const blot = "[redacted]"
 
-// scrubber removes one connection's password from texts.
+// scrubber removes passwords from texts: the configured one, and the one that WithBeforeConnect set last. It is safe
+// for concurrent use.
 type scrubber struct {
-	replacer *strings.Replacer // nil if there is nothing to look for
+	configured string
+	replacer   atomic.Pointer[strings.Replacer]
 }
 
-func newScrubber(config *pgx.ConnConfig) scrubber {
-	p := config.Password
-	if len(p) < minSecret {
-		return scrubber{}
-	}
-	return scrubber{strings.NewReplacer(
-		p, blot,
-		url.QueryEscape(p), blot,
-		url.PathEscape(p), blot,
-		strings.ReplaceAll(p, "'", "''"), blot,
-	)}
+func newScrubber(config *pgx.ConnConfig) *scrubber {
+	s := &scrubber{configured: config.Password}
+	s.learn("")
+	return s
 }
 
-func (s scrubber) text(t string) string {
-	if s.replacer == nil {
-		return t
+// learn makes the scrubber look for password too.
+func (s *scrubber) learn(password string) {
+	var pairs []string
+	for _, p := range []string{s.configured, password} {
+		if len(p) >= minSecret {
+			pairs = append(pairs, p, blot, url.QueryEscape(p), blot, url.PathEscape(p), blot,
+				strings.ReplaceAll(p, "'", "''"), blot)
+		}
 	}
-	return s.replacer.Replace(t)
+	s.replacer.Store(strings.NewReplacer(pairs...))
 }
+
+func (s *scrubber) text(t string) string { return s.replacer.Load().Replace(t) }
 
 // connectError is a failed attempt to connect. It leaves pgconn.ConnectError out of the chain, because that holds
 // the whole configuration in an exported field, and keeps what that wraps.
