@@ -5,8 +5,8 @@
 //
 // From that alone, a connection string in libpq's form or SQLAlchemy's, with its password written as it is or
 // percent-encoded, opens the server it means or is refused by sql.Open with a *DSNError that says what to change
-// and shows no secret. And what database/sql closes goes back to one physical pool, pgx's own, so that its default
-// of two idle connections no longer means a new connection for every third query.
+// and shows no secret. And what database/sql closes goes back to one physical pool, pgx's own: its default of two
+// idle connections no longer means that all others are opened for one use and closed.
 //
 // # Pool
 //
