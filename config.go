@@ -29,13 +29,13 @@ type settings struct {
 	warnings []urlfix.Note
 }
 
-// readSettings turns a connection string into pgx's configuration. The error is a *DSNError.
-func readSettings(dsn string) (*settings, error) {
+// readSettings turns a connection string into pgx's configuration. env is the profile that the environment asks for. The error is a *DSNError.
+func readSettings(dsn, env string) (*settings, error) {
 	d, err := urlfix.Parse(dsn)
 	if err != nil {
 		return nil, dsnError(err)
 	}
-	profile, err := profileOf(d.Pool)
+	profile, err := profileOf(d.Pool, env)
 	if err != nil {
 		return nil, err
 	}
@@ -72,13 +72,31 @@ func connConfig(d *urlfix.DSN) (*pgx.ConnConfig, error) {
 	if d.Password.IsSet() {
 		config.Password = d.Password.Reveal()
 	}
+	if err := checkService(config.RuntimeParams, d.Params); err != nil {
+		return nil, err
+	}
 	for _, p := range d.Settings {
 		config.RuntimeParams[p.Key] = p.Value
 	}
-	if os.Getenv("PGCONNECT_TIMEOUT") == "" && !hasParam(d.Params, "connect_timeout") {
+	if config.ConnectTimeout == 0 && os.Getenv("PGCONNECT_TIMEOUT") == "" && !hasParam(d.Params, "connect_timeout") {
 		config.ConnectTimeout = defaultConnectTimeout
 	}
 	return config, nil
+}
+
+// checkService refuses what a service file says and no server knows. All else that pgx makes a run-time parameter was
+// checked with the string.
+func checkService(runtime map[string]string, given []urlfix.Param) error {
+	for key := range runtime {
+		switch {
+		case hasParam(given, key), urlfix.IsSetting(key), key == "options", key == "application_name", key == "client_encoding":
+		default:
+			return &DSNError{Code: CodeUnknownKey, Part: "service", Pos: -1,
+				Reason: "the service file has a key that is neither libpq's nor a setting of the server",
+				Hint:   "keep pool_* and other keys of the driver in the connection string"}
+		}
+	}
+	return nil
 }
 
 func hasParam(params []urlfix.Param, key string) bool {
@@ -146,6 +164,9 @@ func tlsTrouble(err error) bool {
 	return strings.Contains(err.Error(), "failed to configure TLS")
 }
 
+// noCap is the largest cap that pgxpool takes: Pool.Acquire counts to one more, in an int.
+const noCap = math.MaxInt32 - 1
+
 // poolConfig puts the profile's numbers into pgxpool's own configuration.
 func poolConfig(conn *pgx.ConnConfig, p Profile) (*pgxpool.Config, error) {
 	// pgxpool insists on a configuration that it parsed itself; of this one only its mark is used.
@@ -154,7 +175,7 @@ func poolConfig(conn *pgx.ConnConfig, p Profile) (*pgxpool.Config, error) {
 		return nil, parseError(err)
 	}
 	config.ConnConfig = conn
-	config.MaxConns = cmp.Or(p.MaxConns, math.MaxInt32)
+	config.MaxConns = cmp.Or(p.MaxConns, noCap)
 	config.MinConns = p.MinIdleConns
 	config.MinIdleConns = 0
 	config.MaxConnLifetime = cmp.Or(p.MaxConnLifetime, defaultMaxConnLifetime)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -38,6 +39,7 @@ type Conn struct {
 	phys      *physical
 	state     atomic.Uint32
 	born      time.Time
+	judged    bool           // IsValid was asked since the last use
 	yielding  bool           // database/sql was told to give this lease back for somebody who waits
 	bindErr   error          // why an empty lease could get no connection
 	open      map[string]int // texts of the lease's open statements
@@ -57,7 +59,9 @@ var (
 
 // Raw runs f with the pgx connection under conn, for COPY, LISTEN, batches and all else that is pgx's own. f must
 // not keep it. It works on connections of pgsafe and of pgx's stdlib. As with sql.Conn.Raw, conn is not used
-// otherwise while f runs, and is discarded if f panics.
+// otherwise while f runs, and the connection is closed if f panics or returns driver.ErrBadConn. There is no context:
+// if conn was not used before and has lost its connection to somebody who waited, Raw waits for another, for at most
+// the pool's AcquireTimeout if there is one.
 func Raw(conn *sql.Conn, f func(*pgx.Conn) error) error {
 	return conn.Raw(func(driverConn any) error {
 		if lease, ok := driverConn.(*Conn); ok {
@@ -97,12 +101,16 @@ func (l *Conn) useSlowly(ctx context.Context) error {
 	if l.connector.lot.use(l) {
 		return nil
 	}
+	if l.state.Load() == leaseClosed {
+		return driver.ErrBadConn
+	}
 	std, err := l.connector.acquire(ctx)
 	if err != nil {
 		l.bindErr = err
 		return err
 	}
 	l.stdConn, l.phys = std, physicalOf(std.Conn())
+	l.judged = false
 	l.connector.lot.rebind(l.phys, l)
 	return nil
 }
@@ -110,6 +118,9 @@ func (l *Conn) useSlowly(ctx context.Context) error {
 // ResetSession is called by database/sql before it uses the lease again.
 func (l *Conn) ResetSession(ctx context.Context) error {
 	if l.connector.lot.use(l) {
+		if l.phys.expired(time.Now()) {
+			closeNow(l.stdConn.Conn())
+		}
 		return l.stdConn.ResetSession(ctx)
 	}
 	// The lease lost its connection meanwhile. database/sql drops any error but ErrBadConn here
@@ -123,6 +134,7 @@ func (l *Conn) IsValid() bool {
 	if l.state.Load() != leaseHeld && !l.connector.lot.use(l) {
 		return l.bindErr == nil // an empty lease may be kept: it costs nothing
 	}
+	l.judged = true
 	if !l.phys.reusable() || l.phys.expired(time.Now()) {
 		return false
 	}
@@ -138,31 +150,36 @@ func (l *Conn) IsValid() bool {
 // connections it closes young ones all the time, and those must go back to the pool.
 const recycleAge = 10 * time.Second
 
-// Close gives the connection back to the pool, or closes it if that is what the application asked database/sql for.
+// Close gives the connection back to the pool, or closes it if it is broken or has outlived what the application
+// allows.
 func (l *Conn) Close() error {
-	std := l.connector.lot.leave(l)
+	std, before := l.connector.lot.leave(l)
 	if std == nil {
 		return nil
 	}
-	if l.outlived() {
-		ctx, cancel := context.WithTimeout(context.Background(), closeWait)
-		defer cancel()
-		_ = std.Conn().Close(ctx) // the pool drops it either way
+	// database/sql asks IsValid before it closes a good lease, and closes without asking one that the application or
+	// a statement has called bad (DB.putConn).
+	broken := before == leaseHeld && !l.judged
+	if broken {
+		l.connector.brokenAt.Store(time.Now().UnixNano())
+	}
+	if broken || l.outlived() {
+		closeNow(std.Conn())
 	}
 	return std.Close()
 }
 
 // outlived tells whether the connection has to end with the lease.
 func (l *Conn) outlived() bool {
-	if l.phys.expired(time.Now()) {
-		return true
-	}
-	return !l.yielding && time.Since(l.born) >= recycleAge && l.connector.spare()
+	now := time.Now()
+	return l.phys.expired(now) || !l.yielding && now.Sub(l.born) >= recycleAge
 }
 
-// spare tells whether the pool has more connections than it is to keep.
-func (c *Connector) spare() bool {
-	return c.pool.Load().Stat().TotalConns() > c.profile.MinIdleConns
+// closeNow ends a connection, which its pool then drops.
+func closeNow(conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
+	defer cancel()
+	_ = conn.Close(ctx) // it is gone either way
 }
 
 // PrepareContext prepares a statement, or finds it prepared on the connection by an earlier lease.
@@ -207,20 +224,42 @@ func (l *Conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	return l.stdConn.QueryContext(ctx, query, args)
 }
 
-// Ping asks the server for a sign of life.
+// Ping asks the server for a sign of life. If there is none the connection is closed. pgx's own would give it back to
+// the pool in that case, while the lease still holds it.
 func (l *Conn) Ping(ctx context.Context) error {
 	if err := l.use(ctx); err != nil {
 		return err
 	}
-	return l.stdConn.Ping(ctx)
+	if l.stdConn.Conn().Ping(ctx) != nil {
+		closeNow(l.stdConn.Conn())
+		return driver.ErrBadConn
+	}
+	return nil
 }
+
+// CheckNamedValue lets pgx see each argument as it is. It is not promoted from pgx's, because database/sql calls it
+// before the lease is in use and so may have no connection.
+func (l *Conn) CheckNamedValue(*driver.NamedValue) error { return nil }
 
 // pingAfter is how long a connection may have been idle before it is pinged: pgx's own default.
 const pingAfter = time.Second
 
-// shouldPing measures idleness from when the lease was parked. pgx's stdlib measures it from the lease's last reset,
-// which would ping each new lease at its second use.
-func shouldPing(_ context.Context, p stdlib.ShouldPingParams) bool {
+// shouldPing tells whether a parked connection is to be pinged before its next use. Idleness is measured from when the
+// lease was parked; pgx's stdlib measures it from the lease's last reset, which would ping each new lease at its
+// second use.
+func (c *Connector) shouldPing(_ context.Context, p stdlib.ShouldPingParams) bool {
 	ph := physicalOf(p.Conn)
-	return ph == nil || time.Since(ph.idleSince) > pingAfter
+	return ph == nil || c.suspect(ph.idleSince)
+}
+
+// shouldPingPooled does the same for one that was idle in the pool.
+func (c *Connector) shouldPingPooled(_ context.Context, p pgxpool.ShouldPingParams) bool {
+	return c.suspect(time.Now().Add(-p.IdleDuration))
+}
+
+// suspect tells whether a connection that nobody has used since then may be dead: after a second, and after another
+// one was found broken. Without the latter database/sql's last try, which it means to be a new connection, could be
+// given the next dead one.
+func (c *Connector) suspect(since time.Time) bool {
+	return time.Since(since) > pingAfter || since.UnixNano() <= c.brokenAt.Load()
 }

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -162,6 +163,22 @@ func TestConnectErrors(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("so is one that repeats it in its detail only", func(t *testing.T) {
+		t.Parallel()
+		config, err := pgx.ParseConfig(pgtest.Shared(t).Database(t))
+		must(t, err)
+		config.Password = secret
+		c, err := pgsafe.NewConnectorConfig(config, pgsafe.WithAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.Exec(ctx, `do $$ begin raise exception 'no' using detail = '`+secret+`'; end $$`)
+			return err
+		}))
+		must(t, err)
+		db := sql.OpenDB(c)
+		defer db.Close()
+		err = db.PingContext(t.Context())
+		equal(t, pgsafe.SQLState(err), "P0001")
+		noSecret(t, err, secret)
+	})
 }
 
 func TestAPasswordThatAHookSets(t *testing.T) {
@@ -245,6 +262,9 @@ func TestSQLOpenRefuses(t *testing.T) {
 		}
 		_, err := pgsafe.NewConnectorConfig(silent(t, "h", 1))
 		equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+		c, err := pgsafe.NewConnector("host=h", pgsafe.WithProfile(pgsafe.Auth())) // which outranks it
+		must(t, err)
+		must(t, c.Close())
 	})
 	t.Run("an environment that pgx refuses, without showing it", func(t *testing.T) {
 		t.Setenv("PGSSLMODE", "secret-odd")
@@ -266,6 +286,27 @@ func TestSQLOpenRefuses(t *testing.T) {
 		equal(t, errors.As(err, &dsnErr), true)
 		equal(t, strings.HasPrefix(dsnErr.Part, "sslrootcert"), true)
 		noSecret(t, err, secret)
+	})
+}
+
+func TestServiceFile(t *testing.T) {
+	write := func(t *testing.T, lines string) {
+		t.Helper()
+		file := filepath.Join(t.TempDir(), "pg_service.conf")
+		must(t, os.WriteFile(file, []byte("[orders]\nhost=h\n"+lines), 0o600))
+		t.Setenv("PGSERVICEFILE", file)
+	}
+	t.Run("its connect_timeout counts", func(t *testing.T) {
+		write(t, "connect_timeout=3\n")
+		c, err := pgsafe.NewConnector("service=orders")
+		must(t, err)
+		defer c.Close()
+		equal(t, c.Pool().Config().ConnConfig.ConnectTimeout, 3*time.Second)
+	})
+	t.Run("a key of it that no server knows is refused", func(t *testing.T) {
+		write(t, "pool_max_conns=7\n")
+		_, err := pgsafe.NewConnector("service=orders")
+		equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 	})
 }
 

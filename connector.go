@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"net"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -26,13 +26,14 @@ var ErrClosed = errors.New("pgsafe: connector is closed")
 // Connector is one parsed configuration and the one physical pool that belongs to it. The pool is made at the
 // first use. Give it to sql.OpenDB, once: a DB closes its Connector. It is safe for concurrent use.
 type Connector struct {
-	config  *pgxpool.Config
-	profile Profile
-	native  bool
-	logger  *slog.Logger
-	scrub   *scrubber
-	lot     *parkingLot
-	driver  *Driver
+	config   *pgxpool.Config
+	profile  Profile
+	native   bool
+	logger   *slog.Logger
+	scrub    *scrubber
+	brokenAt atomic.Int64 // when a connection was last found broken, in Unix nanoseconds
+	lot      *parkingLot
+	driver   *Driver
 
 	ctx    context.Context // ends with Close, for work in the background
 	cancel context.CancelFunc
@@ -57,11 +58,15 @@ var (
 // libpq's environment variables and defaults. No connection is made. Without connect_timeout, connecting to one
 // address may take 10 s.
 func NewConnector(dsn string, opts ...Option) (*Connector, error) {
-	s, err := readSettings(dsn)
+	o := newOptions(opts)
+	env := ""
+	if o.profile == nil {
+		env = os.Getenv(envProfile)
+	}
+	s, err := readSettings(dsn, env)
 	if err != nil {
 		return nil, err
 	}
-	o := newOptions(opts)
 	o.native = o.native || s.native
 	if o.profile == nil {
 		o.profile = &s.profile
@@ -78,7 +83,7 @@ func NewConnector(dsn string, opts ...Option) (*Connector, error) {
 func NewConnectorConfig(config *pgx.ConnConfig, opts ...Option) (*Connector, error) {
 	o := newOptions(opts)
 	if o.profile == nil {
-		p, err := profileOf(nil)
+		p, err := profileOf(nil, os.Getenv(envProfile))
 		if err != nil {
 			return nil, err
 		}
@@ -106,9 +111,9 @@ func newConnector(conn *pgx.ConnConfig, o options, opts []Option) (*Connector, e
 	c.driver = &Driver{opts: opts, connector: c}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if c.native {
-		config.MaxConns = math.MaxInt32 // a bare connection cannot yield, so a hard cap could starve waiters
+		config.MaxConns = noCap // a bare connection cannot yield, so a hard cap could starve waiters
 	}
-	if config.MaxConns < math.MaxInt32 {
+	if config.MaxConns < noCap {
 		c.lot.saturated = c.saturated
 	}
 	c.hook(o)
@@ -119,6 +124,7 @@ func newConnector(conn *pgx.ConnConfig, o options, opts []Option) (*Connector, e
 func (c *Connector) hook(o options) {
 	app := c.config.ConnConfig.Tracer
 	c.config.ConnConfig.Tracer = newPoolTracer(c.lot, app)
+	c.config.ShouldPing = c.shouldPingPooled
 	c.config.BeforeConnect = func(ctx context.Context, cc *pgx.ConnConfig) error {
 		cc.Tracer = app
 		c.lot.rebalance() // a place in the pool was taken
@@ -129,12 +135,12 @@ func (c *Connector) hook(o options) {
 		if cc.Password != c.config.ConnConfig.Password {
 			c.scrub.learn(cc.Password)
 		}
-		return err
+		return hookFailed(err)
 	}
 	c.config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		newPhysical(conn, c.lot, c.profile)
+		newPhysical(conn, c.lot, c.config)
 		if o.afterConnect != nil {
-			return o.afterConnect(ctx, conn)
+			return hookFailed(o.afterConnect(ctx, conn))
 		}
 		return nil
 	}
@@ -166,7 +172,7 @@ func (c *Connector) open() (*pgxpool.Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pgsafe: make the pool: %w", err)
 	}
-	c.leases = stdlib.GetPoolConnector(pool, stdlib.OptionShouldPing(shouldPing))
+	c.leases = stdlib.GetPoolConnector(pool, stdlib.OptionShouldPing(c.shouldPing))
 	c.pool.Store(pool)
 	c.warmUpInBackground(pool)
 	return pool, nil
@@ -213,11 +219,12 @@ func (c *Connector) acquireError(ctx, waitCtx context.Context, err error) error 
 	if waitCtx.Err() == nil || !errors.Is(err, waitCtx.Err()) {
 		return c.connectError(err)
 	}
-	o := c.lot.occupancy()
+	o, s := c.lot.occupancy(), c.pool.Load().Stat()
 	return &AcquireError{
 		Pool:        c.name(),
 		InUse:       o.held,
 		Max:         int(c.profile.MaxConns),
+		Connecting:  int(s.ConstructingConns()),
 		Waiting:     o.acquiring + 1,
 		LongestHold: o.longest,
 		cause:       ctx.Err(),
@@ -240,7 +247,8 @@ func ConnectorOf(db *sql.DB) (*Connector, bool) {
 }
 
 // Pool returns the physical pool, for code that uses pgx natively. Its cap, its queue and its connections are those
-// of the *sql.DB. It belongs to the Connector: do not close it. After Close its Acquire fails.
+// of the *sql.DB. It belongs to the Connector: do not close it, and do not Hijack its connections, which the pool is
+// not told about and goes on to count as in use. After Close its Acquire fails.
 func (c *Connector) Pool() *pgxpool.Pool {
 	pool, err := c.open()
 	if err == nil {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"slices"
+	"time"
 )
 
 // DriverName is the name under which pgsafe registers with database/sql:
@@ -49,7 +51,7 @@ func openDB(c *Connector) *sql.DB {
 	db := sql.OpenDB(c)
 	if limit := int(c.profile.MaxConns); limit > 0 {
 		db.SetMaxIdleConns(limit)
-		db.SetConnMaxIdleTime(c.profile.MaxConnIdleTime)
+		db.SetConnMaxIdleTime(c.config.MaxConnIdleTime)
 		if c.native {
 			// Bare connections cannot be asked to yield, so the cap has to hold one level up.
 			db.SetMaxOpenConns(limit)
@@ -79,30 +81,42 @@ func (d *Driver) OpenConnector(dsn string) (driver.Connector, error) {
 	return c, nil
 }
 
-// Open makes one connection that owns its pool: closing it closes both. database/sql never calls this.
+// Open makes one connection that owns its pool: closing it closes both. Libraries that wrap drivers
+// may call it; database/sql itself calls OpenConnector.
 func (d *Driver) Open(dsn string) (driver.Conn, error) {
 	c, err := NewConnector(dsn, d.opts...)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := c.Connect(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
+	conn, err := c.Connect(ctx)
 	if err != nil {
 		_ = c.Close() // nothing was opened, so nothing can fail to close
 		return nil, err
 	}
-	return &ownedConn{Conn: conn, connector: c}, nil
-}
-
-// ownedConn is a connection whose Connector ends with it.
-type ownedConn struct {
-	driver.Conn
-	connector *Connector
-}
-
-func (o *ownedConn) Close() error {
-	err := o.Conn.Close()
-	if err2 := o.connector.Close(); err == nil {
-		err = err2
+	if std, ok := conn.(*stdConn); ok {
+		return &ownedNative{std, c}, nil
 	}
-	return err
+	return &ownedLease{conn.(*lease), c}, nil
 }
+
+// openTimeout is pgx's own (stdlib.Driver.Open).
+const openTimeout = 60 * time.Second
+
+// ownedLease and ownedNative are connections whose Connector ends with them. The aliases keep pgx's method Conn in
+// sight, as with stdConn.
+type (
+	lease      = Conn
+	ownedLease struct {
+		*lease
+		connector *Connector
+	}
+	ownedNative struct {
+		*stdConn
+		connector *Connector
+	}
+)
+
+func (o *ownedLease) Close() error  { return errors.Join(o.lease.Close(), o.connector.Close()) }
+func (o *ownedNative) Close() error { return errors.Join(o.stdConn.Close(), o.connector.Close()) }

@@ -467,6 +467,15 @@ func TestDriverOpen(t *testing.T) {
 		must(t, err)
 		defer conn.Close()
 		//lint:ignore SA1019 it is what every driver.Conn must have
+		if _, ok := conn.(interface {
+			driver.ConnBeginTx
+			driver.ExecerContext
+			driver.QueryerContext
+			driver.NamedValueChecker
+			Conn() *pgx.Conn
+		}); !ok {
+			t.Errorf("%T lacks what pgx's has", conn)
+		}
 		tx, err := conn.Begin()
 		must(t, err)
 		must(t, tx.Rollback())

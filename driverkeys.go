@@ -92,7 +92,7 @@ func driverError(code DSNCode, part, reason, hint string) error {
 
 // checkKeys refuses what sql.Open would refuse about the keys that are no part of the canonical URI.
 func checkKeys(pool, driver []urlfix.Param) error {
-	if _, err := profileFrom(pool, ""); err != nil {
+	if _, err := profileOf(pool, ""); err != nil {
 		return err
 	}
 	_, err := driverSettingsOf(driver)

@@ -140,11 +140,12 @@ func SQLState(err error) string {
 // AcquireError says that no connection could be had in time, and who has them.
 //
 // If the caller's context ended the wait, errors.Is(err, ctx.Err()) holds. If the pool's AcquireTimeout did, it is
-// KindPoolExhausted while the pool was at its cap, and KindTimeout if connecting took too long.
+// KindTimeout while connections were being opened below the cap, and else KindPoolExhausted.
 type AcquireError struct {
 	Pool        string        // the pool's name, that of its database
 	InUse       int           // connections at work, parked ones left out
 	Max         int           // the cap, 0 for none
+	Connecting  int           // connections being opened
 	Waiting     int           // callers that wanted one, this one included
 	LongestHold time.Duration // how long the one in longest use has been
 	cause       error         // the caller's context's error, nil if that had not ended
@@ -173,7 +174,8 @@ func (e *AcquireError) Timeout() bool {
 }
 
 func (e *AcquireError) kind() Kind {
-	if e.Max > 0 && e.InUse >= e.Max {
+	// At the very moment of the error one may be on its way from one user to the next.
+	if e.Max > 0 && (e.InUse >= e.Max || e.Connecting == 0) {
 		return KindPoolExhausted
 	}
 	return KindTimeout

@@ -30,7 +30,7 @@ func TestKindOf(t *testing.T) {
 		{"a deadline", context.DeadlineExceeded, pgsafe.KindTimeout},
 		{"a bad connection string", &pgsafe.DSNError{}, pgsafe.KindConfig},
 		{"a full pool", &pgsafe.AcquireError{InUse: 2, Max: 2}, pgsafe.KindPoolExhausted},
-		{"a slow connect", &pgsafe.AcquireError{InUse: 1, Max: 2}, pgsafe.KindTimeout},
+		{"a slow connect", &pgsafe.AcquireError{InUse: 1, Max: 2, Connecting: 1}, pgsafe.KindTimeout},
 		{"serialization_failure", state("40001"), pgsafe.KindSerialization},
 		{"deadlock_detected", state("40P01"), pgsafe.KindSerialization},
 		{"unique_violation", state("23505"), pgsafe.KindUnique},

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"os"
@@ -92,6 +93,73 @@ func TestSettingsOfTheDB(t *testing.T) {
 			return one[int](t, db, "select pg_backend_pid()") != first
 		})
 	})
+	t.Run("SetConnMaxLifetime closes those that are kept as well", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_min_conns=1"))
+		db.SetConnMaxLifetime(10 * time.Second)
+		first := one[int](t, db, "select pg_backend_pid()")
+		pgtest.Eventually(t, "it is closed for its age", func() bool { return db.Stats().MaxLifetimeClosed == 1 })
+		w := watch(t, databaseURI(t, db))
+		pgtest.Eventually(t, "its backend is gone", func() bool {
+			var n int
+			must(t, w.conn.QueryRow(t.Context(), "select count(*) from pg_stat_activity where pid = $1", first).Scan(&n))
+			return n == 0
+		})
+	})
+	t.Run("MaxConnLifetime closes a parked connection before its next use", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conn_lifetime=1s"))
+		first := one[int](t, db, "select pg_backend_pid()")
+		<-time.After(1100 * time.Millisecond) // the age is what this is about
+		if one[int](t, db, "select pg_backend_pid()") == first {
+			t.Error("it was used again")
+		}
+	})
+	t.Run("a connection that the application calls bad is closed", func(t *testing.T) {
+		t.Parallel()
+		for name, discard := range map[string]func(*pgx.Conn) error{
+			"by driver.ErrBadConn": func(*pgx.Conn) error { return driver.ErrBadConn },
+			"by a panic":           func(*pgx.Conn) error { panic("on purpose") },
+		} {
+			db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
+			conn, err := db.Conn(t.Context())
+			must(t, err)
+			_, err = conn.ExecContext(t.Context(), "select pg_advisory_lock(1)")
+			must(t, err)
+			func() {
+				defer func() { _ = recover() }()
+				_ = pgsafe.Raw(conn, discard)
+			}()
+			equal(t, one[int](t, db, "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"), 0)
+			if statsOf(t, db).Opened != 2 {
+				t.Error("the connection was used again after it was discarded " + name)
+			}
+		}
+	})
+	t.Run("a ping that fails closes its own connection and no other", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
+		conn, err := db.Conn(t.Context())
+		must(t, err)
+		must(t, conn.PingContext(t.Context()))
+		done, cancel := context.WithCancel(t.Context())
+		cancel()
+		equal(t, errors.Is(conn.PingContext(done), driver.ErrBadConn), true)
+		for range 5 {
+			must(t, db.PingContext(t.Context()))
+		}
+		equal(t, statsOf(t, db).InUse, 0)
+	})
+	t.Run("connections that all died reach nobody", func(t *testing.T) {
+		t.Parallel()
+		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
+		db := open(t, pgsafe.DriverName, proxy.URI("postgres"))
+		holdAll(t, db, 10)()
+		proxy.Cut()
+		for range 4 {
+			exec(t, db, "select 1")
+		}
+	})
 	t.Run("a connection that comes back in a transaction is closed", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
@@ -131,10 +199,13 @@ func TestClose(t *testing.T) {
 		must(t, err)
 		conn, err := db.Conn(t.Context())
 		must(t, err)
-		must(t, conn.PingContext(t.Context()))
 		must(t, db.Close())
 		must(t, conn.PingContext(t.Context()))
 		must(t, conn.Close())
+		lease, err := (&pgsafe.Driver{}).Open(pgtest.Shared(t).Database(t))
+		must(t, err)
+		must(t, lease.Close())
+		equal(t, lease.(driver.Pinger).Ping(t.Context()), driver.ErrBadConn)
 	})
 	t.Run("a connector closed twice, and one never used, close without error", func(t *testing.T) {
 		t.Parallel()
@@ -158,6 +229,12 @@ func TestClose(t *testing.T) {
 		pgtest.Eventually(t, "connections are being opened", func() bool { return c.Stats().Connecting == 3 })
 		must(t, c.Close())
 	})
+}
+
+// databaseURI is the URI that reaches the database of db.
+func databaseURI(t testing.TB, db *sql.DB) string {
+	t.Helper()
+	return pgtest.Shared(t).URI(one[string](t, db, "select current_database()"))
 }
 
 func silent(t testing.TB, host string, port int) *pgx.ConnConfig {
@@ -206,7 +283,9 @@ func TestHooks(t *testing.T) {
 			c, err := pgsafe.NewConnectorConfig(config(t), opt)
 			must(t, err)
 			db := sql.OpenDB(c)
-			equal(t, errors.Is(db.PingContext(t.Context()), stop), true)
+			got := db.PingContext(t.Context())
+			equal(t, errors.Is(got, stop), true)
+			equal(t, got.Error(), "stop")
 			must(t, db.Close())
 		}
 	})

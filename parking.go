@@ -133,6 +133,7 @@ func (l *parkingLot) use(lease *Conn) bool {
 	case leaseParked, leaseFresh:
 		lease.phys.idleSince = lease.phys.since
 		l.move(lease.phys, held)
+		lease.judged = false
 		lease.state.Store(leaseHeld)
 	case leaseEmpty, leaseClosed:
 		return false
@@ -153,17 +154,19 @@ func (l *parkingLot) park(lease *Conn) bool {
 	return true
 }
 
-// leave takes a lease out of the lot for good and returns what it still held, nil if that was taken back.
-func (l *parkingLot) leave(lease *Conn) *stdConn {
+// leave takes a lease out of the lot for good and returns what it still held, nil if that was taken back, and the
+// state it was in.
+func (l *parkingLot) leave(lease *Conn) (*stdConn, uint32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch lease.state.Swap(leaseClosed) {
+	before := lease.state.Swap(leaseClosed)
+	switch before {
 	case leaseEmpty, leaseClosed:
-		return nil
+		return nil, before
 	case leaseParked, leaseFresh:
 		l.move(lease.phys, held) // out of reach of rebalance
 	}
-	return lease.stdConn
+	return lease.stdConn, before
 }
 
 // rebalance takes idle leases' connections back while somebody waits for one.
@@ -218,7 +221,8 @@ func (l *parkingLot) wakeLocked(after time.Duration) {
 	}
 }
 
-// close ends the parking: what is parked is released, and no lease parks again. A second call does nothing.
+// close ends the parking: what is parked is released, and no lease parks again. A fresh lease is its caller's, who
+// may use it yet. A second call does nothing.
 func (l *parkingLot) close() {
 	l.mu.Lock()
 	l.closed = true
@@ -226,10 +230,8 @@ func (l *parkingLot) close() {
 		l.wake.Stop()
 	}
 	var taken []*stdConn
-	for _, p := range []place{parked, fresh} {
-		for l.lists[p].n > 0 {
-			taken = append(taken, l.emptyLocked(l.lists[p].head.lease))
-		}
+	for l.lists[parked].n > 0 {
+		taken = append(taken, l.emptyLocked(l.lists[parked].head.lease))
 	}
 	l.mu.Unlock()
 	release(taken)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // physical is what pgsafe remembers of one physical connection for as long as that lives, whichever lease holds it.
@@ -25,7 +26,7 @@ type physical struct {
 // customDataKey is where a physical hangs on its connection (pgconn.PgConn.CustomData).
 const customDataKey = "github.com/pgsafe/pgsafe"
 
-func newPhysical(conn *pgx.Conn, lot *parkingLot, p Profile) *physical {
+func newPhysical(conn *pgx.Conn, lot *parkingLot, p *pgxpool.Config) *physical {
 	ph := &physical{
 		conn:       conn,
 		lot:        lot,

@@ -1,7 +1,6 @@
 package pgsafe
 
 import (
-	"os"
 	"strconv"
 	"time"
 
@@ -11,13 +10,8 @@ import (
 // envProfile names a profile for connection strings that ask for none.
 const envProfile = "PGSAFE_PROFILE"
 
-// profileOf finds the profile that the pool keys of a connection string and the environment ask for.
-func profileOf(keys []urlfix.Param) (Profile, error) {
-	return profileFrom(keys, os.Getenv(envProfile))
-}
-
-// profileFrom is profileOf for a given value of PGSAFE_PROFILE.
-func profileFrom(keys []urlfix.Param, env string) (Profile, error) {
+// profileOf finds the profile that the pool keys of a connection string ask for, or env, the value of PGSAFE_PROFILE.
+func profileOf(keys []urlfix.Param, env string) (Profile, error) {
 	name, part := env, envProfile
 	for _, k := range keys {
 		if k.Key == "pool_profile" {

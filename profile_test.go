@@ -66,7 +66,7 @@ func TestPoolKeys(t *testing.T) {
 	})
 	t.Run("without them there is no cap, and what is idle for 30 s is closed", func(t *testing.T) {
 		p := poolOf(t).Pool().Config()
-		equal(t, p.MaxConns, math.MaxInt32)
+		equal(t, p.MaxConns, math.MaxInt32-1)
 		equal(t, p.MinConns, 0)
 		equal(t, p.MaxConnIdleTime, 30*time.Second)
 		equal(t, p.MaxConnLifetime, time.Hour)

@@ -63,10 +63,26 @@ func (e *connectError) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, e.text) // fmt's own state does not fail
 }
 
+// hookError is an error of the application's own hook.
+type hookError struct{ error }
+
+func (e *hookError) Unwrap() error { return e.error }
+
+func hookFailed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &hookError{err}
+}
+
 // connectError makes an error of connecting fit to be shown.
 func (c *Connector) connectError(err error) error {
 	if c.ctx.Err() != nil {
 		return ErrClosed
+	}
+	var hook *hookError
+	if errors.As(err, &hook) {
+		return c.scrubbed(hook.error, hook.Error())
 	}
 	var ce *pgconn.ConnectError
 	if !errors.As(err, &ce) {
@@ -81,12 +97,16 @@ func (c *Connector) connectError(err error) error {
 // survives: the server's error with its fields cleaned, and the context's.
 func (c *Connector) scrubbed(err error, text string) error {
 	clean := c.scrub.text(text)
-	if c.scrub.text(err.Error()) == err.Error() {
+	var pgErr *pgconn.PgError
+	all := err.Error()
+	if errors.As(err, &pgErr) {
+		all += fmt.Sprintf("%#v", *pgErr) // its detail and context are no part of its text
+	}
+	if c.scrub.text(all) == all {
 		return &connectError{text: clean, cause: err}
 	}
 	var kept []error
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) {
+	if pgErr != nil {
 		kept = append(kept, &pgconn.PgError{
 			Severity: pgErr.Severity, SeverityUnlocalized: pgErr.SeverityUnlocalized, Code: pgErr.Code,
 			Message: c.scrub.text(pgErr.Message), Detail: c.scrub.text(pgErr.Detail), Hint: c.scrub.text(pgErr.Hint),

@@ -8,20 +8,16 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// stdStmt is an alias for the reason that stdConn is one.
-type stdStmt = stdlib.Stmt
-
-// Stmt is pgx's *stdlib.Stmt whose Close leaves the statement on the physical connection. database/sql closes a
-// lease's statements with the lease; pgx alone would DEALLOCATE each and PREPARE it again for the next lease.
+// Stmt is a prepared statement whose Close leaves it on the physical connection. database/sql closes a lease's
+// statements with the lease; pgx's own driver would DEALLOCATE each and PREPARE it again for the next lease.
 type Stmt struct {
-	*stdStmt
-
-	lease *Conn
-	on    *physical // where it was prepared: the lease may hold another by now
-	text  string
+	lease     *Conn
+	on        *physical // where it was prepared: the lease may hold another by now
+	key       string
+	inputs    int
+	inherited bool // prepared by an earlier Stmt, and not run by this one yet
 }
 
 var (
@@ -30,24 +26,37 @@ var (
 	_ driver.StmtQueryContext = (*Stmt)(nil)
 )
 
+// keyOf is the text under which pgx knows the statement. pgx runs any query whose text is that of a prepared
+// statement as that statement (Conn.Exec, Conn.Query); the blank keeps a statement that outlives its Stmt from
+// taking over the application's plain queries with the same text.
+func keyOf(text string) string { return text + " " }
+
 // prepare makes a statement on a lease that is in use.
 func prepare(ctx context.Context, l *Conn, text string) (*Stmt, error) {
-	l.countOpen(text, +1)
-	std, err := l.phys.statements.prepare(ctx, l, text)
-	if err != nil {
-		l.countOpen(text, -1)
+	s := &Stmt{lease: l, key: keyOf(text)}
+	l.countOpen(s.key, +1)
+	if err := s.prepare(ctx); err != nil {
+		l.countOpen(s.key, -1)
 		return nil, err
 	}
-	return &Stmt{stdStmt: std, lease: l, on: l.phys, text: text}, nil
+	return s, nil
+}
+
+func (s *Stmt) prepare(ctx context.Context) error {
+	s.on = s.lease.phys
+	s.inherited = s.on.statements.has(s.key)
+	inputs, err := s.on.statements.prepare(ctx, s.lease, s.key)
+	s.inputs = inputs
+	return err
 }
 
 // countOpen keeps the number of open statements with one text, which trim must spare.
-func (l *Conn) countOpen(text string, by int) {
+func (l *Conn) countOpen(key string, by int) {
 	if l.open == nil {
 		l.open = make(map[string]int)
 	}
-	if l.open[text] += by; l.open[text] == 0 {
-		delete(l.open, text)
+	if l.open[key] += by; l.open[key] == 0 {
+		delete(l.open, key)
 	}
 }
 
@@ -56,41 +65,68 @@ func (s *Stmt) ready(ctx context.Context) error {
 	if err := s.lease.use(ctx); err != nil {
 		return err
 	}
-	if s.on == s.lease.phys && s.on.statements.has(s.text) {
+	if s.on == s.lease.phys && s.on.statements.has(s.key) {
 		return nil
 	}
-	std, err := s.lease.phys.statements.prepare(ctx, s.lease, s.text)
-	if err != nil {
-		return err
-	}
-	s.stdStmt, s.on = std, s.lease.phys
-	return nil
+	return s.prepare(ctx)
 }
+
+// NumInput is the number of the statement's parameters.
+func (s *Stmt) NumInput() int { return s.inputs }
 
 // ExecContext runs the statement without returning rows.
 func (s *Stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	if err := s.ready(ctx); err != nil {
-		return nil, err
-	}
-	res, err := s.stdStmt.ExecContext(ctx, args)
-	s.on.statements.note(s.text, err)
-	return res, err
+	return runStmt(ctx, s, func() (driver.Result, error) { return s.lease.stdConn.ExecContext(ctx, s.key, args) })
 }
 
 // QueryContext runs the statement and returns pgx's own rows.
 func (s *Stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	return runStmt(ctx, s, func() (driver.Rows, error) { return s.lease.stdConn.QueryContext(ctx, s.key, args) })
+}
+
+// runStmt runs the statement. One that an earlier Stmt has left behind, and that the server will not run as it is,
+// is prepared anew and run once more, since the application has just prepared it and knows nothing of the other.
+func runStmt[T any](ctx context.Context, s *Stmt, run func() (T, error)) (T, error) {
 	if err := s.ready(ctx); err != nil {
-		return nil, err
+		var none T
+		return none, err
 	}
-	rows, err := s.stdStmt.QueryContext(ctx, args)
-	s.on.statements.note(s.text, err)
-	return rows, err
+	res, err := run()
+	s.on.statements.note(s.key, err)
+	if s.inherited && err != nil && neverBegan(err) && s.on.reusable() {
+		s.inherited = false
+		if err := s.ready(ctx); err != nil {
+			return res, err
+		}
+		res, err = run()
+		s.on.statements.note(s.key, err)
+	}
+	s.inherited = s.inherited && err != nil
+	return res, err
+}
+
+// neverBegan recognises the two ways in which the server refuses a prepared statement before it runs: its result type
+// changed (plancache.c, RevalidateCachedQuery), or it is gone. The same codes from inside a function have a context.
+func neverBegan(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Where == "" &&
+		(pgErr.Code == "26000" || pgErr.Code == "0A000" && pgErr.Routine == "RevalidateCachedQuery")
+}
+
+// Exec is what driver.Stmt must have; database/sql calls ExecContext.
+func (s *Stmt) Exec([]driver.Value) (driver.Result, error) {
+	return nil, errors.New("pgsafe: Stmt.Exec is not implemented, use ExecContext")
+}
+
+// Query is what driver.Stmt must have; database/sql calls QueryContext.
+func (s *Stmt) Query([]driver.Value) (driver.Rows, error) {
+	return nil, errors.New("pgsafe: Stmt.Query is not implemented, use QueryContext")
 }
 
 // Close forgets the statement. It stays prepared on the connection, within the bound of statement_cache_capacity.
 func (s *Stmt) Close() error {
 	l := s.lease
-	l.countOpen(s.text, -1)
+	l.countOpen(s.key, -1)
 	// database/sql may close a statement on a lease that it just put aside; the connection is out of reach then.
 	if l.state.Load() != leaseHeld || s.on != l.phys || !l.phys.reusable() {
 		return nil
@@ -104,22 +140,23 @@ func (s *Stmt) Close() error {
 // connection's holder touches them.
 type statements struct {
 	capacity int
-	byText   map[string]*list.Element // of *statement
+	byKey    map[string]*list.Element // of *statement
 	recent   list.List                // most recently used first
 }
 
 type statement struct {
-	text  string
-	stale bool // the server will not run it as it is; prepare it anew
+	key    string
+	inputs int
+	stale  bool // the server will not run it as it is; prepare it anew
 }
 
 func newStatements(capacity int) *statements {
-	return &statements{capacity: capacity, byText: make(map[string]*list.Element)}
+	return &statements{capacity: capacity, byKey: make(map[string]*list.Element)}
 }
 
-// has tells whether text is prepared and usable, and counts as a use.
-func (s *statements) has(text string) bool {
-	e, ok := s.byText[text]
+// has tells whether the statement is prepared and usable, and counts as a use.
+func (s *statements) has(key string) bool {
+	e, ok := s.byKey[key]
 	if !ok || e.Value.(*statement).stale {
 		return false
 	}
@@ -127,68 +164,65 @@ func (s *statements) has(text string) bool {
 	return true
 }
 
-// prepare returns pgx's statement for text. It costs no round trip if text is prepared already.
-func (s *statements) prepare(ctx context.Context, l *Conn, text string) (*stdStmt, error) {
-	if !s.has(text) {
-		if err := s.drop(ctx, l, text); err != nil {
-			return nil, err
-		}
+// prepare returns the number of the statement's parameters. It costs no round trip if that is prepared already.
+func (s *statements) prepare(ctx context.Context, l *Conn, key string) (inputs int, err error) {
+	if l.stdConn.Conn().IsClosed() {
+		return 0, driver.ErrBadConn // nothing was sent, so database/sql may go on with another
 	}
-	stmt, err := l.stdConn.PrepareContext(ctx, text)
+	if s.has(key) {
+		return s.byKey[key].Value.(*statement).inputs, nil
+	}
+	if err := s.drop(ctx, l, key); err != nil {
+		return 0, err
+	}
+	sd, err := l.stdConn.Conn().Prepare(ctx, key, key)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	if !s.has(text) {
-		s.byText[text] = s.recent.PushFront(&statement{text: text})
-		if err := s.trim(ctx, l); err != nil {
-			return nil, err
-		}
-	}
-	return stmt.(*stdStmt), nil
+	inputs = len(sd.ParamOIDs)
+	s.byKey[key] = s.recent.PushFront(&statement{key: key, inputs: inputs})
+	return inputs, s.trim(ctx, l)
 }
 
 // trim deallocates what is over capacity, except what the lease has open.
 func (s *statements) trim(ctx context.Context, l *Conn) error {
 	for e := s.recent.Back(); e != nil && s.recent.Len() > s.capacity; {
-		text := e.Value.(*statement).text
+		key := e.Value.(*statement).key
 		e = e.Prev()
-		if l.open[text] > 0 {
+		if l.open[key] > 0 {
 			continue
 		}
-		if err := s.drop(ctx, l, text); err != nil {
+		if err := s.drop(ctx, l, key); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// drop deallocates text on the server, if it is prepared.
-func (s *statements) drop(ctx context.Context, l *Conn, text string) error {
-	e, ok := s.byText[text]
+// drop deallocates a statement on the server, if it is prepared.
+func (s *statements) drop(ctx context.Context, l *Conn, key string) error {
+	e, ok := s.byKey[key]
 	if !ok {
 		return nil
 	}
-	if l.stdConn.Conn().IsClosed() {
-		return driver.ErrBadConn // nothing was sent, so database/sql may go on with another
-	}
-	if err := l.stdConn.Conn().Deallocate(ctx, text); err != nil {
+	if err := l.stdConn.Conn().Deallocate(ctx, key); err != nil {
 		return err
 	}
 	s.recent.Remove(e)
-	delete(s.byText, text)
+	delete(s.byKey, key)
 	return nil
 }
 
-// note marks text as stale if err says that the server will not run it any more as it was prepared: its result
+// note marks a statement as stale if err says that the server will not run it any more as it was prepared: its result
 // type changed (0A000), it is gone (26000), or what it names is no longer what it was (class 42). Without that a
 // statement would outlive the application's own remedy, to close it and prepare it again.
-func (s *statements) note(text string, err error) {
+func (s *statements) note(key string, err error) {
 	var pgErr *pgconn.PgError
 	if err == nil || !errors.As(err, &pgErr) {
 		return
 	}
 	if pgErr.Code == "0A000" || pgErr.Code == "26000" || strings.HasPrefix(pgErr.Code, "42") {
-		if e, ok := s.byText[text]; ok {
+		if e, ok := s.byKey[key]; ok {
 			e.Value.(*statement).stale = true
 		}
 	}

@@ -2,6 +2,7 @@ package pgsafe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -29,14 +30,21 @@ func (c *Connector) WarmUp(ctx context.Context, n int) error {
 		return nil
 	}
 	// The idle ones have to be held as well, or they would be taken in place of new ones.
-	return c.holdAtOnce(ctx, pool, missing+int(s.IdleConns()))
+	return c.holdAtOnce(ctx, pool, missing+int(s.IdleConns()), n)
 }
 
-// holdAtOnce acquires n connections, then gives all back.
-func (c *Connector) holdAtOnce(ctx context.Context, pool *pgxpool.Pool, n int) error {
+// errEnough ends a warm-up: the pool has what was asked for.
+var errEnough = errors.New("enough connections are open")
+
+// warmUpTick is how often a warm-up looks whether others have opened what it waits for.
+const warmUpTick = 5 * time.Millisecond
+
+// holdAtOnce acquires up to count connections at once, then gives all back. It ends as soon as the pool has n, so
+// that it holds none while it waits for those of others.
+func (c *Connector) holdAtOnce(ctx context.Context, pool *pgxpool.Pool, count, n int) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	conns := make([]*pgxpool.Conn, n)
+	conns := make([]*pgxpool.Conn, count)
 	var wg sync.WaitGroup
 	for i := range conns {
 		wg.Go(func() {
@@ -48,13 +56,29 @@ func (c *Connector) holdAtOnce(ctx context.Context, pool *pgxpool.Pool, n int) e
 			conns[i] = conn
 		})
 	}
-	wg.Wait()
+	done := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(done)
+	}()
+	tick := time.NewTicker(warmUpTick)
+	defer tick.Stop()
+	for waiting := true; waiting; {
+		select {
+		case <-done:
+			waiting = false
+		case <-tick.C:
+			if s := pool.Stat(); s.ConstructingConns() == 0 && int(s.TotalConns()) >= n {
+				cancel(errEnough)
+			}
+		}
+	}
 	for _, conn := range conns {
 		if conn != nil {
 			conn.Release()
 		}
 	}
-	if err := context.Cause(ctx); err != nil {
+	if err := context.Cause(ctx); err != nil && !errors.Is(err, errEnough) {
 		return c.connectError(err)
 	}
 	return nil
@@ -70,7 +94,7 @@ func (c *Connector) warmUpInBackground(pool *pgxpool.Pool) {
 	c.work.Go(func() {
 		ctx, cancel := context.WithTimeout(c.ctx, warmUpTimeout)
 		defer cancel()
-		err := c.holdAtOnce(ctx, pool, more)
+		err := c.holdAtOnce(ctx, pool, more, n)
 		if err == nil {
 			err = c.WarmUp(ctx, n) // for those that pgxpool and we took from each other
 		}

@@ -1,7 +1,5 @@
 package urlfix
 
-import "strings"
-
 // dialect is a set of rules: how the query is cut, and what its parameters mean where that is not libpq's meaning.
 type dialect struct {
 	name      string
@@ -162,7 +160,7 @@ func (d *dialect) lookup(key string) *rule {
 	if r, ok := keywords[key]; ok {
 		return r
 	}
-	if d.settings && (knownSettings[strings.ToLower(key)] || customSetting(key)) {
+	if d.settings && IsSetting(key) {
 		return settingRule
 	}
 	return nil

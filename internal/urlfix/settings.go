@@ -12,6 +12,9 @@ var knownSettings = func() map[string]bool {
 	return m
 }()
 
+// IsSetting reports whether a session may set what is called name on a server.
+func IsSetting(name string) bool { return knownSettings[strings.ToLower(name)] || customSetting(name) }
+
 const settingNames = `
 	allow_in_place_tablespaces array_nulls backend_flush_after backslash_quote bytea_output check_function_bodies
 	client_connection_check_interval client_min_messages commit_delay commit_siblings compute_query_id
