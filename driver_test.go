@@ -466,7 +466,6 @@ func TestDriverOpen(t *testing.T) {
 		conn, err := (&pgsafe.Driver{}).Open(pgtest.Shared(t).Database(t))
 		must(t, err)
 		defer conn.Close()
-		//lint:ignore SA1019 it is what every driver.Conn must have
 		if _, ok := conn.(interface {
 			driver.ConnBeginTx
 			driver.ExecerContext
@@ -476,6 +475,7 @@ func TestDriverOpen(t *testing.T) {
 		}); !ok {
 			t.Errorf("%T lacks what pgx's has", conn)
 		}
+		//lint:ignore SA1019 it is what every driver.Conn must have
 		tx, err := conn.Begin()
 		must(t, err)
 		must(t, tx.Rollback())

@@ -65,6 +65,7 @@ step "the library builds for other systems"
 for os in darwin windows; do
 	GOOS=$os go build . ./internal/urlfix
 done
+GOARCH=386 CGO_ENABLED=0 go build . ./internal/urlfix # an int of 32 bits
 
 step "go test -race work"
 go test -race work
