@@ -39,7 +39,7 @@ type Conn struct {
 	phys      *physical
 	state     atomic.Uint32
 	born      time.Time
-	judged    bool           // IsValid was asked since the last use
+	judged    bool           // it was looked at since the last use, and is not broken as far as known
 	yielding  bool           // database/sql was told to give this lease back for somebody who waits
 	bindErr   error          // why an empty lease could get no connection
 	open      map[string]int // texts of the lease's open statements
@@ -119,6 +119,7 @@ func (l *Conn) useSlowly(ctx context.Context) error {
 func (l *Conn) ResetSession(ctx context.Context) error {
 	if l.connector.lot.use(l) {
 		if l.phys.expired(time.Now()) {
+			l.judged = true // it is old, not broken
 			closeNow(l.stdConn.Conn())
 		}
 		return l.stdConn.ResetSession(ctx)

@@ -110,7 +110,8 @@ func TestSettingsOfTheDB(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conn_lifetime=1s"))
 		first := one[int](t, db, "select pg_backend_pid()")
-		<-time.After(1100 * time.Millisecond) // the age is what this is about
+		born := time.Now()
+		pgtest.Eventually(t, "it has reached its age", func() bool { return time.Since(born) > 1100*time.Millisecond })
 		if one[int](t, db, "select pg_backend_pid()") == first {
 			t.Error("it was used again")
 		}
