@@ -138,7 +138,7 @@ func (c *Connector) hook(o options) {
 		return hookFailed(err)
 	}
 	c.config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		newPhysical(conn, c.lot, c.config)
+		newPhysical(conn, c.config)
 		if o.afterConnect != nil {
 			return hookFailed(o.afterConnect(ctx, conn))
 		}

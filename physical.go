@@ -16,7 +16,6 @@ type physical struct {
 	expires    time.Time // zero if it may live for ever
 	idleSince  time.Time // since when it was parked before its present use
 
-	lot        *parkingLot
 	place      place
 	since      time.Time // when it came to its place
 	lease      *Conn     // who has it; nil if native pool code has, or nobody
@@ -26,10 +25,9 @@ type physical struct {
 // customDataKey is where a physical hangs on its connection (pgconn.PgConn.CustomData).
 const customDataKey = "github.com/pgsafe/pgsafe"
 
-func newPhysical(conn *pgx.Conn, lot *parkingLot, p *pgxpool.Config) *physical {
+func newPhysical(conn *pgx.Conn, p *pgxpool.Config) *physical {
 	ph := &physical{
 		conn:       conn,
-		lot:        lot,
 		statements: newStatements(conn.Config().StatementCacheCapacity),
 	}
 	if p.MaxConnLifetime > 0 {

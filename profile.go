@@ -40,8 +40,8 @@ type Profile struct {
 	// Key: pool_health_check_period.
 	HealthCheckPeriod time.Duration
 
-	// PingTimeout bounds the ping of a connection that was idle for more than a second before it is handed out.
-	// Zero means no bound of its own. Key: pool_ping_timeout.
+	// PingTimeout bounds the ping of a connection before it is handed out, if it was idle for more than a second or
+	// since another one was found broken. Zero means no bound of its own. Key: pool_ping_timeout.
 	PingTimeout time.Duration
 
 	// WarmUp is how many connections are opened in the background at the first use. Zero opens none ahead.
