@@ -9,6 +9,9 @@ func (b *builder) hosts() *Error {
 	if err != nil {
 		return err
 	}
+	if list, err = b.withAddresses(list); err != nil {
+		return err
+	}
 	if b.seen.port.ok {
 		if list, err = b.withPorts(list); err != nil {
 			return err
@@ -24,7 +27,7 @@ func (b *builder) hosts() *Error {
 			list = nil
 		}
 	}
-	if len(list) > 1 {
+	if len(list) > 1 && param(d, "hostaddr") == nil {
 		for _, h := range list {
 			if h.Name == "" {
 				d.warn("host", "an empty element of the list is the local server")
@@ -91,6 +94,33 @@ func sameNames(a, b []Host) bool {
 		}
 	}
 	return true
+}
+
+// withAddresses counts the elements of hostaddr, which belong to the hosts one by one.
+func (b *builder) withAddresses(list []Host) ([]Host, *Error) {
+	addresses := param(b.d, "hostaddr")
+	if addresses == nil {
+		return list, nil
+	}
+	count := 1 + strings.Count(addresses.Value, ",")
+	named := len(list) > 1 || len(list) == 1 && list[0].Name != ""
+	if named && count != len(list) {
+		return nil, fault(CodeValue, "hostaddr", -1, "the numbers of hosts and addresses differ", "give as many addresses as hosts; an element may be empty")
+	}
+	if !named && count > 1 {
+		port := uint16(0)
+		if len(list) == 1 {
+			port = list[0].Port
+		}
+		list = make([]Host, count)
+		for i := range list {
+			list[i].Port = port
+		}
+	}
+	if mode := param(b.d, "sslmode"); !named && mode != nil && mode.Value == "verify-full" {
+		return nil, fault(CodeValue, "hostaddr", -1, "verify-full needs the name that the certificate must hold", "add host, which is then not looked up")
+	}
+	return list, nil
 }
 
 // withPorts applies the port parameter.

@@ -38,6 +38,15 @@ func (b *builder) tls() *Error {
 		return fault(CodeValue, "sslnegotiation", -1, "direct needs sslmode=require or stronger",
 			"add sslmode=require, or sslmode=verify-full to check the server's certificate")
 	}
+	return b.versions()
+}
+
+// versions refuses a range of TLS versions that is empty.
+func (b *builder) versions() *Error {
+	low, high := param(b.d, "ssl_min_protocol_version"), param(b.d, "ssl_max_protocol_version")
+	if low != nil && high != nil && low.Value > high.Value { // TLSv1 < TLSv1.1 < ...
+		return fault(CodeValue, "ssl_min_protocol_version", -1, "it is greater than ssl_max_protocol_version", "leave one of the two out")
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package urlfix
 
 import (
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,6 +63,35 @@ func checkTimeout(value string) (string, string) {
 		return "", "the value is not a whole number of seconds"
 	}
 	return strconv.FormatInt(max(n, 0), 10), ""
+}
+
+// checkWhole reads a number as libpq does (parse_int_param, fe-connect.c): blanks around it, and a sign.
+func checkWhole(value string) (string, string) {
+	n, err := strconv.ParseInt(strings.Trim(value, " "), 10, 32)
+	if err != nil {
+		return "", "the value is not a whole number"
+	}
+	return strconv.FormatInt(n, 10), ""
+}
+
+// checkAddresses reads the list of hostaddr. An empty element leaves its host to the resolver.
+func checkAddresses(value string) (string, string) {
+	for addr := range strings.SplitSeq(value, ",") {
+		if _, err := netip.ParseAddr(addr); addr != "" && err != nil {
+			return "", "an element of the list is not an IP address"
+		}
+	}
+	return value, ""
+}
+
+// checkTLSVersion follows sslVerifyProtocolVersion (fe-connect.c), which has no regard for case.
+func checkTLSVersion(value string) (string, string) {
+	for _, version := range [...]string{"", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"} {
+		if strings.EqualFold(value, version) {
+			return version, ""
+		}
+	}
+	return "", "the value is none of TLSv1, TLSv1.1, TLSv1.2, TLSv1.3"
 }
 
 // checkEncoding takes the names the server has for UTF-8 (clean_encoding_name, encnames.c): pgx knows no other.
