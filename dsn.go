@@ -22,7 +22,7 @@ import (
 //
 // The result holds the password. The error is a *DSNError, which never does.
 func Normalize(dsn string) (string, error) {
-	uri, pool, driver, err := urlfix.Normalize(dsn)
+	uri, pool, driver, err := urlfix.Normalize(dsn, "")
 	if err != nil {
 		return "", dsnError(err)
 	}

@@ -19,7 +19,7 @@ func BenchmarkNormalize(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				_, _, _, _ = urlfix.Normalize(c.dsn)
+				_, _, _, _ = urlfix.Normalize(c.dsn, "")
 			}
 		})
 	}
@@ -28,7 +28,7 @@ func BenchmarkNormalize(b *testing.B) {
 func TestACanonicalURICostsLittle(t *testing.T) {
 	const dsn = "postgres://app:s3cretPw@db.example.com:5432/app?sslmode=require"
 	allocs := testing.AllocsPerRun(100, func() {
-		if uri, _, _, err := urlfix.Normalize(dsn); err != nil || uri != dsn {
+		if uri, _, _, err := urlfix.Normalize(dsn, ""); err != nil || uri != dsn {
 			t.Error(uri, err)
 		}
 	})

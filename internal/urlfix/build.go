@@ -2,6 +2,7 @@ package urlfix
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 )
 
@@ -20,6 +21,14 @@ type seen struct {
 	mode, modeByAlias  given // sslmode, and ssl
 	fallbackName       given
 	userSet, secretSet bool
+	later              []late
+	tools              []*tool // whose foreign keys there are, once somebody asked
+}
+
+// late is a parameter that the tool's finish looks at.
+type late struct {
+	name string
+	given
 }
 
 // given is a value that may be given, also as the empty text.
@@ -41,6 +50,12 @@ func build(d *DSN, rules *dialect, p *parts) *Error {
 			return err
 		}
 	}
+	if rules.defaults != nil || len(together.later) > 0 {
+		var err *Error
+		if *d, together, err = finish(*d, together, rules); err != nil {
+			return err
+		}
+	}
 	if err := b.hosts(); err != nil {
 		return err
 	}
@@ -52,14 +67,42 @@ func build(d *DSN, rules *dialect, p *parts) *Error {
 	}
 	if b.seen.fallbackName.ok && param(d, "application_name") == nil {
 		d.Params = append(d.Params, Param{"application_name", b.seen.fallbackName.value})
+		d.FallbackName = true
 		d.change("fallback_application_name", "became application_name")
 	}
 	return b.names()
 }
 
+// finish lets the tools in question look at what they put off, and at what they assume. They are called through
+// tables: with values of their own, the compiler can keep the DSN of Normalize on the stack, see parse.
+func finish(d DSN, together seen, rules *dialect) (DSN, seen, *Error) {
+	b := &builder{d: &d, rules: rules, p: &parts{}, seen: &together}
+	tools := together.tools
+	if rules.tool != nil {
+		tools = []*tool{rules.tool}
+	}
+	for _, t := range tools {
+		if t.finish != nil {
+			if err := t.finish(b); err != nil {
+				return d, together, err
+			}
+		}
+	}
+	if rules.defaults != nil {
+		rules.defaults(b)
+	}
+	return d, together, nil
+}
+
 // add checks one parameter and puts it in its place.
 func (b *builder) add(one pair) *Error {
 	r := b.rules.lookup(one.key)
+	if r == foreignRule {
+		var err *Error
+		if r, err = b.foreign(one); err != nil {
+			return err
+		}
+	}
 	for _, value := range r.drop {
 		if one.value == value {
 			b.d.change(r.name, "left out: its value changes nothing")
@@ -73,8 +116,14 @@ func (b *builder) add(one pair) *Error {
 			return fault(CodeValue, r.name, one.pos, reason, cmp.Or(r.hint, valueHint))
 		}
 	}
-	if value != one.value && r.use != useSSL {
+	switch {
+	case r.to != "":
+		b.d.change(r.name, "became "+r.to)
+	case value != one.value && r.use != useSSL:
 		b.d.change(r.name, "its value was written in the canonical form")
+	}
+	if r.warn != "" {
+		b.d.warn(r.name, r.warn)
 	}
 	return b.place(r, one, value)
 }
@@ -85,13 +134,13 @@ func (b *builder) place(r *rule, one pair, value string) *Error {
 	d := b.d
 	switch r.use {
 	case useParam:
-		b.set(&d.Params, r.name, value)
+		b.set(&d.Params, r.target(), value)
 	case useOptional:
 		if value == "" {
 			d.change(r.name, "left out: it is empty")
 			break
 		}
-		b.set(&d.Params, r.name, value)
+		b.set(&d.Params, r.target(), value)
 	case useUser:
 		if b.p.user != "" && value != b.p.user {
 			return contradiction("user", one.pos)
@@ -125,20 +174,21 @@ func (b *builder) place(r *rule, one pair, value string) *Error {
 	case useFallbackName:
 		b.keep(&b.seen.fallbackName, r, one)
 	case useSetting:
-		b.setting(one, value)
-	case usePool:
-		b.set(&d.Pool, r.name, value)
-	case useDriver:
-		b.set(&d.Driver, r.name, value)
-	case useStatementCache:
-		if value != "0" {
-			d.warn(r.name, "ignored; use statement_cache_capacity")
+		if r == settingRule {
+			b.setting(one.key, value)
 			break
 		}
-		b.set(&d.Driver, "default_query_exec_mode", "exec")
-		d.change(r.name, "became default_query_exec_mode=exec")
+		b.setting(r.target(), value)
+	case usePool:
+		b.set(&d.Pool, r.target(), value)
+	case useDriver:
+		b.set(&d.Driver, r.target(), value)
+	case useLater:
+		b.seen.later = append(b.seen.later, late{r.name, given{true, value, one.pos}})
 	case useIgnore:
-		d.change(r.name, "left out: it has no effect")
+		if r.warn == "" {
+			d.change(r.name, "left out: it has no effect")
+		}
 	case useRefuse:
 		return fault(CodeUnsupported, r.name, one.pos, "it is not supported yet", r.hint)
 	}
@@ -190,8 +240,7 @@ func (b *builder) set(list *[]Param, key, value string) {
 
 // setting puts a server setting into Settings. Known names become lower case, because two spellings of one name would
 // otherwise be two settings.
-func (b *builder) setting(one pair, value string) {
-	key := one.key
+func (b *builder) setting(key, value string) {
 	if lower := strings.ToLower(key); knownSettings[lower] {
 		key = lower
 	}
@@ -203,6 +252,11 @@ func (b *builder) setting(one pair, value string) {
 		}
 	}
 	b.d.Settings = append(b.d.Settings, Param{key, value})
+}
+
+// remove takes a parameter out of a list.
+func (b *builder) remove(list *[]Param, key string) {
+	*list = slices.DeleteFunc(*list, func(p Param) bool { return p.Key == key })
 }
 
 // param finds a connection keyword, or returns nil.
@@ -229,22 +283,26 @@ func (b *builder) names() *Error {
 			d.warn("user or password", "it looks like a placeholder that was not filled in")
 		}
 	}
-	for _, p := range d.Driver {
-		if p.Key == "pgsafe_dialect" && !b.speaks(p.Value) {
-			return fault(CodeUnsupported, "pgsafe_dialect", -1, "this dialect is not supported for this string yet",
-				"leave it out, or use it with the scheme postgres:// and the value libpq")
-		}
-	}
 	return nil
 }
 
-// speaks reports whether the value of pgsafe_dialect names the dialect that the string is in.
-func (b *builder) speaks(name string) bool {
-	if b.rules.settings {
-		return name == "libpq" || name == "pgx"
+// later returns what was put off under the name of a rule. Of several, the last one counts.
+func (b *builder) later(name string) given {
+	for i := len(b.seen.later) - 1; i >= 0; i-- {
+		if l := b.seen.later[i]; l.name == name {
+			return l.given
+		}
 	}
-	_, driver, _ := strings.Cut(b.rules.name, "+")
-	return name == "sqlalchemy" || name == driver
+	return given{}
+}
+
+// setMode sets sslmode in place of what the string says.
+func (b *builder) setMode(mode string) {
+	if p := param(b.d, "sslmode"); p != nil {
+		p.Value = mode
+		return
+	}
+	b.set(&b.d.Params, "sslmode", mode)
 }
 
 // placeholder reports whether s is the text of a template, like ${DB_USER} or [YOUR-PASSWORD].

@@ -1,31 +1,117 @@
 package urlfix
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
-// parseDetected finds the dialect of a string that has none of libpq's two schemes, letter by letter.
-func parseDetected(d *DSN, s string) *Error {
+// parseDetected finds the dialect of a string, by its form or by its name.
+func parseDetected(d *DSN, s, name string) *Error {
+	name, err := nameOf(s, name)
+	if err != nil {
+		return err
+	}
+	rules, base, err := detect(s)
+	if err != nil {
+		return err
+	}
+	if name != "" && !rules.answersTo(name) {
+		if rules = named[name].instead(rules); rules == nil {
+			return fault(CodeConflict, "dialect", -1, "the string has the form of another dialect than the one that is named",
+				"leave the name out: this form tells the dialect by itself")
+		}
+	}
+	if strings.IndexFunc(s[:base], upper) >= 0 && strings.HasSuffix(s[:base], "://") {
+		d.change("scheme", "written in lower case")
+	}
+	if err := rules.read(d, s, base, rules); err != nil {
+		return err
+	}
+	for _, p := range d.Driver {
+		if p.Key == dialectKey && p.Value != name {
+			return fault(CodeAmbiguous, dialectKey, -1, "it stands in the string more than once", "leave all but one out")
+		}
+	}
+	return nil
+}
+
+func upper(r rune) bool { return 'A' <= r && r <= 'Z' }
+
+// dialectKey is the parameter that names the dialect.
+const dialectKey = "pgsafe_dialect"
+
+// nameOf returns the name of the dialect: the one the caller gives, which the string must not contradict.
+func nameOf(s, given string) (string, *Error) {
+	name := given
+	if i := strings.Index(s, dialectKey); i >= 0 {
+		rest := strings.TrimLeft(s[i+len(dialectKey):], " ")
+		if value, ok := strings.CutPrefix(rest, "="); ok {
+			name = leadingName(strings.TrimLeft(value, " '\""))
+		}
+		if given != "" && name != given {
+			return "", fault(CodeConflict, dialectKey, i, "it contradicts the dialect that the caller names", "leave one of the two out")
+		}
+	}
+	if _, known := named[name]; !known && name != "" {
+		return "", fault(CodeValue, dialectKey, -1, "no dialect has this name", "known are "+strings.Join(Dialects(), ", "))
+	}
+	return name, nil
+}
+
+// leadingName returns the letters, digits and hyphens that s starts with.
+func leadingName(s string) string {
+	for i := range len(s) {
+		if !letterOrDigit(s[i]) && s[i] != '-' {
+			return s[:i]
+		}
+	}
+	return s
+}
+
+// Dialects returns the names that Parse knows, in alphabetical order.
+func Dialects() []string { return slices.Sorted(maps.Keys(named)) }
+
+// instead returns the dialect that reads a string of libpq's form in place of rules, or nil.
+func (f forms) instead(rules *dialect) *dialect {
+	switch rules {
+	case &libpqURI:
+		return f.uri
+	case &libpqKeyword:
+		return f.keyword
+	}
+	return nil
+}
+
+// detect finds the dialect of a string by its form, and the offset where its grammar begins.
+func detect(s string) (rules *dialect, base int, err *Error) {
 	if strings.Trim(s, " ") == "" {
-		d.Dialect = libpqKeyword.name
-		return nil
+		return &libpqKeyword, 0, nil
 	}
 	if s[0] == ' ' || s[len(s)-1] == ' ' {
 		if _, _, ok := cutScheme(strings.TrimLeft(s, " ")); ok {
-			return fault(CodeSyntax, "string", 0, "there are blanks around it", "trim the string before use")
+			return nil, 0, fault(CodeSyntax, "string", 0, "there are blanks around it", "trim the string before use")
 		}
 	}
 	if scheme, base, ok := cutScheme(s); ok {
-		return parseScheme(d, s, strings.ToLower(scheme), base)
+		rules, err = schemeDialect(strings.ToLower(scheme))
+		return rules, base, err
 	}
-	if err := refuseOpaque(s); err != nil {
-		return err
+	for _, o := range opaque {
+		if len(s) >= len(o.prefix) && strings.EqualFold(s[:len(o.prefix)], o.prefix) {
+			if o.rules == nil {
+				return nil, 0, fault(o.code, "scheme", 0, o.reason, o.hint)
+			}
+			return o.rules, len(o.prefix), nil
+		}
 	}
 	if adoNet(s) {
-		return unsupportedDialect("Npgsql (ADO.NET)")
+		return &npgsql, 0, nil
 	}
 	if strings.IndexByte(s, '=') < 0 {
-		return fault(CodeSyntax, "string", -1, "it is neither a URI nor a list of keyword=value pairs", shapeBoth)
+		return nil, 0, fault(CodeSyntax, "string", -1, "it is neither a URI nor a list of keyword=value pairs", shapeBoth)
 	}
-	return parseKeywordValue(d, s)
+	return &libpqKeyword, 0, nil
 }
 
 // cutScheme returns the text before "://" if it has the form of a scheme.
@@ -42,45 +128,41 @@ func cutScheme(s string) (scheme string, base int, ok bool) {
 	return s[:i], i + len("://"), true
 }
 
-// parseScheme finds the dialect of a string by its scheme, which is in lower case here. Schemes have no case.
-func parseScheme(d *DSN, s, scheme string, base int) *Error {
-	switch scheme {
-	case "postgres", "postgresql":
-		d.change("scheme", "written in lower case")
-		return parseURI(d, s, base, &libpqURI)
+// schemeDialect finds the dialect of a URI by its scheme, which is in lower case here.
+func schemeDialect(scheme string) (*dialect, *Error) {
+	if scheme == "postgres" || scheme == "postgresql" {
+		return &libpqURI, nil
 	}
 	if rules := sqlalchemyDialect(scheme); rules != nil {
-		return parseSQLAlchemy(d, s, base, rules)
+		return rules, nil
 	}
-	if tool, ok := foreignSchemes[scheme]; ok {
-		return unsupportedDialect(tool)
+	if rules, ok := schemes[scheme]; ok {
+		return rules, nil
 	}
 	name, _, driver := strings.Cut(scheme, "+")
 	if other, ok := otherDatabases[name]; ok {
-		return otherDatabase(other)
+		return nil, fault(CodeOtherDatabase, "scheme", 0, thisIs+other+notPostgres, shapeURI)
 	}
 	if driver && (name == "postgres" || name == "postgresql" || name == "cockroachdb") {
-		return fault(CodeUnsupported, "scheme", 0, "the driver after \"+\" is not known",
+		return nil, fault(CodeUnsupported, "scheme", 0, "the driver after \"+\" is not known",
 			"known are psycopg2, psycopg, psycopg_async, asyncpg and pg8000; "+shapeURI)
 	}
-	return fault(CodeUnsupported, "scheme", 0, "it is not known", shapeURI)
+	return nil, fault(CodeUnsupported, "scheme", 0, "it is not known", shapeURI)
 }
 
-func unsupportedDialect(tool string) *Error {
-	return fault(CodeUnsupported, "scheme", 0, "strings of "+tool+" are not supported yet", shapeBoth)
+// schemes are those of single tools.
+var schemes = map[string]*dialect{
+	"ecto": &ectoURI, "pg": &nodeURI,
+	"postgis": &djangoURI, "timescale": &djangoURI, "timescalegis": &djangoURI, "timescaledb": &djangoURI,
+	"redshift": &djangoURI, "pgsql": &djangoURI, "psql": &djangoURI, "cockroach": &djangoURI,
+	"pgx": &migrateURI, "pgx4": &migrateURI, "pgx5": &migrateURI,
+	"pg+unix": &dburlUnix, "postgres+unix": &dburlUnix, "postgresql+unix": &dburlUnix,
 }
 
-func otherDatabase(name string) *Error {
-	return fault(CodeOtherDatabase, "scheme", 0, "this is a connection string of "+name+", not of PostgreSQL", shapeURI)
-}
-
-// foreignSchemes name the PostgreSQL tools whose own schemes are recognised, in order to say so.
-var foreignSchemes = map[string]string{
-	"ecto": "Ecto", "postgis": "Django", "timescale": "Django", "timescalegis": "Django", "redshift": "Django",
-	"pgsql": "Django", "cockroach": "Django", "pgx": "golang-migrate", "pgx4": "golang-migrate",
-	"pgx5": "golang-migrate", "pg": "node-postgres", "pg+unix": "dburl", "postgres+unix": "dburl",
-	"prisma": "Prisma Accelerate", "prisma+postgres": "Prisma Accelerate", "socket": "node-postgres",
-}
+const (
+	thisIs      = "this is a connection string of "
+	notPostgres = ", not of PostgreSQL"
+)
 
 // otherDatabases are the schemes that can only be a mistake.
 var otherDatabases = map[string]string{
@@ -89,37 +171,28 @@ var otherDatabases = map[string]string{
 	"valkey": "Valkey", "mssql": "SQL Server", "sqlserver": "SQL Server", "oracle": "Oracle", "db2": "Db2",
 	"clickhouse": "ClickHouse", "snowflake": "Snowflake", "bigquery": "BigQuery", "cassandra": "Cassandra",
 	"neo4j": "Neo4j", "bolt": "Neo4j", "couchbase": "Couchbase", "amqp": "AMQP", "amqps": "AMQP",
-	"kafka": "Kafka", "nats": "NATS", "http": "a web server", "https": "a web server", "ftp": "an FTP server",
+	"kafka": "Kafka", "nats": "NATS", "prisma": "Prisma Accelerate", "http": "a web server", "https": "a web server", "ftp": "an FTP server",
 	"ws": "a web server", "wss": "a web server", "ssh": "SSH", "ldap": "LDAP", "ldaps": "LDAP", "s3": "S3", "file": "a file", "odbc": "ODBC",
 }
 
-// opaque are prefixes of strings that are told by what stands before the first colon.
+// opaque are the strings that are told by what stands before the first colon.
 var opaque = []struct {
-	prefix string
-	err    *Error
+	prefix       string
+	rules        *dialect
+	code         Code // if rules is nil
+	reason, hint string
 }{
-	{"jdbc:postgresql:", unsupportedDialect("JDBC")},
-	{"jdbc:", otherDatabase("another JDBC driver")},
-	{"pgsql:", unsupportedDialect("PDO")},
-	{"socket:", unsupportedDialect("node-postgres")},
-	{"ecto:", unsupportedDialect("Ecto")},
-	{"sqlite:", otherDatabase("SQLite")},
-	{"file:", otherDatabase("SQLite")},
-	{"mysql:", otherDatabase("MySQL")},
-	{"sqlsrv:", otherDatabase("SQL Server")},
-	{"postgres:", fault(CodeSyntax, "scheme", 0, "two slashes must follow the colon", shapeURI)},
-	{"postgresql:", fault(CodeSyntax, "scheme", 0, "two slashes must follow the colon", shapeURI)},
-}
-
-// refuseOpaque recognises strings whose scheme is followed by something else than two slashes.
-func refuseOpaque(s string) *Error {
-	for _, o := range opaque {
-		if len(s) >= len(o.prefix) && strings.EqualFold(s[:len(o.prefix)], o.prefix) {
-			err := *o.err // a copy: the caller may change its error
-			return &err
-		}
-	}
-	return nil
+	{"jdbc:postgresql:", &jdbc, "", "", ""},
+	{"jdbc:postgres:", nil, CodeSyntax, "the JDBC driver is called postgresql", "write jdbc:postgresql://HOST:PORT/DATABASE"},
+	{"jdbc:", nil, CodeOtherDatabase, thisIs + "another JDBC driver" + notPostgres, shapeURI},
+	{"pgsql:", &pdo, "", "", ""},
+	{"socket:", &nodeSocket, "", "", ""},
+	{"sqlite:", nil, CodeOtherDatabase, thisIs + "SQLite" + notPostgres, shapeURI},
+	{"file:", nil, CodeOtherDatabase, thisIs + "SQLite" + notPostgres, shapeURI},
+	{"mysql:", nil, CodeOtherDatabase, thisIs + "MySQL" + notPostgres, shapeURI},
+	{"sqlsrv:", nil, CodeOtherDatabase, thisIs + "SQL Server" + notPostgres, shapeURI},
+	{"postgres:", nil, CodeSyntax, "two slashes must follow the colon", shapeURI},
+	{"postgresql:", nil, CodeSyntax, "two slashes must follow the colon", shapeURI},
 }
 
 // adoNetKeys start a string of Npgsql or another ADO.NET driver.

@@ -19,6 +19,8 @@ type DSN struct {
 	SSLPassword Secret
 	// Params are the other connection keywords, decoded and checked, each at most once.
 	Params []Param
+	// FallbackName: the application_name in Params was given as fallback_application_name. PGAPPNAME outranks it.
+	FallbackName bool
 	// Settings are server settings that were given as bare keys. In URI they are part of options.
 	Settings []Param
 	// Pool are the pool_* keys. Their names are checked, their values are not.

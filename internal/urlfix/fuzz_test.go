@@ -27,7 +27,7 @@ func checkAccepted(t *testing.T, dsn string) *urlfix.DSN {
 	if again.URI() != uri {
 		t.Fatalf("%q became %q, and that %q", dsn, uri, again.URI())
 	}
-	if n, _, _, err := urlfix.Normalize(dsn); err != nil || n != uri {
+	if n, _, _, err := urlfix.Normalize(dsn, ""); err != nil || n != uri {
 		t.Fatalf("Normalize(%q) is %q, %v; want %q", dsn, n, err, uri)
 	}
 	if again.Password.Reveal() != d.Password.Reveal() || again.User != d.User || again.Database != d.Database {

@@ -3,11 +3,10 @@ package urlfix
 import "strings"
 
 // parseKeywordValue reads a libpq keyword/value string (conninfo_parse, fe-connect.c).
-func parseKeywordValue(d *DSN, s string) *Error {
-	rules := &libpqKeyword
+func parseKeywordValue(d *DSN, s string, base int, rules *dialect) *Error {
 	d.Dialect = rules.name
 	var p parts
-	for pos := skipBlanks(s, 0); pos < len(s); {
+	for pos := skipBlanks(s, base); pos < len(s); {
 		one, next, err := readKeyword(d, s, pos, rules)
 		if err != nil {
 			return err

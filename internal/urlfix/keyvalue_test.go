@@ -43,7 +43,7 @@ func TestKeywordValueStrings(t *testing.T) {
 		{"an open quote", "dbname='test 2 user=tester password=secret", urlfix.CodeSyntax, "dbname"},
 		{"an open quote with a backslash at the end", `password='secret\`, urlfix.CodeSyntax, "password"},
 		{"an empty keyword", "=x host=h", urlfix.CodeUnknownKey, "parameter"},
-		{"an unknown keyword", "host=h charset=utf8", urlfix.CodeUnsupported, "charset"},
+		{"an unknown keyword", "host=h charset=utf8", urlfix.CodeUnknownKey, "parameter"},
 		{"ssl, which only URIs have", "host=h ssl=true", urlfix.CodeUnsupported, "ssl"},
 		{"a semicolon in the host", "host=h;user=u password=x", urlfix.CodeValue, "host"},
 		{"an at sign in the host", "host=u@h", urlfix.CodeValue, "host"},

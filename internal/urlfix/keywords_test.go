@@ -10,6 +10,9 @@ func TestTLSIsNeverWeakened(t *testing.T) {
 	const s = "postgres://h/db?"
 	checkMeaning(t, []means{
 		{"ssl=true is require, as in libpq", s + "ssl=true", s + "sslmode=require"},
+		{"ssl=1, which only node-postgres has", s + "ssl=1", s + "sslmode=verify-full"},
+		{"ssl=no-verify, which only node-postgres has", s + "ssl=no-verify", s + "sslmode=require"},
+		{"ssl=false", s + "ssl=false", s + "sslmode=disable"},
 		{"ssl=true next to sslmode=require", s + "ssl=true&sslmode=require", s + "sslmode=require"},
 		{"the system's roots imply verify-full", s + "sslrootcert=system", s + "sslrootcert=system&sslmode=verify-full"},
 		{"the system's roots with verify-full", s + "sslmode=verify-full&sslrootcert=system", s + "sslmode=verify-full&sslrootcert=system"},
@@ -23,8 +26,7 @@ func TestTLSIsNeverWeakened(t *testing.T) {
 		{"an empty sslmode", s + "sslmode=", urlfix.CodeValue, "sslmode"},
 		{"an sslmode in capitals", s + "sslmode=Require", urlfix.CodeValue, "sslmode"},
 		{"no sslmode", s + "sslmode=no-verify", urlfix.CodeValue, "sslmode"},
-		{"ssl=1", s + "ssl=1", urlfix.CodeValue, "ssl"},
-		{"ssl=false", s + "ssl=false", urlfix.CodeValue, "ssl"},
+		{"ssl=prefer", s + "ssl=prefer", urlfix.CodeValue, "ssl"},
 		{"ssl=true after a stronger sslmode", s + "sslmode=verify-full&ssl=true", urlfix.CodeConflict, "sslmode"},
 		{"ssl=true before a weaker sslmode", s + "ssl=true&sslmode=disable", urlfix.CodeConflict, "sslmode"},
 		{"verify-ca without a root", s + "sslmode=verify-ca", urlfix.CodeValue, "sslmode"},

@@ -109,7 +109,7 @@ func TestPgxAgreesWithEveryCase(t *testing.T) {
 			}
 			checkOracle(t, d)
 			uri := d.URI()
-			if again, _, _, err := urlfix.Normalize(uri); err != nil || again != uri {
+			if again, _, _, err := urlfix.Normalize(uri, ""); err != nil || again != uri {
 				t.Errorf("Normalize of %s gives %s, %v", uri, again, err)
 			}
 		})

@@ -25,24 +25,31 @@ import (
 )
 
 // MaxLength is the length in bytes above which Parse refuses a string unread.
-const MaxLength = 64 << 10
+const MaxLength = 1 << 20
 
 // Parse reads a connection string of any supported dialect. The empty string is valid: it leaves all to the PG*
 // environment variables and defaults, which Parse itself does not look at. It reads no file either. Its time grows
 // linearly with len(dsn). The error is always an *Error.
-func Parse(dsn string) (*DSN, error) {
+//
+// The form of a string tells its dialect, or its key pgsafe_dialect does. A plain URI or keyword/value string that
+// does not has libpq's meaning; parameters in it that belong to one tool only have that tool's.
+func Parse(dsn string) (*DSN, error) { return ParseAs(dsn, "") }
+
+// ParseAs is Parse of a string that is written in a dialect, one of Dialects. It refuses a string that has the form
+// of another one. "" is for a dialect that is not known.
+func ParseAs(dsn, dialect string) (*DSN, error) {
 	d := new(DSN)
-	if err := parse(d, dsn); err != nil {
+	if err := parse(d, dsn, dialect); err != nil {
 		return nil, err
 	}
 	return d, nil
 }
 
 // Normalize returns the canonical URI of dsn, as Parse and URI do, and dsn itself if it is canonical already; and the
-// keys that are no part of it, as DSN.Pool and DSN.Driver. The error is always an *Error.
-func Normalize(dsn string) (uri string, pool, driver []Param, err error) {
+// keys that are no part of it, as DSN.Pool and DSN.Driver. dialect is that of ParseAs. The error is always an *Error.
+func Normalize(dsn, dialect string) (uri string, pool, driver []Param, err error) {
 	var d DSN
-	if err := parse(&d, dsn); err != nil {
+	if err := parse(&d, dsn, dialect); err != nil {
 		return "", nil, nil, err
 	}
 	var buf [512]byte
@@ -54,14 +61,21 @@ func Normalize(dsn string) (uri string, pool, driver []Param, err error) {
 }
 
 // parse is Parse into a DSN of the caller's, so that Normalize needs none on the heap.
-func parse(d *DSN, s string) *Error {
+func parse(d *DSN, s, dialect string) *Error {
 	if err := checkText(s); err != nil {
 		return err
 	}
-	if base, ok := libpqScheme(s); ok {
-		return parseURI(d, s, base, &libpqURI)
+	if dialect == "" && !strings.Contains(s, dialectKey) {
+		if base, ok := libpqScheme(s); ok {
+			return parseURI(d, s, base, &libpqURI)
+		}
 	}
-	return parseDetected(d, s)
+	// The dialects are called through tables. With a DSN of their own, the compiler can keep that of Normalize on the
+	// stack in the usual case.
+	own := new(DSN)
+	err := parseDetected(own, s, dialect)
+	*d = *own
+	return err
 }
 
 // libpqScheme recognises the two schemes of libpq, which compares them byte by byte.
@@ -77,7 +91,7 @@ func libpqScheme(s string) (base int, ok bool) {
 // checkText refuses what is wrong in every dialect.
 func checkText(s string) *Error {
 	if len(s) > MaxLength {
-		return fault(CodeTooLong, "string", -1, "it is longer than 64 KiB", shapeBoth)
+		return fault(CodeTooLong, "string", -1, "it is longer than 1 MiB", shapeBoth)
 	}
 	ascii := true
 	for i := range len(s) {

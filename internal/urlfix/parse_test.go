@@ -24,7 +24,7 @@ func checkMeaning(t *testing.T, rows []means) {
 			if got := d.URI(); got != row.uri {
 				t.Errorf("got  %s\nwant %s", got, row.uri)
 			}
-			again, _, _, err := urlfix.Normalize(row.uri)
+			again, _, _, err := urlfix.Normalize(row.uri, "")
 			if err != nil {
 				t.Fatalf("the canonical URI is refused: %v", err)
 			}

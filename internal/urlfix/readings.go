@@ -86,10 +86,10 @@ func readRest(p *parts, s string, from int, rules *dialect) *Error {
 			return err
 		}
 	}
-	if rules.form {
-		return readForm(p, s, end+1, rules)
+	if rules.query == queryLibpq {
+		return readQuery(p, s, end+1, rules)
 	}
-	return readQuery(p, s, end+1, rules)
+	return readForm(p, s, end+1, rules)
 }
 
 // authorityEnd finds the end of the hosts. Only "/" and "?" end them: "#" means nothing to libpq.

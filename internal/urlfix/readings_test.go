@@ -87,7 +87,7 @@ func TestNoReadingIsRefused(t *testing.T) {
 	t.Run("the error tells position and class of the character", func(t *testing.T) {
 		_, err := urlfix.Parse("postgresql://u:secret12@h!ost/db")
 		e := err.(*urlfix.Error)
-		if _, _, _, again := urlfix.Normalize("postgresql://u:secret12@h!ost/db"); again == nil || again.Error() != err.Error() {
+		if _, _, _, again := urlfix.Normalize("postgresql://u:secret12@h!ost/db", ""); again == nil || again.Error() != err.Error() {
 			t.Errorf("Normalize says %v", again)
 		}
 		if e.Pos != 25 || e.Reason != "it holds a character that no host name has (a punctuation character)" {

@@ -55,3 +55,24 @@ const settingNames = `
 	vacuum_truncate wal_compression wal_init_zero wal_recycle wal_sender_timeout wal_skip_threshold work_mem
 	xmlbinary xmloption
 `
+
+// customSetting reports whether key is the name of an extension's or an application's setting: identifiers with
+// dots between them (valid_custom_variable_name, guc.c).
+func customSetting(key string) bool {
+	dots, start := 0, true
+	for i := range len(key) {
+		c := key[i]
+		switch {
+		case c == '.' && !start:
+			dots++
+			start = true
+			continue
+		case c == '_' || 'a' <= c|0x20 && c|0x20 <= 'z':
+		case !start && ('0' <= c && c <= '9' || c == '$'):
+		default:
+			return false
+		}
+		start = false
+	}
+	return dots > 0 && !start
+}

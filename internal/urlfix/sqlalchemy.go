@@ -15,34 +15,53 @@ func sqlalchemyDialect(scheme string) *dialect {
 }
 
 var sqlalchemyDrivers = map[string]*dialect{
-	"psycopg2":      sqlalchemyDriver("sqlalchemy+psycopg2", psycopgRules),
-	"psycopg2cffi":  sqlalchemyDriver("sqlalchemy+psycopg2", psycopgRules),
-	"psycopg":       sqlalchemyDriver("sqlalchemy+psycopg", psycopgRules),
-	"psycopg_async": sqlalchemyDriver("sqlalchemy+psycopg", psycopgRules),
-	"asyncpg":       sqlalchemyDriver("sqlalchemy+asyncpg", asyncpgRules),
-	"pg8000":        sqlalchemyDriver("sqlalchemy+pg8000", psycopgRules),
+	"psycopg2":      sqlalchemyDriver("sqlalchemy+psycopg2", &psycopgTool),
+	"psycopg2cffi":  sqlalchemyDriver("sqlalchemy+psycopg2", &psycopgTool),
+	"psycopg":       sqlalchemyDriver("sqlalchemy+psycopg", &psycopgTool),
+	"psycopg_async": sqlalchemyDriver("sqlalchemy+psycopg", &psycopgTool),
+	"asyncpg":       sqlalchemyDriver("sqlalchemy+asyncpg", &saAsyncpgTool),
+	"pg8000":        sqlalchemyDriver("sqlalchemy+pg8000", &psycopgTool),
 }
 
 // sqlalchemyDriver makes the rules for one driver. Server settings as keys are unknown to all of them.
-func sqlalchemyDriver(name string, rules map[string]*rule) *dialect {
-	return &dialect{name: name, form: true, rules: rules, queryWins: true}
+func sqlalchemyDriver(name string, t *tool) *dialect {
+	_, driver, _ := strings.Cut(name, "+")
+	return &dialect{
+		name: name, answers: []string{"sqlalchemy", driver}, read: parseSQLAlchemy, tool: t,
+		query: queryForm, queryWins: true,
+	}
 }
 
 // psycopgRules: SQLAlchemy hands every key to libpq, which knows no server settings and no "ssl" outside of URIs.
-var psycopgRules = table(
+var psycopgTool = tool{name: "SQLAlchemy", rules: table(
 	&rule{name: "ssl", use: useRefuse, hint: "psycopg does not know it; write sslmode=require or sslmode=verify-full"},
 	&rule{name: "max_overflow", use: useRefuse, hint: "it belongs to create_engine; write pool_max_conns"},
-)
+)}
 
 // asyncpgRules: dialects/postgresql/asyncpg.py, and SSLMode.parse in asyncpg's connect_utils.py.
-var asyncpgRules = table(
+var saAsyncpgTool = tool{name: "SQLAlchemy", finish: finishStatementCache, rules: table(
 	&rule{name: "ssl", use: useSSL, check: asyncpgMode, hint: "asyncpg fails on ssl=true; write ssl=verify-full, or ssl=require for an unverified connection"},
 	&rule{name: "sslmode", use: useSSLMode, check: asyncpgMode, hint: hintSSLMode},
-	&rule{name: "prepared_statement_cache_size", use: useStatementCache, check: checkCount},
-	&rule{name: "statement_cache_size", use: useStatementCache, check: checkCount},
+	&rule{name: "prepared_statement_cache_size", use: useLater, check: checkCount},
+	&rule{name: "statement_cache_size", use: useLater, check: checkCount},
 	&rule{name: "prepared_statement_name_func", use: useRefuse, hint: notYetHint},
 	&rule{name: "max_overflow", use: useRefuse, hint: "it belongs to create_engine; write pool_max_conns"},
-)
+)}
+
+// finishStatementCache: without a cache, no statement is prepared under a name.
+func finishStatementCache(b *builder) *Error {
+	for _, name := range [...]string{"prepared_statement_cache_size", "statement_cache_size"} {
+		switch g := b.later(name); {
+		case !g.ok:
+		case g.value == "0":
+			b.set(&b.d.Driver, "default_query_exec_mode", "exec")
+			b.d.change(name, "became default_query_exec_mode=exec")
+		default:
+			b.d.warn(name, "ignored; use statement_cache_capacity")
+		}
+	}
+	return nil
+}
 
 // asyncpgMode is checkSSLMode for asyncpg, which looks the value up among the names of an enum.
 func asyncpgMode(value string) (string, string) {
@@ -53,7 +72,9 @@ func asyncpgMode(value string) (string, string) {
 // ends at the first "@" after its colon, whatever is in it.
 func parseSQLAlchemy(d *DSN, s string, base int, rules *dialect) *Error {
 	d.Dialect = rules.name
-	d.change("scheme", "the name of SQLAlchemy's driver was cut off")
+	if strings.IndexByte(s[:base], '+') >= 0 {
+		d.change("scheme", "the name of SQLAlchemy's driver was cut off")
+	}
 	at := sqlalchemyUserinfo(s, base)
 	from := base
 	if at != noUserinfo {

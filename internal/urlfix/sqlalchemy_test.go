@@ -75,7 +75,6 @@ func TestSQLAlchemyQuery(t *testing.T) {
 		{"an unknown key", s + "/?any_random_thing=yes", urlfix.CodeUnknownKey, "parameter"},
 		{"a server setting, which psycopg refuses", s + "h/db?search_path=x", urlfix.CodeUnknownKey, "parameter"},
 		{"ssl, which psycopg refuses", s + "h/db?ssl=true", urlfix.CodeUnsupported, "ssl"},
-		{"settings of the pool", s + "h/db?pool_size=5&max_overflow=10", urlfix.CodeUnsupported, "pool_size"},
 		{"an overflow", s + "h/db?max_overflow=10", urlfix.CodeUnsupported, "max_overflow"},
 		{"a key twice", s + "h/db?sslmode=require&sslmode=disable", urlfix.CodeConflict, "sslmode"},
 		{"ports twice", s + "/db?host=a:1&host=b:2&port=1,2", urlfix.CodeConflict, "port"},

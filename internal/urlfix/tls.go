@@ -10,7 +10,7 @@ func (b *builder) tls() *Error {
 	}
 	if b.seen.modeByAlias.ok {
 		d.change("ssl", "became sslmode")
-		if b.seen.modeByAlias.value == "require" && !b.seen.mode.ok {
+		if b.seen.modeByAlias.value == "require" && !b.seen.mode.ok && b.rules.tool == nil {
 			d.warn("ssl", "as in libpq, the connection is encrypted and the server's certificate is not checked; sslmode=verify-full checks it")
 		}
 	}

@@ -20,10 +20,19 @@ func checkSSLMode(value string) (string, string) {
 	return "", "the value is no sslmode"
 }
 
-// checkSSLTrue is libpq's alias in URIs (conninfo_uri_parse_params), which pgx has as well.
-func checkSSLTrue(value string) (string, string) {
-	if value == "true" {
+// checkSSL reads ssl= in a plain URI. "true" is libpq's own alias (conninfo_uri_parse_params), which pgx has as well.
+// Of the other values, those count on which all tools agree that write them into such a URI, or of which the
+// strongest meaning is taken.
+func checkSSL(value string) (string, string) {
+	switch value {
+	case "true", "no-verify", "require":
 		return "require", ""
+	case "1": // node-postgres alone
+		return "verify-full", ""
+	case "verify-ca", "verify-full":
+		return value, ""
+	case "false", "0":
+		return "disable", ""
 	}
 	return "", "its value has a different meaning in every tool"
 }
@@ -54,6 +63,43 @@ func checkCount(value string) (string, string) {
 		return "", "the value is not a number from 0 on"
 	}
 	return strconv.FormatUint(n, 10), ""
+}
+
+// checkSeconds and checkMillis make a duration of a number.
+func checkSeconds(value string) (string, string) { return durationOf(value, "s", "seconds") }
+func checkMillis(value string) (string, string)  { return durationOf(value, "ms", "milliseconds") }
+
+func durationOf(value, unit, units string) (string, string) {
+	n, err := strconv.ParseUint(value, 10, 31)
+	if err != nil {
+		return "", "the value is not a whole number of " + units
+	}
+	return strconv.FormatUint(n, 10) + unit, ""
+}
+
+// checkBool reads a boolean that is written in any case.
+func checkBool(value string) (string, string) {
+	switch lower := strings.ToLower(value); lower {
+	case "true", "false":
+		return lower, ""
+	}
+	return "", "the value is neither true nor false"
+}
+
+// quotedName is a search_path of one schema, whatever characters its name holds.
+func quotedName(value string) (string, string) {
+	if value == "" {
+		return "", "the value is empty"
+	}
+	plain := 'a' <= value[0] && value[0] <= 'z' || value[0] == '_'
+	for i := range len(value) {
+		c := value[i]
+		plain = plain && ('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '_')
+	}
+	if plain {
+		return value, ""
+	}
+	return `"` + strings.ReplaceAll(value, `"`, `""`) + `"`, ""
 }
 
 // checkTimeout reads the seconds of connect_timeout. Zero and less mean "for ever" to libpq; pgx knows only zero.
