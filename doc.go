@@ -3,10 +3,18 @@
 //
 //	db, err := sql.Open("pgsafe", os.Getenv("DATABASE_URL")) // was "pgx"
 //
-// From that alone, a connection string in libpq's form or SQLAlchemy's, with its password written as it is or
+// From that alone, a connection string of any ecosystem (see Dialect), with its password written as it is or
 // percent-encoded, opens the server it means or is refused by sql.Open with a *DSNError that says what to change
 // and shows no secret. And what database/sql closes goes back to one physical pool, pgx's own: its default of two
 // idle connections no longer means that all others are opened for one use and closed.
+//
+// # Connection strings
+//
+// Normalize makes one canonical libpq URI of a string, Inspect tells what it means, Redact makes it fit for a log. All
+// keywords of libpq are honoured, those too that pgx does not know, or refused by name. A string whose form does not
+// tell which tool it was written for may name it:
+//
+//	db, err := pgsafe.Open(dsn, pgsafe.WithDialect("prisma"))
 //
 // # Pool
 //

@@ -10,8 +10,8 @@ import (
 )
 
 // Normalize returns ONE canonical libpq URI (postgres://...) that means what dsn means to the tool it was written
-// for. dsn may be a libpq URI, a libpq keyword/value string or a SQLAlchemy URL (postgresql+psycopg2://...), and its
-// password may be one that was pasted in without percent-encoding.
+// for: libpq (as URI or keyword/value string), SQLAlchemy, JDBC, Npgsql, PDO, Ecto, Prisma, and others, see
+// Dialect. Its password may be one that was pasted in without percent-encoding.
 //
 //   - A string that is valid for libpq keeps its meaning. Normalize of the result is the result.
 //   - Where two readings name different servers, users or passwords, Normalize refuses instead of guessing.
@@ -21,16 +21,7 @@ import (
 //   - The empty string is valid and means libpq's environment variables and defaults, which are not looked at.
 //
 // The result holds the password. The error is a *DSNError, which never does.
-func Normalize(dsn string) (string, error) {
-	uri, pool, driver, err := urlfix.Normalize(dsn, "")
-	if err != nil {
-		return "", dsnError(err)
-	}
-	if err := checkKeys(pool, driver); err != nil {
-		return "", err
-	}
-	return uri, nil
-}
+func Normalize(dsn string) (string, error) { return Dialect("").Normalize(dsn) }
 
 // Redact returns the string for logs. If dsn is valid, that is its canonical URI with "***" for each secret. If it is
 // not, nothing in it can be told from a password, and the result names only its length and, where it is one of
@@ -91,14 +82,10 @@ type ReportNote struct {
 }
 
 // Inspect tells what dsn means, in any form that Normalize takes. The error is a *DSNError.
-func Inspect(dsn string) (*Report, error) {
-	d, err := urlfix.Parse(dsn)
-	if err != nil {
-		return nil, dsnError(err)
-	}
-	if err := checkKeys(d.Pool, d.Driver); err != nil {
-		return nil, err
-	}
+func Inspect(dsn string) (*Report, error) { return Dialect("").Inspect(dsn) }
+
+// report tells what a parsed string means.
+func report(d *urlfix.DSN) *Report {
 	r := &Report{
 		Dialect:     d.Dialect,
 		Hosts:       make([]ReportHost, len(d.Hosts)),
@@ -119,7 +106,7 @@ func Inspect(dsn string) (*Report, error) {
 	if d.SSLPassword.IsSet() {
 		r.Params = append(r.Params, ReportParam{"sslpassword", "***"})
 	}
-	return r, nil
+	return r
 }
 
 func reportParams(params []urlfix.Param) []ReportParam {
@@ -167,7 +154,7 @@ const (
 	CodeValue = DSNCode(urlfix.CodeValue)
 	// CodeControlCharacter: NUL, a newline or another control character.
 	CodeControlCharacter = DSNCode(urlfix.CodeControlCharacter)
-	// CodeTooLong: longer than 64 KiB.
+	// CodeTooLong: longer than 1 MiB.
 	CodeTooLong = DSNCode(urlfix.CodeTooLong)
 )
 
@@ -181,9 +168,9 @@ type DSNError struct {
 	Pos    int    // byte offset into the string, -1 if there is none
 }
 
-// Error returns one line: part, reason and hint.
+// Error returns one line: part, reason, position and hint.
 func (e *DSNError) Error() string {
-	return (&urlfix.Error{Part: e.Part, Reason: e.Reason, Hint: e.Hint}).Error()
+	return (&urlfix.Error{Part: e.Part, Reason: e.Reason, Hint: e.Hint, Pos: e.Pos}).Error()
 }
 
 // dsnError turns an error of urlfix into a *DSNError.

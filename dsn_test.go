@@ -42,12 +42,12 @@ func TestDSNErrorOfEachCode(t *testing.T) {
 		{"u:" + dsnPassword + "@h/db", pgsafe.CodeSyntax},
 		{"postgresql://user:1234/word@host:5432/db", pgsafe.CodeAmbiguous},
 		{"postgres://h/db?password=x&" + dsnPassword + "=1", pgsafe.CodeUnknownKey},
-		{"jdbc:postgresql://h/db?password=" + dsnPassword, pgsafe.CodeUnsupported},
+		{"jdbc:postgresql://h/db?socketFactory=f&password=" + dsnPassword, pgsafe.CodeUnsupported},
 		{"mysql://u:" + dsnPassword + "@h/db", pgsafe.CodeOtherDatabase},
 		{"postgres://u:" + dsnPassword + "@h/db?password=x", pgsafe.CodeConflict},
 		{"postgres://u:" + dsnPassword + "@h:port/db", pgsafe.CodeValue},
 		{"postgres://u:" + dsnPassword + "@h/db\n", pgsafe.CodeControlCharacter},
-		{strings.Repeat(dsnPassword, 3000), pgsafe.CodeTooLong},
+		{strings.Repeat(dsnPassword, 40_000), pgsafe.CodeTooLong},
 	} {
 		t.Run(string(c.code), func(t *testing.T) {
 			_, err := pgsafe.Normalize(c.dsn)

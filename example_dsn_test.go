@@ -21,6 +21,14 @@ func ExampleNormalize() {
 	// ambiguous
 }
 
+// Prisma calls the server's authority sslcert, which is a client's certificate to everybody else.
+func ExampleDialect_Normalize() {
+	uri, err := pgsafe.Dialect("prisma").Normalize("postgres://app:secret@db/orders?sslaccept=strict&sslcert=ca.pem")
+	fmt.Println(uri, err)
+	// Output:
+	// postgres://app:secret@db/orders?sslmode=verify-full&sslrootcert=ca.pem <nil>
+}
+
 func ExampleRedact() {
 	fmt.Println(pgsafe.Redact("host=db user=app password=secret dbname=orders"))
 	fmt.Println(pgsafe.Redact("postgres://app:secret@db:port/orders"))

@@ -15,6 +15,7 @@ type options struct {
 	afterConnect  func(context.Context, *pgx.Conn) error
 	profile       *Profile
 	logger        *slog.Logger
+	dialect       Dialect
 	native        bool
 }
 
@@ -41,6 +42,12 @@ func WithAfterConnect(f func(context.Context, *pgx.Conn) error) Option {
 // WithProfile sets the pool's numbers. It outranks what the connection string and PGSAFE_PROFILE say.
 func WithProfile(p Profile) Option {
 	return func(o *options) { o.profile = &p }
+}
+
+// WithDialect reads the connection string in the dialect d, where its form does not tell it: see Dialect. It has no
+// effect on NewConnectorConfig.
+func WithDialect(d Dialect) Option {
+	return func(o *options) { o.dialect = d }
 }
 
 // WithLogger sends what has no caller to return to, such as a failed warm-up, and the warnings about a

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,6 +18,7 @@ import (
 )
 
 type dsnOptions struct {
+	dialect      string
 	json         bool
 	showPassword bool
 }
@@ -33,6 +35,9 @@ The string is the argument, else the environment variable DATABASE_URL. With "-"
 is a string (empty lines are left out), and each gives one line: its number, "ok" or "error", and the canonical
 string or the reason, with a tab between them; or one JSON object with --json. A bad string does not end the run.
 
+Most strings tell the tool they were written for by their form. --dialect names it for those that do not, such as a
+plain postgres:// string of Prisma or node-postgres: one of ` + dialectNames() + `.
+
 The password is shown as *** unless --show-password is given.
 
 Fields of --json: ok; line (with "-"); dialect, hosts (name, port), user, database, has_password, uri (the canonical
@@ -42,12 +47,15 @@ string), params, settings, pool and driver (key, value), changes and warnings (p
 Exit codes: 0 understood, 1 at least one string was not, 2 wrong usage.`,
 		Example: `  pgsafe dsn 'postgresql+psycopg2://app:p[ss@db:5432/orders?sslmode=require'
   DATABASE_URL=... pgsafe dsn --json
+  pgsafe dsn --dialect prisma "$DATABASE_URL"
   pgsafe dsn - < strings.txt
   psql "$(pgsafe dsn --json --show-password "$OLD" | jq -r .uri)"`,
 		Args: atMostOneString,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dsn, found := stringFrom(args)
 			switch {
+			case !slices.Contains(pgsafe.Dialects(), pgsafe.Dialect(o.dialect)) && o.dialect != "":
+				return errors.New("unknown dialect: --dialect is one of " + dialectNames())
 			case !found:
 				return errors.New("no connection string: give one as argument, - for standard input, or set DATABASE_URL")
 			case dsn == "-":
@@ -56,9 +64,19 @@ Exit codes: 0 understood, 1 at least one string was not, 2 wrong usage.`,
 			return o.explain(cmd.OutOrStdout(), dsn)
 		},
 	}
+	cmd.Flags().StringVar(&o.dialect, "dialect", "", "the tool that the string was written for")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print one JSON object per string")
 	cmd.Flags().BoolVar(&o.showPassword, "show-password", false, "show the password in the canonical string")
 	return cmd
+}
+
+// dialectNames lists the names that --dialect takes.
+func dialectNames() string {
+	var names []string
+	for _, d := range pgsafe.Dialects() {
+		names = append(names, string(d))
+	}
+	return strings.Join(names, ", ")
 }
 
 // explain writes all there is to tell about one string.
@@ -138,9 +156,10 @@ type dsnError struct {
 
 // meaningOf holds the password only if it is to be shown, and then in URI.
 func (o dsnOptions) meaningOf(dsn string) meaning {
-	report, err := pgsafe.Inspect(dsn)
+	dialect := pgsafe.Dialect(o.dialect)
+	report, err := dialect.Inspect(dsn)
 	if err == nil && o.showPassword {
-		report.URI, err = pgsafe.Normalize(dsn)
+		report.URI, err = dialect.Normalize(dsn)
 	}
 	if err != nil {
 		return meaning{Error: newDSNError(err)}

@@ -35,6 +35,25 @@ func TestDSN(t *testing.T) {
 		o.mustExit(t, exitOK)
 		mustContain(t, o.stdout, "lwe-admin")
 	})
+	t.Run("a dialect that is named has its own meaning", func(t *testing.T) {
+		const prisma = "postgres://u:" + secret + "@h/db?sslmode=require&sslaccept=strict&sslcert=ca.pem&schema=App"
+		for _, args := range [][]string{{"dsn", "--dialect", "prisma", prisma}, {"dsn", prisma + "&pgsafe_dialect=prisma"}} {
+			o := run(t, args...)
+			o.mustExit(t, exitOK)
+			mustContain(t, o.stdout, "dialect    prisma", "sslmode=verify-full", "sslrootcert=ca.pem", `search_path="App"`,
+				"changed    schema: became search_path")
+		}
+	})
+	t.Run("a dialect that the string is not in is refused", func(t *testing.T) {
+		o := run(t, "dsn", "--dialect", "prisma", outageString)
+		o.mustExit(t, exitFailed)
+		mustContain(t, o.stdout, "code       conflict", "part       dialect")
+	})
+	t.Run("a dialect that nobody knows is wrong usage", func(t *testing.T) {
+		o := run(t, "dsn", "--dialect", secret, outageString)
+		o.mustExit(t, exitUsage)
+		mustContain(t, o.stderr, "unknown dialect", "prisma")
+	})
 	t.Run("the empty string is libpq's defaults", func(t *testing.T) {
 		o := run(t, "dsn", "")
 		o.mustExit(t, exitOK)

@@ -38,9 +38,19 @@ type given struct {
 	pos   int
 }
 
+// maxParams bounds the lists that are searched one by one.
+const maxParams = 1000
+
+func tooManyParams() *Error {
+	return fault(CodeTooLong, "parameters", -1, "there are more than 1,000", "leave out what is not needed")
+}
+
 // build gives the parts that a grammar found their meaning, in d. Nothing reaches d that was not looked up in the
 // tables and checked.
 func build(d *DSN, rules *dialect, p *parts) *Error {
+	if len(p.pairs) > maxParams {
+		return tooManyParams()
+	}
 	var together seen
 	b := builder{d: d, rules: rules, p: p, seen: &together}
 	d.User, d.Database = p.user, p.database
@@ -190,7 +200,7 @@ func (b *builder) place(r *rule, one pair, value string) *Error {
 			d.change(r.name, "left out: it has no effect")
 		}
 	case useRefuse:
-		return fault(CodeUnsupported, r.name, one.pos, "it is not supported yet", r.hint)
+		return fault(CodeUnsupported, r.name, one.pos, "it is not supported", r.hint)
 	}
 	return nil
 }

@@ -1,6 +1,9 @@
 package urlfix
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // Code is the kind of fault, for programs. A caller may compare it; new codes may be added.
 type Code string
@@ -44,6 +47,11 @@ func (e *Error) Error() string {
 	b.WriteString(e.Part)
 	b.WriteString(": ")
 	b.WriteString(e.Reason)
+	if e.Pos >= 0 {
+		b.WriteString(" (at byte ")
+		b.WriteString(strconv.Itoa(e.Pos))
+		b.WriteString(")")
+	}
 	if e.Hint != "" {
 		b.WriteString("; ")
 		b.WriteString(e.Hint)

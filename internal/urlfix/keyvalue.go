@@ -11,7 +11,9 @@ func parseKeywordValue(d *DSN, s string, base int, rules *dialect) *Error {
 		if err != nil {
 			return err
 		}
-		p.pairs = append(p.pairs, one)
+		if p.pairs = append(p.pairs, one); len(p.pairs) > maxParams {
+			return tooManyParams()
+		}
 		pos = skipBlanks(s, next)
 	}
 	return build(d, rules, &p)

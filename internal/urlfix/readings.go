@@ -12,8 +12,8 @@ const noUserinfo = -1
 
 // parseURI takes reading A if it is tight and B is no other tight one. Otherwise it looks for the one reading that is.
 func parseURI(d *DSN, s string, base int, rules *dialect) *Error {
-	if s[len(s)-1] == ' ' {
-		return fault(CodeSyntax, "string", len(s)-1, "it ends with a blank", "trim the string before use")
+	if s[len(s)-1] == ' ' && strings.IndexByte(s, '?') < 0 {
+		return endsWithBlank(s)
 	}
 	d.Dialect = rules.name
 	a := readingA(s, base)
@@ -25,7 +25,14 @@ func parseURI(d *DSN, s string, base int, rules *dialect) *Error {
 		return fault(CodeAmbiguous, "string", a,
 			`it names one server if the "@" ends the password, and another one if it is part of the query`, encodeHint)
 	}
+	if strings.IndexByte(s, ' ') >= 0 {
+		d.change("query", "blanks around names and values were left out, as libpq 18 does")
+	}
 	return build(d, rules, &p)
+}
+
+func endsWithBlank(s string) *Error {
+	return fault(CodeSyntax, "string", len(s)-1, "it ends with a blank", "trim the string before use")
 }
 
 // readingA finds the "@" that libpq takes for the end of the userinfo (conninfo_uri_parse_options).
@@ -86,6 +93,9 @@ func readRest(p *parts, s string, from int, rules *dialect) *Error {
 			return err
 		}
 	}
+	if end < len(s) && strings.Count(s[end:], "&") >= maxParams {
+		return tooManyParams()
+	}
 	if rules.query == queryLibpq {
 		return readQuery(p, s, end+1, rules)
 	}
@@ -109,6 +119,8 @@ func authorityEnd(s string, from int) int {
 func parseRecovered(d *DSN, s string, base int, rules *dialect, a int, reason *Error) *Error {
 	at, count := candidates(s, base)
 	switch {
+	case s[len(s)-1] == ' ':
+		return endsWithBlank(s)
 	case count == 0:
 		return reason
 	case count > 1:

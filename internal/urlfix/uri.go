@@ -194,8 +194,11 @@ func readPair(raw string, pos int, rules *dialect) (pair, *Error) {
 	if eq < 0 {
 		return pair{}, fault(CodeSyntax, "query", pos, `a parameter has no "="`, encodeKVHint)
 	}
-	// Blanks around key and value are trimmed since libpq 18.
-	key, at, reason := decode(strings.Trim(raw[:eq], " "))
+	// Blanks around key and value are trimmed since libpq 18. Before, those around a key were an error, and those
+	// around a value a part of it.
+	rawKey, rawValue := raw[:eq], raw[eq+1:]
+	trimmedKey, value := strings.Trim(rawKey, " "), strings.Trim(rawValue, " ")
+	key, at, reason := decode(trimmedKey)
 	if reason != "" {
 		return pair{}, fault(CodeSyntax, "query", pos+at, reason, encodeKVHint)
 	}
@@ -203,8 +206,7 @@ func readPair(raw string, pos int, rules *dialect) (pair, *Error) {
 	if r == nil {
 		return pair{}, unknownKey(key, pos)
 	}
-	value := strings.Trim(raw[eq+1:], " ")
-	if value != raw[eq+1:] && (r.use == usePassword || r.use == useUser) {
+	if value != rawValue && trimmedKey == rawKey && (r.use == usePassword || r.use == useUser) {
 		return pair{}, fault(CodeAmbiguous, r.name, pos, "blanks are at its edge, and versions of libpq differ on them", encodeKVHint)
 	}
 	text, at, reason := decode(value)

@@ -54,6 +54,7 @@ func TestParametersOfAURI(t *testing.T) {
 		{"user and password move to the front", "postgres://h/db?user=u&password=p", "postgres://u:p@h/db"},
 		{"dbname outranks the path, as in libpq", "postgres://h/a?dbname=b", "postgres://h/b"},
 		{"a plus is a plus", "postgres://h/db?application_name=a+b", "postgres://h/db?application_name=a%2Bb"},
+		{"blanks around a name and its value are trimmed, as in libpq 18", "postgresql://host?  user = uri-user & port  = 12345 ", "postgres://uri-user@host:12345/"},
 		{"blanks at the edges are trimmed, as in libpq 18", "postgres://h/db? application_name = x &sslmode=require", "postgres://h/db?application_name=x&sslmode=require"},
 		{"the last one of several counts, as in libpq", "postgres://h/db?application_name=a&application_name=b", "postgres://h/db?application_name=b"},
 		{"an empty query", "postgres://h/db?", "postgres://h/db"},

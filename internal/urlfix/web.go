@@ -7,7 +7,7 @@ import "strings"
 // the tool would fail, and the string is read like a plain one with raw characters.
 func parseWeb(d *DSN, s string, base int, rules *dialect) *Error {
 	if s[len(s)-1] == ' ' {
-		return fault(CodeSyntax, "string", len(s)-1, "it ends with a blank", "trim the string before use")
+		return endsWithBlank(s)
 	}
 	d.Dialect = rules.name
 	end := base + indexAny(s[base:], "/?#")

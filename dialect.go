@@ -1,0 +1,62 @@
+package pgsafe
+
+import "github.com/pgsafe/pgsafe/internal/urlfix"
+
+// Dialect is the name of a tool whose connection strings are read as that tool reads them. Most strings tell their
+// dialect by their form. It has to be named where they do not: a plain postgres:// string means to Prisma, say,
+// something else than to libpq if it holds sslcert.
+//
+// The zero value is for a string whose dialect is not known. The names:
+//
+//	libpq       psql, psycopg and all that hand their strings to libpq
+//	pgx         the same, pgx's own keys included
+//	libpq-go    github.com/lib/pq
+//	sqlalchemy  SQLAlchemy, as postgresql+psycopg2://
+//	asyncpg     asyncpg itself
+//	django      dj-database-url, django-environ
+//	rails       Active Record
+//	ecto        Ecto and Postgrex
+//	node        node-postgres
+//	postgresjs  postgres.js
+//	prisma      Prisma's own engine, up to Prisma 6
+//	jdbc        pgJDBC
+//	npgsql      Npgsql
+//	pdo         PHP's PDO
+//
+// In a connection string, the key pgsafe_dialect names it; for sql.OpenDB and Open, WithDialect does.
+type Dialect string
+
+// Dialects returns the names that a Dialect may have, in alphabetical order.
+func Dialects() []Dialect {
+	var all []Dialect
+	for _, name := range urlfix.Dialects() {
+		all = append(all, Dialect(name))
+	}
+	return all
+}
+
+// Normalize is the function Normalize for a string that is written in the dialect d. It refuses a string that has
+// the form of another dialect. The error is a *DSNError.
+func (d Dialect) Normalize(dsn string) (string, error) {
+	uri, pool, driver, err := urlfix.Normalize(dsn, string(d))
+	if err != nil {
+		return "", dsnError(err)
+	}
+	if err := checkKeys(pool, driver); err != nil {
+		return "", err
+	}
+	return uri, nil
+}
+
+// Inspect is the function Inspect for a string that is written in the dialect d. It refuses a string that has the
+// form of another dialect. The error is a *DSNError.
+func (d Dialect) Inspect(dsn string) (*Report, error) {
+	parsed, err := urlfix.ParseAs(dsn, string(d))
+	if err != nil {
+		return nil, dsnError(err)
+	}
+	if err := checkKeys(parsed.Pool, parsed.Driver); err != nil {
+		return nil, err
+	}
+	return report(parsed), nil
+}
