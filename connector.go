@@ -18,6 +18,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/pgsafe/pgsafe/internal/libpq"
 )
 
 // ErrClosed is returned, possibly wrapped, when a connection is asked of a Connector after its Close.
@@ -27,6 +29,7 @@ var ErrClosed = errors.New("pgsafe: connector is closed")
 // first use. Give it to sql.OpenDB, once: a DB closes its Connector. It is safe for concurrent use.
 type Connector struct {
 	config   *pgxpool.Config
+	conn     *libpq.Config
 	profile  Profile
 	native   bool
 	logger   *slog.Logger
@@ -63,7 +66,7 @@ func NewConnector(dsn string, opts ...Option) (*Connector, error) {
 	if o.profile == nil {
 		env = os.Getenv(envProfile)
 	}
-	s, err := readSettings(dsn, env)
+	s, err := readSettings(dsn, o.dialect, env)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +77,7 @@ func NewConnector(dsn string, opts ...Option) (*Connector, error) {
 	for _, w := range s.warnings {
 		o.logger.Warn("pgsafe: connection string", "part", w.Part, "warning", w.Text)
 	}
-	return newConnector(s.config, o, opts)
+	return newConnector(s.conn, o, opts)
 }
 
 // NewConnectorConfig makes a Connector from a configuration that the application built with pgx.ParseConfig, with a
@@ -89,23 +92,24 @@ func NewConnectorConfig(config *pgx.ConnConfig, opts ...Option) (*Connector, err
 		}
 		o.profile = &p
 	}
-	return newConnector(config.Copy(), o, opts)
+	return newConnector(&libpq.Config{Conn: config.Copy()}, o, opts)
 }
 
-func newConnector(conn *pgx.ConnConfig, o options, opts []Option) (*Connector, error) {
+func newConnector(conn *libpq.Config, o options, opts []Option) (*Connector, error) {
 	if err := o.profile.validate(); err != nil {
 		return nil, err
 	}
-	config, err := poolConfig(conn, *o.profile)
+	config, err := poolConfig(conn.Conn, *o.profile)
 	if err != nil {
 		return nil, err
 	}
 	c := &Connector{
 		config:  config,
+		conn:    conn,
 		profile: *o.profile,
 		native:  o.native,
 		logger:  o.logger,
-		scrub:   newScrubber(conn),
+		scrub:   newScrubber(conn.Conn),
 		lot:     &parkingLot{},
 	}
 	c.driver = &Driver{opts: opts, connector: c}
@@ -122,11 +126,15 @@ func newConnector(conn *pgx.ConnConfig, o options, opts []Option) (*Connector, e
 
 // hook puts pgsafe and the application's functions into the way of each physical connection.
 func (c *Connector) hook(o options) {
+	c.conn.OnPassword = c.scrub.learn
 	app := c.config.ConnConfig.Tracer
 	c.config.ConnConfig.Tracer = newPoolTracer(c.lot, app)
 	c.config.ShouldPing = c.shouldPingPooled
 	c.config.BeforeConnect = func(ctx context.Context, cc *pgx.ConnConfig) error {
 		cc.Tracer = app
+		if c.conn.Prepare != nil {
+			c.conn.Prepare(cc)
+		}
 		c.lot.rebalance() // a place in the pool was taken
 		if o.beforeConnect == nil {
 			return nil

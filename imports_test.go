@@ -13,7 +13,9 @@ import (
 // TestImports holds which way imports go. A package that is not listed may import the standard library only.
 func TestImports(t *testing.T) {
 	allowed := map[string][]string{
-		".":                 {"github.com/jackc/pgx/v5", "github.com/pgsafe/pgsafe/internal/urlfix"},
+		".": {"github.com/jackc/pgx/v5", "github.com/pgsafe/pgsafe/internal/libpq",
+			"github.com/pgsafe/pgsafe/internal/urlfix"},
+		"internal/libpq":    {"github.com/jackc/pgx/v5", "github.com/pgsafe/pgsafe/internal/urlfix"},
 		"internal/urlfix":   {},
 		"internal/pgserver": {},
 		"internal/pgtest": {"github.com/jackc/pgx/v5", "go.uber.org/goleak",

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
@@ -20,29 +21,49 @@ const minSecret = 4
 
 const blot = "[redacted]"
 
-// scrubber removes passwords from texts: the configured one, and the one that WithBeforeConnect set last. It is safe
-// for concurrent use.
+// maxLearned is how many passwords beside the configured one are looked for in texts: more than a list of servers
+// has, so that old ones of a file or a hook that changes them go.
+const maxLearned = 32
+
+// scrubber removes passwords from texts: the configured one, and those that WithBeforeConnect and the password file
+// gave last. It is safe for concurrent use.
 type scrubber struct {
+	replacer atomic.Pointer[strings.Replacer]
+
+	mu         sync.Mutex
 	configured string
-	replacer   atomic.Pointer[strings.Replacer]
+	learned    []string
 }
 
 func newScrubber(config *pgx.ConnConfig) *scrubber {
 	s := &scrubber{configured: config.Password}
-	s.learn("")
+	s.replacer.Store(replacerOf(s.configured))
 	return s
 }
 
 // learn makes the scrubber look for password too.
 func (s *scrubber) learn(password string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if password == s.configured || slices.Contains(s.learned, password) {
+		return
+	}
+	s.learned = append(s.learned, password)
+	s.learned = s.learned[max(0, len(s.learned)-maxLearned):]
+	s.replacer.Store(replacerOf(append([]string{s.configured}, s.learned...)...))
+}
+
+// replacerOf tries the longest first: a password may start with another one.
+func replacerOf(passwords ...string) *strings.Replacer {
+	slices.SortFunc(passwords, func(a, b string) int { return len(b) - len(a) })
 	var pairs []string
-	for _, p := range []string{s.configured, password} {
+	for _, p := range passwords {
 		if len(p) >= minSecret {
 			pairs = append(pairs, p, blot, url.QueryEscape(p), blot, url.PathEscape(p), blot,
 				strings.ReplaceAll(p, "'", "''"), blot)
 		}
 	}
-	s.replacer.Store(strings.NewReplacer(pairs...))
+	return strings.NewReplacer(pairs...)
 }
 
 func (s *scrubber) text(t string) string { return s.replacer.Load().Replace(t) }
@@ -90,7 +111,11 @@ func (c *Connector) connectError(err error) error {
 	}
 	cc := c.config.ConnConfig
 	text := fmt.Sprintf("pgsafe: cannot connect to %s as user %q, database %q: ", c.address(), cc.User, cc.Database)
-	return c.scrubbed(ce.Unwrap(), text+c.scrub.text(oneLine(ce.Unwrap())))
+	text += c.scrub.text(oneLine(ce.Unwrap()))
+	if hint := c.conn.PasswordHint(); hint != "" && KindOf(err) == KindAuth {
+		text += "; " + hint
+	}
+	return c.scrubbed(ce.Unwrap(), text)
 }
 
 // scrubbed returns err under a text without the password. Where err itself holds the password, only what it is

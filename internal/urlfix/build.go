@@ -17,8 +17,9 @@ type builder struct {
 // seen are the parameters that get their meaning together with others. They are behind a pointer of their own so
 // that the compiler can keep the DSN of Normalize on the stack.
 type seen struct {
-	host, port         given // of the query, or of the keywords
-	mode, modeByAlias  given // sslmode, and ssl
+	host, port         given  // of the query, or of the keywords
+	mode, modeByAlias  given  // sslmode, and ssl
+	modeText, sslText  string // the same two as they stand
 	fallbackName       given
 	userSet, secretSet bool
 	later              []late
@@ -60,7 +61,7 @@ func build(d *DSN, rules *dialect, p *parts) *Error {
 			return err
 		}
 	}
-	if rules.defaults != nil || len(together.later) > 0 {
+	if rules.finishes() || len(together.later) > 0 || len(together.tools) > 0 {
 		var err *Error
 		if *d, together, err = finish(*d, together, rules); err != nil {
 			return err
@@ -129,7 +130,7 @@ func (b *builder) add(one pair) *Error {
 	switch {
 	case r.to != "":
 		b.d.change(r.name, "became "+r.to)
-	case value != one.value && r.use != useSSL:
+	case value != one.value && r.use != useSSL && r.use != useLater:
 		b.d.change(r.name, "its value was written in the canonical form")
 	}
 	if r.warn != "" {
@@ -176,10 +177,10 @@ func (b *builder) place(r *rule, one pair, value string) *Error {
 	case useSSLPassword:
 		d.SSLPassword = NewSecret(value)
 	case useSSLMode:
-		b.seen.mode = given{true, value, one.pos}
+		b.seen.mode, b.seen.modeText = given{true, value, one.pos}, one.value
 		b.set(&d.Params, "sslmode", value)
 	case useSSL:
-		b.seen.modeByAlias = given{true, value, one.pos}
+		b.seen.modeByAlias, b.seen.sslText = given{true, value, one.pos}, one.value
 		b.set(&d.Params, "sslmode", value)
 	case useFallbackName:
 		b.keep(&b.seen.fallbackName, r, one)
@@ -290,8 +291,11 @@ func (b *builder) names() *Error {
 	}
 	for _, text := range [...]string{d.User, d.Password.Reveal()} {
 		if placeholder(text) {
-			d.warn("user or password", "it looks like a placeholder that was not filled in")
+			d.warn("user or password", placeholderWarning)
 		}
+	}
+	if placeholder(d.Database) {
+		d.warn("database", placeholderWarning)
 	}
 	return nil
 }
@@ -313,11 +317,4 @@ func (b *builder) setMode(mode string) {
 		return
 	}
 	b.set(&b.d.Params, "sslmode", mode)
-}
-
-// placeholder reports whether s is the text of a template, like ${DB_USER} or [YOUR-PASSWORD].
-func placeholder(s string) bool {
-	return strings.HasPrefix(s, "${") && strings.HasSuffix(s, "}") ||
-		strings.HasPrefix(s, "{{") && strings.HasSuffix(s, "}}") ||
-		strings.HasPrefix(s, "[YOUR") && strings.HasSuffix(s, "]")
 }

@@ -152,11 +152,13 @@ func schemeDialect(scheme string) (*dialect, *Error) {
 
 // schemes are those of single tools.
 var schemes = map[string]*dialect{
-	"ecto": &ectoURI, "pg": &nodeURI,
+	"ecto": &ectoURI, "pg": &nodeURI, "socket": &nodeSocket,
+	"pdo-pgsql": &doctrineURI, "pdo_pgsql": &doctrineURI,
 	"postgis": &djangoURI, "timescale": &djangoURI, "timescalegis": &djangoURI, "timescaledb": &djangoURI,
 	"redshift": &djangoURI, "pgsql": &djangoURI, "psql": &djangoURI, "cockroach": &djangoURI,
-	"pgx": &migrateURI, "pgx4": &migrateURI, "pgx5": &migrateURI,
-	"pg+unix": &dburlUnix, "postgres+unix": &dburlUnix, "postgresql+unix": &dburlUnix,
+	"pgx": &migrateURI, "pgx4": &migrateURI, "pgx5": &migrateURI, "crdb-postgres": &migrateURI,
+	"yugabyte": &migrateURI, "yugabytedb": &migrateURI,
+	"pg+unix": &dburlUnix, "pgsql+unix": &dburlUnix, "postgres+unix": &dburlUnix, "postgresql+unix": &dburlUnix,
 }
 
 const (
@@ -186,6 +188,11 @@ var opaque = []struct {
 	{"jdbc:postgres:", nil, CodeSyntax, "the JDBC driver is called postgresql", "write jdbc:postgresql://HOST:PORT/DATABASE"},
 	{"jdbc:", nil, CodeOtherDatabase, thisIs + "another JDBC driver" + notPostgres, shapeURI},
 	{"pgsql:", &pdo, "", "", ""},
+	{"pg:", &dburlUnix, "", "", ""},
+	{"pg+unix:", &dburlUnix, "", "", ""},
+	{"pgsql+unix:", &dburlUnix, "", "", ""},
+	{"postgres+unix:", &dburlUnix, "", "", ""},
+	{"postgresql+unix:", &dburlUnix, "", "", ""},
 	{"socket:", &nodeSocket, "", "", ""},
 	{"sqlite:", nil, CodeOtherDatabase, thisIs + "SQLite" + notPostgres, shapeURI},
 	{"file:", nil, CodeOtherDatabase, thisIs + "SQLite" + notPostgres, shapeURI},
@@ -193,30 +200,4 @@ var opaque = []struct {
 	{"sqlsrv:", nil, CodeOtherDatabase, thisIs + "SQL Server" + notPostgres, shapeURI},
 	{"postgres:", nil, CodeSyntax, "two slashes must follow the colon", shapeURI},
 	{"postgresql:", nil, CodeSyntax, "two slashes must follow the colon", shapeURI},
-}
-
-// adoNetKeys start a string of Npgsql or another ADO.NET driver.
-var adoNetKeys = map[string]bool{
-	"host": true, "server": true, "port": true, "database": true, "db": true, "username": true, "user name": true,
-	"userid": true, "user id": true, "uid": true, "password": true, "pwd": true, "psw": true, "ssl mode": true,
-	"sslmode": true, "pooling": true, "timeout": true, "application name": true, "search path": true,
-	"command timeout": true, "trust server certificate": true, "data source": true, "driver": true,
-}
-
-// adoNet reports whether s is a list of "Key=Value;" whose first two keys are ADO.NET's. One such key is not enough:
-// in libpq's form a password may hold ";".
-func adoNet(s string) bool {
-	first, rest, found := strings.Cut(s, ";")
-	if !found || !adoNetPair(first) {
-		return false
-	}
-	second, _, _ := strings.Cut(rest, ";")
-	return strings.Trim(second, " ") == "" || adoNetPair(second)
-}
-
-// adoNetPair reports whether pair is one "Key=Value" of ADO.NET. A second "=" would make it libpq's form, in which the
-// first ";" is part of a value.
-func adoNetPair(pair string) bool {
-	key, value, found := strings.Cut(pair, "=")
-	return found && adoNetKeys[strings.ToLower(strings.Trim(key, " "))] && !strings.Contains(value, "=")
 }

@@ -28,7 +28,10 @@ type dialect struct {
 type tool struct {
 	name  string // as its users call it
 	rules map[string]*rule
-	// finish gives a meaning to the parameters with useLater. It may be nil.
+	// private are the keys that mean this in the tool's own dialect only, and not in a plain URI.
+	private []string
+	// finish gives a meaning to the parameters with useLater, and to those that mean more next to the tool's keys in a
+	// plain URI. It may be nil.
 	finish func(b *builder) *Error
 }
 
@@ -75,6 +78,11 @@ var named = map[string]forms{
 // answersTo reports whether the dialect may be called name.
 func (d *dialect) answersTo(name string) bool {
 	return d.name == name || slices.Contains(d.answers, name)
+}
+
+// finishes reports whether the dialect looks at all parameters together, whichever they are.
+func (d *dialect) finishes() bool {
+	return d.defaults != nil || d.tool != nil && d.tool.finish != nil
 }
 
 // settingRule is the rule of all server settings. Its name takes the place of the key in errors.

@@ -22,7 +22,7 @@ var foreignKeys = func() map[string][]foreignUse {
 	m := make(map[string][]foreignUse)
 	for _, t := range foreignTools {
 		for key, r := range t.rules {
-			if _, ours := keywords[key]; !ours && !IsSetting(key) {
+			if _, ours := keywords[key]; !ours && !IsSetting(key) && !slices.Contains(t.private, key) {
 				m[key] = append(m[key], foreignUse{t, r})
 			}
 		}

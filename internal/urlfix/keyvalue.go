@@ -1,6 +1,9 @@
 package urlfix
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // parseKeywordValue reads a libpq keyword/value string (conninfo_parse, fe-connect.c).
 func parseKeywordValue(d *DSN, s string, base int, rules *dialect) *Error {
@@ -87,11 +90,22 @@ func readUnquotedValue(s string, pos int) (value string, next int) {
 	return b.String(), pos
 }
 
+// startsParameter reports whether text starts with a known keyword and "=".
+func startsParameter(text string, rules *dialect) bool {
+	key, _, found := strings.Cut(text, "=")
+	return found && rules.lookup(key) != nil
+}
+
 // checkUnquoted refuses what libpq reads in a way that nobody means.
 func checkUnquoted(d *DSN, raw string, r *rule, pos int, rules *dialect) *Error {
-	if key, _, found := strings.Cut(raw, "="); found && rules.lookup(key) != nil {
+	if startsParameter(raw, rules) {
 		return fault(CodeAmbiguous, r.name, pos,
 			"its value looks like the next parameter; an empty value swallows what follows it", "write '' for an empty value, or "+quoteHint)
+	}
+	if _, rest, found := strings.Cut(raw, ";"); found && slices.ContainsFunc(strings.Split(rest, ";"), func(piece string) bool {
+		return startsParameter(piece, rules)
+	}) {
+		return fault(CodeAmbiguous, r.name, pos, "a semicolon and another parameter are in its value", "separate parameters by blanks, or "+quoteHint)
 	}
 	if strings.HasSuffix(raw, ",") && r.use != usePassword && r.use != useSSLPassword {
 		return fault(CodeSyntax, r.name, pos+len(raw)-1, "a comma follows its value",

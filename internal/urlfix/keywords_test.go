@@ -25,7 +25,7 @@ func TestTLSIsNeverWeakened(t *testing.T) {
 	checkRefusal(t, []refusal{
 		{"an empty sslmode", s + "sslmode=", urlfix.CodeValue, "sslmode"},
 		{"an sslmode in capitals", s + "sslmode=Require", urlfix.CodeValue, "sslmode"},
-		{"no sslmode", s + "sslmode=no-verify", urlfix.CodeValue, "sslmode"},
+		{"no sslmode", s + "sslmode=required", urlfix.CodeValue, "sslmode"},
 		{"ssl=prefer", s + "ssl=prefer", urlfix.CodeValue, "ssl"},
 		{"ssl=true after a stronger sslmode", s + "sslmode=verify-full&ssl=true", urlfix.CodeConflict, "sslmode"},
 		{"ssl=true before a weaker sslmode", s + "ssl=true&sslmode=disable", urlfix.CodeConflict, "sslmode"},

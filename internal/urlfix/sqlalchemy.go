@@ -1,6 +1,10 @@
 package urlfix
 
-import "strings"
+import (
+	"cmp"
+	"strconv"
+	"strings"
+)
 
 // sqlalchemyDialect returns the rules for a scheme "postgresql+driver" of SQLAlchemy, or nil.
 func sqlalchemyDialect(scheme string) *dialect {
@@ -8,7 +12,7 @@ func sqlalchemyDialect(scheme string) *dialect {
 	switch {
 	case name == "cockroachdb" && driver == "":
 		return sqlalchemyDrivers["psycopg2"] // SQLAlchemy's default
-	case name == "cockroachdb" || name == "postgresql" || name == "postgres":
+	case name == "postgresql" || name == "postgres" || name == "cockroachdb" || name == "redshift" || name == "timescaledb":
 		return sqlalchemyDrivers[driver]
 	}
 	return nil
@@ -17,6 +21,7 @@ func sqlalchemyDialect(scheme string) *dialect {
 var sqlalchemyDrivers = map[string]*dialect{
 	"psycopg2":      sqlalchemyDriver("sqlalchemy+psycopg2", &psycopgTool),
 	"psycopg2cffi":  sqlalchemyDriver("sqlalchemy+psycopg2", &psycopgTool),
+	"aiopg":         sqlalchemyDriver("sqlalchemy+psycopg2", &psycopgTool),
 	"psycopg":       sqlalchemyDriver("sqlalchemy+psycopg", &psycopgTool),
 	"psycopg_async": sqlalchemyDriver("sqlalchemy+psycopg", &psycopgTool),
 	"asyncpg":       sqlalchemyDriver("sqlalchemy+asyncpg", &saAsyncpgTool),
@@ -32,21 +37,57 @@ func sqlalchemyDriver(name string, t *tool) *dialect {
 	}
 }
 
-// psycopgRules: SQLAlchemy hands every key to libpq, which knows no server settings and no "ssl" outside of URIs.
-var psycopgTool = tool{name: "SQLAlchemy", rules: table(
+// psycopgTool: SQLAlchemy hands every key to libpq, which knows no server settings and no "ssl" outside of URIs.
+var psycopgTool = tool{name: "SQLAlchemy", finish: finishSQLAlchemy, rules: with(table(
 	&rule{name: "ssl", use: useRefuse, hint: "psycopg does not know it; write sslmode=require or sslmode=verify-full"},
-	&rule{name: "max_overflow", use: useRefuse, hint: "it belongs to create_engine; write pool_max_conns"},
-)}
+), engineRules)}
 
-// asyncpgRules: dialects/postgresql/asyncpg.py, and SSLMode.parse in asyncpg's connect_utils.py.
-var saAsyncpgTool = tool{name: "SQLAlchemy", finish: finishStatementCache, rules: table(
-	&rule{name: "ssl", use: useSSL, check: asyncpgMode, hint: "asyncpg fails on ssl=true; write ssl=verify-full, or ssl=require for an unverified connection"},
-	&rule{name: "sslmode", use: useSSLMode, check: asyncpgMode, hint: hintSSLMode},
+// saAsyncpgTool: dialects/postgresql/asyncpg.py, and SSLMode.parse in asyncpg's connect_utils.py.
+var saAsyncpgTool = tool{name: "SQLAlchemy", finish: finishSQLAlchemy, rules: with(table(
+	&rule{name: "ssl", use: useSSL, check: checkSSLMode, hint: "asyncpg fails on ssl=true; write ssl=verify-full, or ssl=require for an unverified connection"},
 	&rule{name: "prepared_statement_cache_size", use: useLater, check: checkCount},
 	&rule{name: "statement_cache_size", use: useLater, check: checkCount},
 	&rule{name: "prepared_statement_name_func", use: useRefuse, hint: notYetHint},
-	&rule{name: "max_overflow", use: useRefuse, hint: "it belongs to create_engine; write pool_max_conns"},
-)}
+	ignored("async_fallback", ""),
+), engineRules)}
+
+// engineRules are parameters of create_engine. In a URL, SQLAlchemy hands them to the driver, which fails on them.
+var engineRules = []*rule{
+	{name: "pool_size", use: useLater, check: checkCount},
+	{name: "max_overflow", use: useLater, check: checkOverflow},
+	{name: "pool_timeout", use: usePool, to: "pool_acquire_timeout", check: checkSeconds},
+	{name: "pool_recycle", use: usePool, to: "pool_max_conn_lifetime", check: checkSeconds, drop: []string{"-1"}},
+	{name: "pool_pre_ping", use: useIgnore},
+	{name: "pool_use_lifo", use: useIgnore},
+	{name: "echo", use: useIgnore, drop: []string{"False", "false"}, warn: "left out: statements are told in spans, see the package telemetry"},
+}
+
+// checkOverflow reads a number that may be -1, for no limit.
+func checkOverflow(value string) (string, string) {
+	if value == "-1" {
+		return value, ""
+	}
+	return checkCount(value)
+}
+
+// finishSQLAlchemy translates the parameters whose meaning depends on others.
+func finishSQLAlchemy(b *builder) *Error {
+	b.enginePool()
+	return finishStatementCache(b)
+}
+
+// enginePool: a pool keeps pool_size connections and opens max_overflow more when they are in use. Each has a default
+// (QueuePool in pool/impl.py), and a value for no limit.
+func (b *builder) enginePool() {
+	size, overflow := b.later("pool_size"), b.later("max_overflow")
+	if !size.ok && !overflow.ok || size.value == "0" || overflow.value == "-1" {
+		return
+	}
+	kept, _ := strconv.ParseInt(cmp.Or(size.value, "5"), 10, 64)
+	more, _ := strconv.ParseInt(cmp.Or(overflow.value, "10"), 10, 64)
+	b.set(&b.d.Pool, "pool_max_conns", strconv.FormatInt(kept+more, 10))
+	b.d.change("pool_size", "became pool_max_conns, together with max_overflow")
+}
 
 // finishStatementCache: without a cache, no statement is prepared under a name.
 func finishStatementCache(b *builder) *Error {
@@ -61,11 +102,6 @@ func finishStatementCache(b *builder) *Error {
 		}
 	}
 	return nil
-}
-
-// asyncpgMode is checkSSLMode for asyncpg, which looks the value up among the names of an enum.
-func asyncpgMode(value string) (string, string) {
-	return checkSSLMode(strings.ReplaceAll(value, "_", "-"))
 }
 
 // parseSQLAlchemy reads a URL as _parse_url in engine/url.py does, where that gives a tight authority. The password
@@ -177,11 +213,12 @@ func readUnquotedPair(raw string, pos int, rules *dialect) (pair, *Error) {
 	if !found {
 		return pair{}, fault(CodeSyntax, "query", pos, `a parameter has no "="`, encodeKVHint)
 	}
-	key, ok := decodeLenient(rawKey, true)
+	plus := rules.query == queryForm
+	key, ok := decodeLenient(rawKey, plus)
 	if !ok || rules.lookup(key) == nil {
 		return pair{}, unknownKey(key, pos)
 	}
-	value, ok := decodeLenient(rawValue, true)
+	value, ok := decodeLenient(rawValue, plus)
 	if !ok {
 		return pair{}, fault(CodeValue, rules.lookup(key).name, pos, "the percent-escapes do not decode to UTF-8", encodeKVHint)
 	}
@@ -211,11 +248,7 @@ func addHostList(p *parts, hosts []pair) *Error {
 	ports := make([]string, len(hosts))
 	anyPort := false
 	for i, h := range hosts {
-		names[i], ports[i] = h.value, ""
-		if checkHost(h.value) != "" { // an IPv6 address keeps its colons
-			names[i], ports[i] = cutPort(h.value)
-		}
-		names[i] = strings.TrimSuffix(strings.TrimPrefix(names[i], "["), "]")
+		names[i], ports[i] = hostAndPort(h.value)
 		anyPort = anyPort || ports[i] != ""
 	}
 	p.pairs = append(p.pairs, pair{"host", strings.Join(names, ","), hosts[0].pos})
@@ -227,4 +260,13 @@ func addHostList(p *parts, hosts []pair) *Error {
 	}
 	p.pairs = append(p.pairs, pair{"port", strings.Join(ports, ","), hosts[0].pos})
 	return nil
+}
+
+// hostAndPort splits a host that may have a port. An IPv6 address keeps its colons, and loses its brackets.
+func hostAndPort(text string) (name, port string) {
+	name = text
+	if checkHost(text) != "" {
+		name, port = cutPort(text)
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(name, "["), "]"), port
 }

@@ -75,7 +75,6 @@ func TestSQLAlchemyQuery(t *testing.T) {
 		{"an unknown key", s + "/?any_random_thing=yes", urlfix.CodeUnknownKey, "parameter"},
 		{"a server setting, which psycopg refuses", s + "h/db?search_path=x", urlfix.CodeUnknownKey, "parameter"},
 		{"ssl, which psycopg refuses", s + "h/db?ssl=true", urlfix.CodeUnsupported, "ssl"},
-		{"an overflow", s + "h/db?max_overflow=10", urlfix.CodeUnsupported, "max_overflow"},
 		{"a key twice", s + "h/db?sslmode=require&sslmode=disable", urlfix.CodeConflict, "sslmode"},
 		{"ports twice", s + "/db?host=a:1&host=b:2&port=1,2", urlfix.CodeConflict, "port"},
 		{"more ports than hosts", s + "/db?host=a,b&port=1,2,3", urlfix.CodeValue, "port"},
@@ -111,4 +110,24 @@ func TestAsyncpgUnderSQLAlchemy(t *testing.T) {
 			t.Errorf("driver is %v", d.Driver)
 		}
 	})
+}
+
+func TestEngineParametersInTheURL(t *testing.T) {
+	for _, s := range []string{"postgresql+psycopg2://h/db?", "postgresql+asyncpg://h/db?"} {
+		checkBeside(t, []beside{
+			{"both parts of a pool", s + "pool_size=5&max_overflow=20", "pool_max_conns=25"},
+			{"the overflow is 10 by default", s + "pool_size=20", "pool_max_conns=30"},
+			{"the size is 5 by default", s + "max_overflow=0", "pool_max_conns=5"},
+			{"a size of zero is no limit", s + "pool_size=0", ""},
+			{"an overflow of -1 is no limit", s + "max_overflow=-1", ""},
+			{"a time to wait", s + "pool_timeout=30", "pool_acquire_timeout=30s"},
+			{"a lifetime", s + "pool_recycle=3600", "pool_max_conn_lifetime=3600s"},
+			{"no lifetime", s + "pool_recycle=-1", ""},
+		})
+		checkRefusal(t, []refusal{
+			{"no number", s + "max_overflow=many", urlfix.CodeValue, "max_overflow"},
+		})
+		checkLeftOut(t, s, "postgres://h/db", "pool_pre_ping pool_use_lifo echo")
+	}
+	checkLeftOut(t, "postgresql+asyncpg://h/db?", "postgres://h/db", "async_fallback")
 }

@@ -9,11 +9,16 @@ import (
 
 const hintSSLMode = "it is one of disable, allow, prefer, require, verify-ca, verify-full, in lower case"
 
-// checkSSLMode takes what libpq takes. pgx would read the empty value as prefer.
+// checkSSLMode takes what libpq takes, node-postgres' word for require, and asyncpg's underscores (SSLMode.parse in
+// connect_utils.py). pgx would read the empty value as prefer.
 func checkSSLMode(value string) (string, string) {
 	switch value {
 	case "disable", "allow", "prefer", "require", "verify-ca", "verify-full":
 		return value, ""
+	case "no-verify":
+		return "require", ""
+	case "verify_ca", "verify_full":
+		return strings.Replace(value, "_", "-", 1), ""
 	case "":
 		return "", "the value is empty"
 	}

@@ -1,0 +1,78 @@
+package libpq
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+)
+
+// defaultConnectTimeout applies where nobody says otherwise, in seconds: libpq would wait for ever, and pgxpool two
+// minutes.
+const defaultConnectTimeout = "10"
+
+// fromDefaults fills in what libpq assumes, as far as it is not what pgx assumes anyway.
+func (s *settings) fromDefaults() {
+	k := s.keywords
+	k.fill("connect_timeout", defaultConnectTimeout, "connect_timeout")
+	fillExisting(k, "sslrootcert", filepath.Join(tlsDir, "root.crt"))
+	_, cert := k["sslcert"]
+	_, key := k["sslkey"]
+	if !cert && !key && exists(inHome(filepath.Join(tlsDir, "postgresql.key"))) {
+		// As in pgx, both or neither; libpq would complain about a certificate without its key.
+		if fillExisting(k, "sslcert", filepath.Join(tlsDir, "postgresql.crt")); k.get("sslcert") != "" {
+			fillExisting(k, "sslkey", filepath.Join(tlsDir, "postgresql.key"))
+		}
+	}
+	if k.get("sslrootcert") == "system" { // conninfo_add_defaults, fe-connect.c
+		k.fill("sslmode", "verify-full", "sslrootcert")
+	}
+}
+
+// The files that libpq looks for, in inHome. On Windows, pqGetHomeDirectory (fe-connect.c) leads to a directory of
+// PostgreSQL's own.
+var passfileName, serviceFileName, tlsDir = func() (string, string, string) {
+	if runtime.GOOS == "windows" {
+		return "pgpass.conf", ".pg_service.conf", "."
+	}
+	return ".pgpass", ".pg_service.conf", ".postgresql"
+}()
+
+// inHome returns the path of a file in the directory that libpq's files of the user are in, "" if there is none.
+func inHome(name string) string {
+	if runtime.GOOS == "windows" {
+		if data := os.Getenv("APPDATA"); data != "" {
+			return filepath.Join(data, "postgresql", name)
+		}
+		return ""
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(home, name)
+}
+
+func fillExisting(k keywords, name, file string) {
+	if path := inHome(file); exists(path) {
+		k.fill(name, path, name)
+	}
+}
+
+func exists(path string) bool {
+	if path == "" {
+		return false
+	}
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// defaultHost is where a server without a host is: in the socket directory that packages of PostgreSQL use here, else
+// on localhost. libpq knows its directory from when it was built; these are pgx's (pgconn/defaults.go).
+func defaultHost() string {
+	for _, dir := range [...]string{"/var/run/postgresql", "/private/tmp", "/tmp"} {
+		if runtime.GOOS != "windows" && exists(dir) {
+			return dir
+		}
+	}
+	return "localhost"
+}

@@ -1,0 +1,4 @@
+package libpq
+
+// DecodeKey is for the fuzz target.
+var DecodeKey = decodeKey
