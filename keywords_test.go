@@ -32,7 +32,7 @@ func TestSQLOpenHonoursKeywordsThatPgxLacks(t *testing.T) {
 		for range 40 { // all of them on one of two servers: 2 in 2^40
 			raw(t, t.Context(), db, func(conn *pgx.Conn) error {
 				var port string
-				defer conn.PgConn().Conn().Close() // so that the next one is new
+				defer conn.Close(t.Context()) // so that the next one is new
 				err := conn.QueryRow(t.Context(), "show port").Scan(&port)
 				found[port] = true
 				return err

@@ -81,7 +81,7 @@ var writers = []writer{
 		},
 		escape:   func(p string) string { return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(p) + "'" },
 		rewrites: regexp.MustCompile(`^'|[\\ ]`),
-		legal:    punctuation + nonASCII,
+		legal:    without(punctuation, ";") + nonASCII,
 	},
 	uri("SQLAlchemy, psycopg2", "postgresql+psycopg2", "sslmode=disable").permitting(without(punctuation, "@") + " " + nonASCII),
 	uri("SQLAlchemy, asyncpg", "postgresql+asyncpg", "ssl=disable").permitting(without(punctuation, "@") + " " + nonASCII),

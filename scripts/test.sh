@@ -1,7 +1,8 @@
 #!/bin/sh
 # All checks of all modules: formatting, vet, staticcheck, the tests under the race detector, and a few seconds of
 # each fuzz target. It gets PostgreSQL where there is none: from the system's package manager when it may use that,
-# else by the same download that `pgsafe doctor` makes. PGSAFE_PG_BIN=/path/to/bin chooses one.
+# else by the same download that `pgsafe doctor` makes. PGSAFE_PG_BIN=/path/to/bin chooses one. libpq's headers, which
+# some tests compare with, come from the package manager or are done without.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -41,6 +42,21 @@ if ! has_postgres; then
 		PGSAFE_PG_BIN=$(go run ./cmd/pgsafe postgres-bin)
 		export PGSAFE_PG_BIN
 	}
+fi
+
+has_libpq() {
+	command -v cc >/dev/null && printf '#include <libpq-fe.h>\n' | cc -E -x c - \
+		-I"$(pg_config --includedir 2>/dev/null || echo .)" -I/usr/include/postgresql >/dev/null 2>&1
+}
+
+install_libpq() {
+	[ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
+	apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends libpq-dev gcc libc6-dev
+}
+
+if ! has_libpq; then
+	step "get libpq"
+	install_libpq || echo "without it, the tests that ask libpq what a string means are left out"
 fi
 
 step "gofmt"

@@ -177,7 +177,6 @@ func TestPasswordFile(t *testing.T) {
 	})
 }
 
-// These lines were checked against psql.
 func TestPasswordFileLetsIn(t *testing.T) {
 	cluster := scram(t, `a:b\c d`, nil)
 	for line, works := range map[string]bool{

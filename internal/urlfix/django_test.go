@@ -25,6 +25,9 @@ func TestDjango(t *testing.T) {
 		{"a service and a passfile", "redshift://h/db?service=my_service&passfile=.my_pgpass", "postgres://h/db?service=my_service&passfile=.my_pgpass"},
 		{"a cluster of CockroachDB", "cockroach://h:26257/db?options=--cluster%3Dx", "postgres://h:26257/db?options=--cluster%3Dx"},
 		{"a server setting", "postgis://h/db?statement_timeout=5s", "postgres://h/db?options=-c%20statement_timeout%3D5s"},
+		{"an at sign in the query", "postgis://h/db?application_name=a@b", "postgres://h/db?application_name=a%40b"},
+		{"an at sign in the query after a port", "postgis://h:5433/db?application_name=a@b", "postgres://h:5433/db?application_name=a%40b"},
+		{"a query after a port", "postgis://h:5433?application_name=a", "postgres://h:5433/?application_name=a"},
 		{"an age that is none", "postgis://h/db?conn_max_age=0", "postgres://h/db"},
 		{"transactions as they are", "postgis://h/db?autocommit=True&atomic_requests=False", "postgres://h/db"},
 	})
@@ -33,6 +36,8 @@ func TestDjango(t *testing.T) {
 		{"transactions in capitals", "postgis://h/db?AUTOCOMMIT=false", urlfix.CodeUnsupported, "AUTOCOMMIT"},
 		{"a role", "postgis://h/db?assume_role=x", urlfix.CodeUnsupported, "assume_role"},
 		{"a socket directory next to a host", "postgis://h//run/postgresql/db", urlfix.CodeConflict, "host"},
+		{"a question mark in what may be a password", "postgis://u:?u.a=@h/db?sslmode=require", urlfix.CodeAmbiguous, "string"},
+		{"digits and a question mark in what may be a password", "postgis://u:12?u.a=@h/db", urlfix.CodeAmbiguous, "string"},
 		{"an unknown key", "postgis://h/db?isolation=1", urlfix.CodeUnknownKey, "parameter"},
 	})
 	checkBeside(t, []beside{

@@ -41,6 +41,7 @@ func TestPrismaKeysInAPlainURI(t *testing.T) {
 		{"no PgBouncer", s + "pgbouncer=false", ""},
 		{"a cache of statements", s + "statement_cache_size=500", "statement_cache_capacity=500"},
 		{"no cache of statements", s + "statement_cache_size=0", "default_query_exec_mode=exec"},
+		{"no cache of statements, by name", as("prisma", s+"statement_cache_size=0"), "default_query_exec_mode=exec"},
 		{"PgBouncer and a cache", s + "pgbouncer=true&statement_cache_size=500", "default_query_exec_mode=exec"},
 	})
 	checkWarnings(t, []warning{
@@ -66,6 +67,7 @@ func TestPrismaChecksCertificates(t *testing.T) {
 		{"strict with prefer does not fall back to plain text", s + "sslmode=prefer&sslaccept=strict", to + "sslmode=verify-full&sslrootcert=system"},
 		{"a value that is misspelt is strict", s + "sslmode=require&sslaccept=strct", to + "sslmode=verify-full&sslrootcert=system"},
 		{"sslcert is the server's authority", s + "sslmode=require&sslaccept=strict&sslcert=ca.pem", to + "sslmode=verify-full&sslrootcert=ca.pem"},
+		{"sslcert is the server's authority without sslmode, too", s + "sslaccept=strict&sslcert=ca.pem", to + "sslmode=verify-full&sslrootcert=ca.pem"},
 		{"sslrootcert stays", s + "sslaccept=strict&sslrootcert=ca.pem", to + "sslrootcert=ca.pem&sslmode=verify-full"},
 		{"a client's certificate is libpq's", s + "sslaccept=strict&sslcert=c.pem&sslkey=k.pem", to + "sslcert=c.pem&sslkey=k.pem&sslmode=verify-full&sslrootcert=system"},
 		{"accept_invalid_certs leaves sslmode", s + "sslmode=require&sslaccept=accept_invalid_certs", to + "sslmode=require"},

@@ -42,6 +42,9 @@ func parseWebForm(d *DSN, s string, base int, rules *dialect, form webForm) *Err
 	if i := strings.IndexByte(s[end:], '#'); i >= 0 {
 		return fault(CodeSyntax, "string", end+i, `it holds a raw "#", which starts a fragment`, encodeHint)
 	}
+	if at == noUserinfo && hidesUserinfo(s, base, end) {
+		return fault(CodeAmbiguous, "string", base, `a host with a port, or user and password, may be before the "?"`, encodeHint)
+	}
 	if at != noUserinfo {
 		if credentialsPerHost(s[base:end]) {
 			return fault(CodeAmbiguous, "hosts", base,
@@ -60,6 +63,15 @@ func parseWebForm(d *DSN, s string, base int, rules *dialect, form webForm) *Err
 		}
 	}
 	return build(d, rules, &p)
+}
+
+// hidesUserinfo reports whether "a:b?" before a server that comes later may be a user and the start of a password.
+func hidesUserinfo(s string, base, end int) bool {
+	if end == len(s) || s[end] != '?' || strings.IndexByte(s[base:end], ':') < 0 {
+		return false
+	}
+	_, count := candidates(s, base)
+	return count > 1
 }
 
 // parseWebOnce is parseWebForm for tools that fail on a second "@" in the authority, or misread it.
