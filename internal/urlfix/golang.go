@@ -11,7 +11,6 @@ var (
 )
 
 var libpqGoTool = tool{name: "lib/pq", finish: finishLibpqGo, rules: table(
-	&rule{name: "sslmode", use: useSSLMode, check: checkSSLMode, hint: hintSSLMode + "; configurations registered with lib/pq (pqgo-...) are set in code"},
 	&rule{name: "binary_parameters", use: useLater, check: checkGoBool},
 	&rule{name: "disable_prepared_binary_result", use: useIgnore, check: checkGoBool},
 	&rule{name: "sslinline", use: useRefuse, drop: []string{"false", "no", "0"}, hint: "put certificate and key into files, and name them as sslcert and sslkey"},

@@ -13,6 +13,8 @@ func TestKeywordValueStrings(t *testing.T) {
 		{"blanks around", "  host = h   user= u ", "postgres://u@h/"},
 		{"quotes", "user='a \\'b' password='correct horse\\\\' host=h", "postgres://a%20%27b:correct%20horse%5C@h/"},
 		{"a quoted value ends where its quote does", "user='u'host=h", "postgres://u@h/"},
+		{"semicolons in quotes, before a blank", "password='a;;b' host=h", "postgres://:a%3B%3Bb@h/"},
+		{"semicolons in quotes at the end", `host='/s\\;;x'`, "postgres://%2Fs%5C%3B%3Bx/"},
 		{"a backslash in an unquoted value", `host=h password=pa\wd`, "postgres://:pawd@h/"},
 		{"a backslash at the end", `host=h password=pa\`, "postgres://:pa@h/"},
 		{"an escaped blank", `host=h password=pa\ wd`, "postgres://:pa%20wd@h/"},

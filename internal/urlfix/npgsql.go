@@ -261,8 +261,13 @@ func adoNet(s string) bool {
 		return false
 	}
 	key, value, _ := strings.Cut(first, "=")
-	if libpqKeyword.lookup(strings.Trim(key, " ")) == nil {
+	r := libpqKeyword.lookup(strings.Trim(key, " "))
+	if r == nil {
 		return true
+	}
+	if strings.HasPrefix(strings.TrimLeft(value, " "), "'") {
+		_, next, err := readADOValue(s, strings.IndexByte(s, '=')+1, r)
+		return err == nil && next < len(s) // in libpq's form, no ";" follows a quoted value
 	}
 	second, _, _ := strings.Cut(rest, ";")
 	return found && !strings.Contains(value, "=") && (strings.Trim(second, " ") == "" || adoNetPair(second) && strings.Count(second, "=") == 1)

@@ -47,6 +47,8 @@ func TestPrismaKeysInAPlainURI(t *testing.T) {
 	checkWarnings(t, []warning{
 		{"a time for queries", s + "socket_timeout=5", "socket_timeout"},
 		{"a mode that is prefer to Prisma", s + "schema=a&sslmode=verify-full", "sslmode"},
+		{"no root certificate", s + "schema=a&sslmode=require", ""},
+		{"a root certificate that nobody looks at", s + "schema=a&sslmode=prefer&sslcert=ca.pem", ""},
 		{"a root certificate that Prisma would not look at", s + "schema=a&sslmode=require&sslcert=ca.pem", "sslrootcert"},
 	})
 	checkRefusal(t, []refusal{
