@@ -64,7 +64,7 @@ var jdbcTool = tool{name: "JDBC", finish: finishJDBC, rules: with(table(
 	ignored("preparedStatementCacheQueries", "left out: use statement_cache_capacity"),
 	ignored("preparedStatementCacheSizeMiB", "left out: use statement_cache_capacity"),
 	ignored("defaultRowFetchSize", "left out: rows are read as they arrive"),
-	ignored("cancelSignalTimeout", "left out: cancelling has limits of its own here"),
+	ignored("cancelSignalTimeout", "left out: a query ends with its context"),
 	ignored("maxResultBuffer", "left out: rows are read as they arrive"),
 ), ignoredAll("left out: it is about the inside of the JDBC driver", `
 	adaptiveFetch adaptiveFetchMaximum adaptiveFetchMinimum allowEncodingChanges assumeMinServerVersion binaryTransfer

@@ -61,7 +61,7 @@ var npgsqlTool = tool{name: "Npgsql", finish: finishNpgsql, rules: with(synonyms
 	{"pooling", &rule{name: "Pooling", use: useIgnore, check: checkBool, drop: []string{"true", "True"}, warn: "left out: connections are always pooled"}},
 	{"maxautoprepare", ignored("Max Auto Prepare", "left out: statements are prepared at once; see statement_cache_capacity")},
 	{"includeerrordetail includeerrordetails", ignored("Include Error Detail", "left out: what the server sends with an error is always there")},
-	{"noresetonclose", ignored("No Reset On Close", "left out: a connection is cleaned when it was changed")},
+	{"noresetonclose", ignored("No Reset On Close", "left out: a connection keeps what a session changed; change it back, or set it inside a transaction")},
 	{"enlist", ignored("Enlist", "left out: there are no distributed transactions")},
 
 	{"driver", refused("Driver", "this is a string for ODBC; "+shapeBoth)},

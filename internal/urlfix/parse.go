@@ -6,7 +6,8 @@
 //   - libpq URI: conninfo_uri_parse_options, conninfo_uri_parse_params and conninfo_uri_decode in
 //     src/interfaces/libpq/fe-connect.c of PostgreSQL 18
 //   - libpq keyword/value string: conninfo_parse, same file
-//   - SQLAlchemy URL: engine/url.py and dialects/postgresql of SQLAlchemy 2
+//   - SQLAlchemy URL (sqlalchemy.go), the URLs of tools that use the URL library of their language (web.go), JDBC's
+//     (jdbc.go), and the forms of ADO.NET (npgsql.go) and PDO (pdo.go)
 //
 // Deliberate differences from libpq:
 //   - A host must look like one, control characters and invalid UTF-8 are refused, as are blanks that versions of
@@ -16,7 +17,8 @@
 //   - Keywords that a Go driver cannot honour are refused by name, or left out where that changes nothing.
 //   - No error text holds a piece of the string.
 //
-// A dialect is a file: its grammar, and a table of the parameters that mean something else than libpq's.
+// A dialect is a file: its grammar, and a table of the parameters that mean something else than libpq's. Each names
+// the sources of its tool that it follows.
 package urlfix
 
 import (

@@ -59,7 +59,7 @@ var engineRules = []*rule{
 	{name: "pool_recycle", use: usePool, to: "pool_max_conn_lifetime", check: checkSeconds, drop: []string{"-1"}},
 	{name: "pool_pre_ping", use: useIgnore},
 	{name: "pool_use_lifo", use: useIgnore},
-	{name: "echo", use: useIgnore, drop: []string{"False", "false"}, warn: "left out: statements are told in spans, see the package telemetry"},
+	{name: "echo", use: useIgnore, drop: []string{"False", "false"}, warn: "left out: pgx logs statements, with a tracer in the configuration"},
 }
 
 // checkOverflow reads a number that may be -1, for no limit.
