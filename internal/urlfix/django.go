@@ -24,7 +24,7 @@ var djangoTool = tool{
 		&rule{name: "conn_max_age", use: usePool, to: "pool_max_conn_lifetime", check: checkSeconds, drop: []string{"0", "None"}},
 		&rule{name: "conn_health_checks", use: useIgnore},
 		&rule{name: "atomic_requests", use: useIgnore, drop: []string{"False", "false"},
-			warn: "left out: Django makes a transaction of each request; see the package session"},
+			warn: "left out: Django makes a transaction of each request; begin one in code"},
 		refused("autocommit", "transactions are begun in code", "True", "true"),
 		&rule{name: "disable_server_side_cursors", use: useIgnore},
 	)),

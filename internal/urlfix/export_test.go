@@ -22,7 +22,11 @@ func Rows(dialect string) []Row {
 	}
 	var rows []Row
 	for _, name := range slices.Sorted(maps.Keys(rules)) {
-		rows = append(rows, Row{name, rules[name].becomes()})
+		r := rules[name]
+		if dialect == "npgsql" && npgsqlKey(r.name) == name {
+			name = r.name // as it is usually written
+		}
+		rows = append(rows, Row{name, r.becomes()})
 	}
 	return rows
 }

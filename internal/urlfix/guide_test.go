@@ -49,10 +49,29 @@ func TestTheGuideSaysWhatTheCodeDoes(t *testing.T) {
 func parameters(dialect string) string {
 	var b strings.Builder
 	b.WriteString("<!-- parameters " + dialect + " -->\n| Parameter | Becomes |\n|---|---|\n")
-	for _, r := range urlfix.Rows(dialect) {
+	for _, r := range grouped(urlfix.Rows(dialect)) {
 		b.WriteString("| `" + r.Parameter + "` | " + strings.ReplaceAll(r.Becomes, "|", "\\|") + " |\n")
 	}
 	return b.String() + "<!-- end -->"
+}
+
+// grouped puts parameters that are left out, or refused, for the same reason into one row.
+func grouped(rows []urlfix.Row) []urlfix.Row {
+	var out []urlfix.Row
+	first := map[string]int{}
+	for _, r := range rows {
+		i, again := first[r.Becomes]
+		switch together := strings.HasPrefix(r.Becomes, "left out") || strings.HasPrefix(r.Becomes, "refused"); {
+		case together && again:
+			out[i].Parameter += "`, `" + r.Parameter
+		case together:
+			first[r.Becomes] = len(out)
+			fallthrough
+		default:
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // examples keeps the strings of the first column, and says anew what becomes of each.

@@ -13,7 +13,7 @@ var postgresjsTool = tool{name: "postgres.js", finish: finishPostgresJS, rules: 
 	&rule{name: "keep_alive", use: useLater, check: checkCount},
 	prepare,
 	ignored("max_pipeline", ""),
-	ignored("backoff", "left out: connecting again after a failure has delays of its own here"),
+	ignored("backoff", "left out: a connection that fails is an error at once"),
 	ignored("debug", ""),
 	ignored("fetch_types", ""),
 	ignored("publications", "left out: it is for logical replication"),
