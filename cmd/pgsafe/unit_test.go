@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -37,6 +38,19 @@ func TestReveals(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestErrorReveals(t *testing.T) {
+	t.Run("a port that looks like a part of the password is none", func(t *testing.T) {
+		if errorReveals(errors.New("dial 127.0.0.1:45268: refused"), "y5268z") {
+			t.Error("the port was taken for a part of the password")
+		}
+	})
+	t.Run("the password in a field that Error does not show is found", func(t *testing.T) {
+		if !errorReveals(&net.AddrError{Err: "refused", Addr: "y5268z"}, "y5268z") {
+			t.Error("the password was not found")
+		}
+	})
 }
 
 func TestAuthReader(t *testing.T) {
