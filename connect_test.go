@@ -417,13 +417,13 @@ func TestClientCertificate(t *testing.T) {
 	})
 }
 
-// encryptKey writes the key in keyFile anew, encrypted in the form that pgx reads.
+// encryptKey writes the key in keyFile anew, encrypted in the older form of PEM.
 func encryptKey(t *testing.T, keyFile, secret string) string {
 	t.Helper()
 	text, err := os.ReadFile(keyFile)
 	must(t, err)
 	block, _ := pem.Decode(text)
-	//lint:ignore SA1019 pgx reads no other encryption (pgconn/config.go, configTLS)
+	//lint:ignore SA1019 the files exist; internal/libpq tests the newer encryption
 	encrypted, err := x509.EncryptPEMBlock(rand.Reader, block.Type, block.Bytes, []byte(secret), x509.PEMCipherAES256)
 	must(t, err)
 	file := filepath.Join(t.TempDir(), "encrypted.key")

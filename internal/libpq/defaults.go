@@ -30,11 +30,13 @@ func (s *settings) fromDefaults() {
 
 // The files that libpq looks for, in inHome. On Windows, pqGetHomeDirectory (fe-connect.c) leads to a directory of
 // PostgreSQL's own.
-var passfileName, serviceFileName, tlsDir = func() (string, string, string) {
+const serviceFileName = ".pg_service.conf"
+
+var passfileName, tlsDir = func() (string, string) {
 	if runtime.GOOS == "windows" {
-		return "pgpass.conf", ".pg_service.conf", "."
+		return "pgpass.conf", "."
 	}
-	return ".pgpass", ".pg_service.conf", ".postgresql"
+	return ".pgpass", ".postgresql"
 }()
 
 // inHome returns the path of a file in the directory that libpq's files of the user are in, "" if there is none.

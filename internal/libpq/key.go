@@ -3,6 +3,7 @@ package libpq
 import (
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"os"
 	"strings"
 
@@ -69,7 +70,7 @@ func decrypted(part string, password urlfix.Secret, decrypt func(password []byte
 		return nil, tlsFault("sslpassword", "the key in sslkey is encrypted, and there is no sslpassword", "add sslpassword")
 	}
 	der, err := decrypt([]byte(password.Reveal()))
-	if err == errKeyEncryption {
+	if errors.Is(err, errKeyEncryption) {
 		return nil, tlsFault(part, "the key is encrypted in a way that is not supported",
 			"encrypt it anew with openssl pkcs8 -topk8 -v2 aes-256-cbc")
 	}

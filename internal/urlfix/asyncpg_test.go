@@ -24,7 +24,7 @@ func TestAsyncpgURIs(t *testing.T) {
 		{"server settings", in("postgres://h/db?search_path=a&jit=off"), "postgres://h/db?options=-c%20search_path%3Da%20-c%20jit%3Doff"},
 		{"libpq's keywords", in("postgres://h/db?krbsrvname=s&gsslib=gssapi&target_session_attrs=standby&passfile=f&service=x"), "postgres://h/db?krbsrvname=s&target_session_attrs=standby&passfile=f&service=x"},
 	})
-	checkWarnings(t, []warning{
+	checkWarnings(t, []noted{
 		{"two other databases", in("postgres://h/a?database=b&dbname=c"), "database dbname"},
 	})
 	checkRefusal(t, []refusal{
@@ -49,7 +49,7 @@ func TestAsyncpgParameters(t *testing.T) {
 	checkMeaning(t, []means{
 		{"what has no effect", s + "max_cached_statement_lifetime=1&max_cacheable_statement_size=1", "postgres://h/db"},
 	})
-	checkWarnings(t, []warning{
+	checkWarnings(t, []noted{
 		{"a number of queries", s + "max_queries=50000", "max_queries"},
 		{"a time for queries", s + "command_timeout=60", "command_timeout"},
 	})
@@ -87,7 +87,7 @@ func TestAsyncpgTLS(t *testing.T) {
 }
 
 func TestAsyncpgChangesAreTold(t *testing.T) {
-	checkChanges(t, []change{
+	checkChanges(t, []noted{
 		{"ssl=true", as("asyncpg", "postgres://h/db?ssl=true"), "ssl"},
 		{"ssl=require", as("asyncpg", "postgres://h/db?ssl=require"), "ssl"},
 		{"no cache of statements", as("asyncpg", "postgres://h/db?statement_cache_size=0"), "statement_cache_size"},

@@ -252,9 +252,7 @@ func (b *builder) set(list *[]Param, key, value string) {
 // setting puts a server setting into Settings. Known names become lower case, because two spellings of one name would
 // otherwise be two settings.
 func (b *builder) setting(key, value string) {
-	if lower := strings.ToLower(key); knownSettings[lower] {
-		key = lower
-	}
+	key = settingName(key)
 	for i := range b.d.Settings {
 		if s := &b.d.Settings[i]; s.Key == key {
 			s.Value = value

@@ -48,7 +48,7 @@ func TestDjango(t *testing.T) {
 	checkLeftOut(t, "postgis://h/db?", "postgres://h/db", `
 		atomic_requests conn_health_checks disable_server_side_cursors server_side_binding timeout
 		charset=utf8&ATOMIC_REQUESTS CONN_HEALTH_CHECKS DISABLE_SERVER_SIDE_CURSORS serverVersion`)
-	checkWarnings(t, []warning{
+	checkWarnings(t, []noted{
 		{"a database that is a socket directory is left alone next to a host parameter", "postgis:////run/db?host=/tmp", "database"},
 	})
 }

@@ -76,10 +76,10 @@ func parseDburlUnix(d *DSN, s string, base int, rules *dialect) *Error {
 			return err
 		}
 	}
-	dir, port, database, clear := cutSocketPath(s[path:end])
+	dir, port, database, known := cutSocketPath(s[path:end])
 	number, ok := readPort(port)
 	switch {
-	case !clear:
+	case !known:
 		return fault(CodeAmbiguous, "host", path, "its last part may be the database, or belong to the socket directory",
 			"write pg+unix:/DIRECTORY:PORT/DATABASE, or postgres:///DATABASE?host=/DIRECTORY")
 	case !ok:
@@ -96,7 +96,7 @@ func parseDburlUnix(d *DSN, s string, base int, rules *dialect) *Error {
 
 // cutSocketPath splits "/DIRECTORY:PORT/DATABASE". dburl looks at the file system to see where the directory ends; the
 // port tells it as well, and so do the directories that servers use.
-func cutSocketPath(path string) (dir, port, database string, clear bool) {
+func cutSocketPath(path string) (dir, port, database string, known bool) {
 	if colon := strings.IndexByte(path, ':'); colon >= 0 {
 		port, database, _ = strings.Cut(path[colon+1:], "/")
 		return path[:colon], port, database, true

@@ -125,7 +125,7 @@ func TestPropertiesOfJDBC(t *testing.T) {
 		{"extended queries", s + "preferQueryMode=extended", ""},
 		{"keys of ours", s + "pool_max_conns=5", "pool_max_conns=5"},
 	})
-	checkWarnings(t, []warning{
+	checkWarnings(t, []noted{
 		{"a plus in the password is told", s + "password=p+w", "password"},
 		{"userinfo is told", "jdbc:postgresql://u:secret12@h/db", "user"},
 		{"an ssl that does not count is told", s + "ssl=true&sslmode=require", "ssl"},
@@ -169,7 +169,7 @@ func TestTLSOfJDBC(t *testing.T) {
 		{"a key in PKCS-12", s + "sslkey=client.P12", urlfix.CodeValue, "sslkey"},
 		{"direct TLS that is not certain", s + "sslNegotiation=direct", urlfix.CodeValue, "sslnegotiation"},
 	})
-	checkWarnings(t, []warning{{"a factory that checks nothing is told", s + none, "sslfactory"}})
+	checkWarnings(t, []noted{{"a factory that checks nothing is told", s + none, "sslfactory"}})
 }
 
 func TestKeysOfJDBCInPlainURIs(t *testing.T) {

@@ -28,7 +28,7 @@ func TestNodeURIs(t *testing.T) {
 		{"a server setting", "pg://h/db?statement_timeout=500", "postgres://h/db?options=-c%20statement_timeout%3D500"},
 		{"a setting that dburl would hand to lib/pq", "pg://h/db?search_path=app", "postgres://h/db?options=-c%20search_path%3Dapp"},
 	})
-	checkWarnings(t, []warning{
+	checkWarnings(t, []noted{
 		{"another user and password", "pg://u1:p1@h/db?user=u2&password=p2", "user password"},
 		{"another host", "pg://h/db?host=h2", "host"},
 		{"another database", "pg://h/a?database=b", "database"},
@@ -85,7 +85,7 @@ func TestNodeParameters(t *testing.T) {
 		{"client_encoding", s + "client_encoding=utf8", "postgres://h/db?client_encoding=utf8"},
 		{"what has no effect", s + "allowExitOnIdle=true&binary=true&parseInputDatesAsUTC=true", "postgres://h/db"},
 	})
-	checkWarnings(t, []warning{
+	checkWarnings(t, []noted{
 		{"a time for queries", s + "query_timeout=5000", "query_timeout"},
 		{"a number of uses", s + "maxUses=7500", "maxUses"},
 		{"channel binding", s + "enableChannelBinding=true", "enableChannelBinding"},
@@ -145,7 +145,7 @@ func TestNodeChecksCertificates(t *testing.T) {
 		{"an empty ssl", s + "ssl=", urlfix.CodeValue, "ssl"},
 		{"no sslmode", s + "sslmode=required", urlfix.CodeValue, "sslmode"},
 	})
-	checkWarnings(t, []warning{
+	checkWarnings(t, []noted{
 		{"a root certificate that is left out", s + "sslmode=no-verify&sslrootcert=ca.pem", "sslrootcert"},
 	})
 }
@@ -166,7 +166,7 @@ func TestNodeKeysInAPlainURI(t *testing.T) {
 		{"a root certificate alone turns TLS on", s + "sslrootcert=ca.pem&min=1", to + "sslrootcert=ca.pem&sslmode=verify-full"},
 		{"milliseconds", s + "connectionTimeoutMillis=5000", to + "connect_timeout=5"},
 	})
-	checkWarnings(t, []warning{
+	checkWarnings(t, []noted{
 		{"sslmode=require, which node-postgres verifies", s + "sslmode=require&idleTimeoutMillis=1", "sslmode"},
 		{"sslmode=require with uselibpqcompat=false", s + "sslmode=require&uselibpqcompat=false", "sslmode"},
 		{"sslmode=require with uselibpqcompat=true", s + "sslmode=require&uselibpqcompat=true", ""},
@@ -181,7 +181,7 @@ func TestNodeKeysInAPlainURI(t *testing.T) {
 }
 
 func TestNodeChangesAreTold(t *testing.T) {
-	checkChanges(t, []change{
+	checkChanges(t, []noted{
 		{"sslmode", "pg://h/db?sslmode=require", "sslmode"},
 		{"ssl", "pg://h/db?ssl=true", "ssl"},
 		{"a root certificate", "pg://h/db?sslrootcert=ca.pem", "sslmode"},

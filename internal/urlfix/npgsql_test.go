@@ -51,7 +51,7 @@ func TestGrammarOfNpgsql(t *testing.T) {
 		{"a string for ODBC", "Driver={PostgreSQL};Server=h;Port=5432;Database=d;Uid=u;Pwd=p;", urlfix.CodeUnsupported, "Driver"},
 		{"a string for SQL Server", "Data Source=h;Initial Catalog=d", urlfix.CodeUnsupported, "Data Source"},
 	})
-	checkWarnings(t, []warning{
+	checkWarnings(t, []noted{
 		{"a value that is given twice is told", "Host=h;Password=x;Pwd=y", "Password"},
 		{"a value that is given twice alike is not", "Host=h;Password=x;Pwd=x", ""},
 	})
@@ -136,7 +136,7 @@ func TestKeysOfNpgsql(t *testing.T) {
 		InternalCommandTimeout Keepalive LoadTableComposites LogParameters MaxAutoPrepare Multiplexing NoResetOnClose
 		PersistSecurityInfo ReadBufferSize ServerCompatibilityMode SocketReceiveBufferSize SocketSendBufferSize
 		UsePerfCounters UseSslStream WriteBufferSize WriteCoalescingBufferThresholdBytes`)
-	checkWarnings(t, []warning{{"a pool that is turned off is told", s + "Pooling=false", "Pooling"}})
+	checkWarnings(t, []noted{{"a pool that is turned off is told", s + "Pooling=false", "Pooling"}})
 }
 
 func TestTLSOfNpgsql(t *testing.T) {
@@ -167,7 +167,7 @@ func TestTLSOfNpgsql(t *testing.T) {
 		{"direct TLS that is not certain", s + "SSL Mode=Prefer;SSL Negotiation=Direct", urlfix.CodeValue, "sslnegotiation"},
 		{"a certificate in PKCS-12", s + "SSL Certificate=client.pfx", urlfix.CodeValue, "SSL Certificate"},
 	})
-	checkWarnings(t, []warning{
+	checkWarnings(t, []noted{
 		{"Require is told to check nothing", s + "SSL Mode=Require", "SSL Mode"},
 		{"VerifyFull is clear", s + "SSL Mode=VerifyFull", ""},
 		{"Require with trust is clear", s + "SSL Mode=Require;Trust Server Certificate=true", ""},

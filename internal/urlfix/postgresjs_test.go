@@ -36,7 +36,7 @@ func TestPostgresJSParameters(t *testing.T) {
 		{"connect_timeout is libpq's", s + "connect_timeout=3&max=1", "postgres://h/db?connect_timeout=3"},
 		{"what has no effect", s + "max_pipeline=10&fetch_types=false&debug=true", "postgres://h/db"},
 	})
-	checkWarnings(t, []warning{
+	checkWarnings(t, []noted{
 		{"delays", s + "backoff=1", "backoff"},
 		{"publications", s + "publications=x", "publications"},
 	})
@@ -83,7 +83,7 @@ func TestPostgresJSModes(t *testing.T) {
 }
 
 func TestPostgresJSChangesAreTold(t *testing.T) {
-	checkChanges(t, []change{
+	checkChanges(t, []noted{
 		{"ssl", as("postgresjs", "postgres://h/db?ssl=require"), "ssl"},
 		{"a mode of its own", as("postgresjs", "postgres://h/db?sslmode=allow"), "sslmode"},
 		{"a mode that is libpq's", as("postgresjs", "postgres://h/db?sslmode=require"), ""},

@@ -44,7 +44,7 @@ func TestPrismaKeysInAPlainURI(t *testing.T) {
 		{"no cache of statements, by name", as("prisma", s+"statement_cache_size=0"), "default_query_exec_mode=exec"},
 		{"PgBouncer and a cache", s + "pgbouncer=true&statement_cache_size=500", "default_query_exec_mode=exec"},
 	})
-	checkWarnings(t, []warning{
+	checkWarnings(t, []noted{
 		{"a time for queries", s + "socket_timeout=5", "socket_timeout"},
 		{"a mode that is prefer to Prisma", s + "schema=a&sslmode=verify-full", "sslmode"},
 		{"no root certificate", s + "schema=a&sslmode=require", ""},
@@ -86,7 +86,7 @@ func TestPrismaChecksCertificates(t *testing.T) {
 }
 
 func TestPrismaChangesAreTold(t *testing.T) {
-	checkChanges(t, []change{
+	checkChanges(t, []noted{
 		{"its default", as("prisma", "postgres://h"), "database"},
 		{"sslaccept and sslcert", "postgres://h/db?sslaccept=strict&sslcert=ca.pem", "sslaccept sslcert"},
 		{"PgBouncer", "postgres://h/db?pgbouncer=true", "pgbouncer"},

@@ -48,7 +48,7 @@ func TestRailsParameters(t *testing.T) {
 			"migrations_paths=x&query_cache=false&schema_cache_path=x&schema_dump=false&seeds=x&use_metadata_table=false&verify_timeout=2", to},
 		{"the example of the documentation", "postgresql://foo:s3cretPw@localhost:9000/foo_test?pool=5&timeout=3000", "postgres://foo:s3cretPw@localhost:9000/foo_test"},
 	})
-	checkWarnings(t, []warning{
+	checkWarnings(t, []noted{
 		{"a timeout that is SQLite's", s + "pool=5&timeout=3000", "timeout"},
 		{"retries", s + "connection_retries=1&retry_deadline=5", "connection_retries retry_deadline"},
 		{"a sign of life", s + "keepalive=600", "keepalive"},

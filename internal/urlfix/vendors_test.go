@@ -10,13 +10,13 @@ func TestPlaceholders(t *testing.T) {
 	for _, text := range []string{
 		"${DB_PASS}", "{{password}}", "{password}", "<password>", "[YOUR-PASSWORD]", "$DB_PASS", "%25(password)s", "%(password)s",
 	} {
-		checkWarnings(t, []warning{
+		checkWarnings(t, []noted{
 			{text + " as password", "postgres://u:" + text + "@h/db", "user or password"},
 			{text + " as user", "postgres://" + text + ":secret12@h/db", "user or password"},
 		})
 		checkRefusal(t, []refusal{{text + " as host", "postgres://u:secret12@" + text + "/db", urlfix.CodeValue, ""}})
 	}
-	checkWarnings(t, []warning{
+	checkWarnings(t, []noted{
 		{"as database", "postgres://h/${DB_NAME}", "database"},
 		{"as keyword", "host=h password=${DB_PASS}", "user or password"},
 		{"a password with an opening bracket is none", "postgres://u:[secret@h/db", ""},

@@ -43,25 +43,22 @@ func checkBeside(t *testing.T, rows []beside) {
 	}
 }
 
-// warning is a table row: a string, and the parts that there are warnings about, with blanks between them.
-type warning struct {
+// noted is a table row: a string, and the parts that there are notes about, with blanks between them.
+type noted struct {
 	name, dsn, parts string
 }
 
-// change is the same for what was changed.
-type change = warning
-
-func checkWarnings(t *testing.T, rows []warning) {
+func checkWarnings(t *testing.T, rows []noted) {
 	t.Helper()
 	checkNotes(t, rows, func(d *urlfix.DSN) []urlfix.Note { return d.Warnings })
 }
 
-func checkChanges(t *testing.T, rows []change) {
+func checkChanges(t *testing.T, rows []noted) {
 	t.Helper()
 	checkNotes(t, rows, func(d *urlfix.DSN) []urlfix.Note { return d.Changes })
 }
 
-func checkNotes(t *testing.T, rows []warning, of func(*urlfix.DSN) []urlfix.Note) {
+func checkNotes(t *testing.T, rows []noted, of func(*urlfix.DSN) []urlfix.Note) {
 	t.Helper()
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
