@@ -61,6 +61,9 @@ func build(d *DSN, rules *dialect, p *parts) *Error {
 			return err
 		}
 	}
+	if err := b.plainConflict(); err != nil {
+		return err
+	}
 	if rules.finishes() || len(together.later) > 0 || len(together.tools) > 0 {
 		var err *Error
 		if *d, together, err = finish(*d, together, rules); err != nil {
@@ -180,6 +183,9 @@ func (b *builder) place(r *rule, one pair, value string) *Error {
 		b.seen.mode, b.seen.modeText = given{true, value, one.pos}, one.value
 		b.set(&d.Params, "sslmode", value)
 	case useSSL:
+		if b.seen.modeByAlias.ok && b.seen.modeByAlias.value != value {
+			return contradiction(r.name, one.pos)
+		}
 		b.seen.modeByAlias, b.seen.sslText = given{true, value, one.pos}, one.value
 		b.set(&d.Params, "sslmode", value)
 	case useFallbackName:
@@ -195,6 +201,9 @@ func (b *builder) place(r *rule, one pair, value string) *Error {
 	case useDriver:
 		b.set(&d.Driver, r.target(), value)
 	case useLater:
+		if b.later(r.name).ok {
+			d.warn(r.name, "given more than once: the last value counts")
+		}
 		b.seen.later = append(b.seen.later, late{r.name, given{true, value, one.pos}})
 	case useIgnore:
 		if r.warn == "" {
@@ -287,6 +296,12 @@ func (b *builder) names() *Error {
 	if strings.HasPrefix(d.Database, "/") || strings.HasPrefix(d.Database, "var/run/") {
 		d.warn("database", "it looks like a path; a socket directory is written as postgres:///DATABASE?host=/DIRECTORY")
 	}
+	if separated(d.User, "password") || separated(d.Database, "password") {
+		return fault(CodeAmbiguous, "user or database", -1, "a password parameter stands in it, behind a separator that means nothing there", encodeHint)
+	}
+	if separated(d.Database, "sslmode") {
+		d.warn("database", "sslmode stands in it, and has no effect there: parameters begin with a question mark")
+	}
 	for _, text := range [...]string{d.User, d.Password.Reveal()} {
 		if placeholder(text) {
 			d.warn("user or password", placeholderWarning)
@@ -296,6 +311,12 @@ func (b *builder) names() *Error {
 		d.warn("database", placeholderWarning)
 	}
 	return nil
+}
+
+// separated reports whether text holds a parameter, behind a separator that did not count as one.
+func separated(text, key string) bool {
+	text = strings.ToLower(text)
+	return strings.Contains(text, "&"+key+"=") || strings.Contains(text, ";"+key+"=")
 }
 
 // later returns what was put off under the name of a rule. Of several, the last one counts.

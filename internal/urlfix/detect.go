@@ -7,8 +7,8 @@ import (
 )
 
 // parseDetected finds the dialect of a string, by its form or by its name.
-func parseDetected(d *DSN, s, name string) *Error {
-	name, err := nameOf(s, name)
+func parseDetected(d *DSN, s, given string) *Error {
+	name, err := nameOf(s, given)
 	if err != nil {
 		return err
 	}
@@ -28,10 +28,24 @@ func parseDetected(d *DSN, s, name string) *Error {
 	if err := rules.read(d, s, base, rules); err != nil {
 		return err
 	}
+	return confirmName(d, name, given)
+}
+
+// confirmName refuses a name that the string does not give as a parameter, but inside another value, a password say;
+// and one that it gives twice.
+func confirmName(d *DSN, name, given string) *Error {
+	found := given != "" || name == ""
 	for _, p := range d.Driver {
-		if p.Key == dialectKey && p.Value != name {
-			return fault(CodeAmbiguous, dialectKey, -1, "it stands in the string more than once", "leave all but one out")
+		if p.Key != dialectKey {
+			continue
 		}
+		if p.Value != name {
+			return fault(CodeAmbiguous, dialectKey, -1, "it stands in the string more than once, or percent-encoded", "write it once, as it is")
+		}
+		found = true
+	}
+	if !found {
+		return fault(CodeAmbiguous, dialectKey, -1, "it stands inside another value", "percent-encode that value, or name the dialect in code")
 	}
 	return nil
 }
@@ -155,6 +169,7 @@ var schemes = map[string]*dialect{
 	"ecto": &ectoURI, "pg": &nodeURI, "socket": &nodeSocket,
 	"pdo-pgsql": &doctrineURI, "pdo_pgsql": &doctrineURI,
 	"postgis": &djangoURI, "timescale": &djangoURI, "timescalegis": &djangoURI, "timescaledb": &djangoURI,
+	"prometheus-postgresql": &djangoURI, "prometheus-postgis": &djangoURI,
 	"redshift": &djangoURI, "pgsql": &djangoURI, "psql": &djangoURI, "cockroach": &djangoURI,
 	"pgx": &migrateURI, "pgx4": &migrateURI, "pgx5": &migrateURI, "crdb-postgres": &migrateURI,
 	"yugabyte": &migrateURI, "yugabytedb": &migrateURI,

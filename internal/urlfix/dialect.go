@@ -1,6 +1,10 @@
 package urlfix
 
-import "slices"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 // dialect is a way to write a connection string: a grammar, and what the parameters mean where that is not libpq's
 // meaning.
@@ -18,6 +22,8 @@ type dialect struct {
 	settings bool
 	// foreign: keys of exactly one tool are translated as that tool means them.
 	foreign bool
+	// hostPorts: a host in the query may carry its port, as in host=h1:5432,h2:5433. libpq would look up the whole.
+	hostPorts bool
 	// queryWins: host and port in the query replace the URL's, instead of contradicting them.
 	queryWins bool
 	// defaults sets what the tool assumes where the string says nothing, and libpq assumes less. It may be nil.
@@ -45,13 +51,14 @@ const (
 )
 
 var (
-	libpqURI     = dialect{name: "libpq", answers: []string{"pgx"}, read: parseURI, settings: true, foreign: true}
+	libpqURI     = dialect{name: "libpq", answers: []string{"pgx"}, read: parseURI, settings: true, foreign: true, hostPorts: true}
 	libpqKeyword = dialect{name: "libpq-keyword", answers: []string{"libpq", "pgx"}, read: parseKeywordValue, tool: &keywordTool, settings: true}
 )
 
-var keywordTool = tool{name: "libpq", rules: table(
+// keywordTool also has lib/pq's own keys: of the tools in foreign.go, it alone reads this form.
+var keywordTool = tool{name: "libpq", finish: finishLibpqGo, rules: with(table(
 	&rule{name: "ssl", use: useRefuse, hint: "write sslmode=require or sslmode=verify-full"},
-)}
+), slices.Collect(maps.Values(libpqGoTool.rules)))}
 
 // forms are the dialects in which one tool reads the two forms of libpq. nil: it does not.
 type forms struct{ uri, keyword *dialect }
@@ -111,10 +118,22 @@ func (d *dialect) lookup(key string) *rule {
 // unknownKey never repeats the key: behind a raw "&" it is a piece of the password.
 func unknownKey(key string, pos int) *Error {
 	if users := foreignKeys[key]; len(users) > 0 {
-		return fault(CodeUnsupported, key, pos, "it belongs to "+users[0].tool.name+", whose strings have another form",
-			"leave it out, or name the dialect that the string is written in")
+		var tools []string
+		for _, u := range users {
+			tools = append(tools, u.tool.name)
+		}
+		return fault(CodeUnsupported, key, pos, "it belongs to "+strings.Join(slices.Compact(tools), " and ")+", and this is no string of theirs",
+			"write libpq's keyword for it, or name the dialect that the string is written in")
 	}
-	hint := `if it is part of a password, write & as %26 and = as %3D`
+	return unknownIn(key, pos, `if it is part of a password, write & as %26 and = as %3D`)
+}
+
+// unknownKeyword is unknownKey for the form in which nothing is percent-encoded.
+func unknownKeyword(key string, pos int) *Error {
+	return unknownIn(key, pos, "if it is part of a value, "+quoteHint)
+}
+
+func unknownIn(key string, pos int, hint string) *Error {
 	if name := similar(key); name != "" {
 		hint = "did you mean " + name + "?"
 	}

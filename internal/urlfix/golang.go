@@ -38,7 +38,8 @@ func finishLibpqGo(b *builder) *Error {
 
 // libpqGoDefaults: without sslmode, lib/pq insisted on TLS in all its versions but the latest.
 func libpqGoDefaults(b *builder) {
-	if param(b.d, "sslmode") == nil && param(b.d, "sslrootcert") == nil {
+	root := param(b.d, "sslrootcert")
+	if param(b.d, "sslmode") == nil && (root == nil || root.Value != "system") { // system implies verify-full
 		b.setMode("require")
 		b.d.change("sslmode", "became require, lib/pq's default")
 	}

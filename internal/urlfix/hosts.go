@@ -2,6 +2,9 @@ package urlfix
 
 import "strings"
 
+// maxHosts bounds what a connection is configured for, host by host.
+const maxHosts = 1000
+
 // hosts merges the hosts of the authority with host and port of the query. libpq lets the query win, in silence;
 // here both must agree. For a list of hosts, one port counts for all of them, and an empty element is the default.
 func (b *builder) hosts() *Error {
@@ -27,6 +30,9 @@ func (b *builder) hosts() *Error {
 			list = nil
 		}
 	}
+	if len(list) > maxHosts {
+		return fault(CodeTooLong, "hosts", -1, "there are more than 1,000", "leave out what is not needed")
+	}
 	if len(list) > 1 && param(d, "hostaddr") == nil {
 		for _, h := range list {
 			if h.Name == "" {
@@ -44,6 +50,9 @@ func (b *builder) hostList() ([]Host, *Error) {
 	list := b.p.hosts
 	if !b.seen.host.ok {
 		return list, nil
+	}
+	if b.rules.hostPorts && !b.seen.port.ok {
+		b.cutHostPorts()
 	}
 	var named []Host
 	for name := range strings.SplitSeq(b.seen.host.value, ",") {
@@ -72,6 +81,26 @@ func (b *builder) hostList() ([]Host, *Error) {
 		}
 	}
 	return named, nil
+}
+
+// cutHostPorts takes the ports out of host=h1:5432,h2:5433 in a query, as asyncpg and SQLAlchemy do, if every element
+// is a host, with a port or without.
+func (b *builder) cutHostPorts() {
+	var names, ports []string
+	any := false
+	for element := range strings.SplitSeq(b.seen.host.value, ",") {
+		name, port := hostAndPort(element)
+		if _, ok := plainPort(port); !ok || name == "" || checkHost(name) != "" {
+			return
+		}
+		any = any || port != ""
+		names, ports = append(names, name), append(ports, port)
+	}
+	if any {
+		b.seen.host.value = strings.Join(names, ",")
+		b.seen.port = given{true, strings.Join(ports, ","), b.seen.host.pos}
+		b.d.change("host", "its ports were taken out of it; libpq would look up a name with a port in it")
+	}
 }
 
 // namedHostFault is hostFault for a host parameter. Its value is decoded, so there is no position inside it to tell.

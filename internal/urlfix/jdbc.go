@@ -31,6 +31,7 @@ var jdbcTool = tool{name: "JDBC", finish: finishJDBC, rules: with(table(
 	refused("cloudSqlInstance", "write host=/cloudsql/INSTANCE, or use Cloud SQL's connector in code", ""),
 	refused("authenticationPluginClassName", hintInCode, ""),
 	refused("localSocketAddress", hintInCode, ""),
+	refused("hostaddr", "JDBC has no such property, and it decides which server is reached; write the address as the host", ""),
 	refused("jaasApplicationName", hintKerberos, "", "pgjdbc"),
 	refused("sspiServiceClass", hintKerberos, "", "POSTGRES"),
 	refused("useSpnego", hintKerberos, "false"),
@@ -135,6 +136,9 @@ func (b *builder) jdbcSSL() {
 // jdbcSSLFactory applies a factory, which outranks sslmode: in every mode with TLS, it alone judges the certificate.
 func (b *builder) jdbcSSLFactory() *Error {
 	factory, mode := b.later("sslfactory"), b.seen.mode.value
+	if mode == "" && b.seen.sslText != "true" { // ssl=verify-full in a plain URI
+		mode = b.seen.modeByAlias.value
+	}
 	switch {
 	case factory.value == "system" && mode != "disable":
 		b.verify()

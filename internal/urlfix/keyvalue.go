@@ -42,7 +42,7 @@ func readKeyword(d *DSN, s string, pos int, rules *dialect) (pair, int, *Error) 
 	}
 	r := rules.lookup(key)
 	if r == nil {
-		return pair{}, 0, unknownKey(key, pos)
+		return pair{}, 0, unknownKeyword(key, pos)
 	}
 	start := skipBlanks(s, end+1)
 	if start < len(s) && s[start] == '\'' {
@@ -106,6 +106,9 @@ func checkUnquoted(d *DSN, raw string, r *rule, pos int, rules *dialect) *Error 
 		return startsParameter(piece, rules)
 	}) {
 		return fault(CodeAmbiguous, r.name, pos, "a semicolon and another parameter are in its value", "separate parameters by blanks, or "+quoteHint)
+	}
+	if slices.ContainsFunc(strings.Split(raw, " ")[1:], func(piece string) bool { return startsParameter(piece, rules) }) {
+		return fault(CodeAmbiguous, r.name, pos, "a backslash before a blank makes the next parameter a part of its value", quoteHint)
 	}
 	if strings.HasSuffix(raw, ",") && r.use != usePassword && r.use != useSSLPassword {
 		return fault(CodeSyntax, r.name, pos+len(raw)-1, "a comma follows its value",

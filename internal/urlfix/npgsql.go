@@ -216,13 +216,22 @@ func readADOKey(s string, pos int, rules *dialect) (r *rule, start int, err *Err
 	if start > len(s) || strings.IndexByte(key, ';') >= 0 {
 		return nil, 0, fault(CodeSyntax, "keyword", pos, `no "=" follows it`, quoteADOHint)
 	}
-	if r = rules.lookup(npgsqlKey(key)); r == nil {
+	if r = rules.lookup(npgsqlKey(key)); r == nil || !npgsqlHas(r, npgsqlKey(key)) {
 		return nil, 0, fault(CodeUnknownKey, "parameter", pos, "its name is not known", "if it is part of a value, "+quoteADOHint)
 	}
 	if start < len(s) && s[start] == '=' {
 		return nil, 0, fault(CodeSyntax, r.name, start, `"==" is a "=" that belongs to the key`, quoteADOHint)
 	}
 	return r, start, nil
+}
+
+// npgsqlHas reports whether a key is Npgsql's or ours, and not only libpq's: those three have the same name in both.
+func npgsqlHas(r *rule, key string) bool {
+	switch key {
+	case "passfile", "options", "sslpassword":
+		return true
+	}
+	return r.use == useDriver || r.use == usePool || npgsqlTool.rules[key] != nil
 }
 
 // readADOValue reads the value at pos, quoted or not, and returns the offset of what ends it.

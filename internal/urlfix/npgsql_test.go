@@ -91,7 +91,6 @@ func TestKeysOfNpgsql(t *testing.T) {
 		{"a passfile", s + "Passfile=f", uri + "?passfile=f"},
 		{"a name", s + "Application Name=my app", uri + "?application_name=my%20app"},
 		{"the same without the blank", s + "ApplicationName=x", uri + "?application_name=x"},
-		{"a keyword of libpq", s + "application_name=x", uri + "?application_name=x"},
 		{"a search path", s + "Search Path=a,b", uri + "?options=-c%20search_path%3Da,b"},
 		{"a time zone", s + "Timezone=UTC", uri + "?options=-c%20timezone%3DUTC"},
 		{"an encoding", s + "Client Encoding=UTF8;Encoding=utf-8", uri + "?client_encoding=UTF8"},

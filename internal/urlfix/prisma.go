@@ -79,8 +79,9 @@ func (b *builder) prismaMode() {
 	switch b.seen.modeText {
 	case "", "disable", "prefer", "require":
 		return
-	case "allow":
-		b.decideMode("prefer", b.seen.mode.pos)
+	case "allow": // ssl, if it is there, is compared with it later
+		b.seen.mode.value = "prefer"
+		b.setMode("prefer")
 	}
 	b.d.warn("sslmode", "Prisma knows disable, prefer and require, and takes every other value for prefer")
 }

@@ -139,6 +139,10 @@ func parseRecovered(d *DSN, s string, base int, rules *dialect, a int, reason *E
 	if holdsQuery(s[base:at], rules) {
 		return fault(CodeAmbiguous, "string", at, `the "@" may end the password, or be part of the query, with a fault before it`, encodeHint)
 	}
+	if at == a && !hasBadEscape(s[base:at]) && strings.IndexByte(s[base:at], ' ') < 0 && hasEscape(s[base:at]) {
+		reason.Code = CodeAmbiguous // an escape stands for NUL, or they are no UTF-8: or is it meant as it stands?
+		return reason
+	}
 	if err := readRawUserinfo(&p, s, base, at); err != nil {
 		return err
 	}
@@ -169,7 +173,7 @@ func candidates(s string, base int) (at, count int) {
 // tightAuthority is readAuthority without its result, in time linear to the next "@", and without an allocation.
 func tightAuthority(s string, from int) bool {
 	end := from
-	for end < len(s) && s[end] != '/' && s[end] != '?' {
+	for end < len(s) && s[end] != '/' && s[end] != '?' && s[end] != '#' { // "#" for RFC 3986's reading
 		if s[end] == '@' {
 			return false
 		}

@@ -17,8 +17,8 @@ var (
 	// prepare is Ecto's and postgres.js', with values of their own; see finishPrepare.
 	prepare = &rule{name: "prepare", use: useLater, check: oneOfThese("named", "named", "true", "named", "unnamed", "unnamed", "false", "unnamed")}
 	// timeout is the time of a query to Ecto, and SQLite's to Django.
-	timeout = ignored("timeout", "left out: Ecto ends a query after this time, Django and Rails have it for SQLite; "+
-		"give the query a context with a deadline, or set statement_timeout")
+	timeout = &rule{name: "timeout", use: useIgnore, check: checkTimeoutOrInfinity, warn: "left out: Ecto ends a query after this time, Django and Rails have it for SQLite; " +
+		"give the query a context with a deadline, or set statement_timeout"}
 )
 
 const (
@@ -36,6 +36,14 @@ func checkPEM(value string) (string, string) {
 		}
 	}
 	return value, ""
+}
+
+// checkTimeoutOrInfinity reads a number, which may have a fraction, or the word that Ecto has for none.
+func checkTimeoutOrInfinity(value string) (string, string) {
+	if _, err := strconv.ParseFloat(value, 64); err == nil || value == "infinity" {
+		return value, ""
+	}
+	return "", "the value is not a number"
 }
 
 // checkPositive reads the size of a pool, which has room for one connection at least.
@@ -60,7 +68,9 @@ func checkMillisAsSeconds(value string) (string, string) {
 func oneOfThese(pairs ...string) func(string) (string, string) {
 	var known []string
 	for i := 0; i < len(pairs); i += 2 {
-		known = append(known, pairs[i])
+		if pairs[i] != "" {
+			known = append(known, pairs[i])
+		}
 	}
 	reason := "the value is none of " + strings.Join(known, ", ")
 	return func(value string) (string, string) {

@@ -33,7 +33,7 @@ func sqlalchemyDriver(name string, t *tool) *dialect {
 	_, driver, _ := strings.Cut(name, "+")
 	return &dialect{
 		name: name, answers: []string{"sqlalchemy", driver}, read: parseSQLAlchemy, tool: t,
-		query: queryForm, queryWins: true,
+		query: queryForm, queryWins: true, hostPorts: true,
 	}
 }
 

@@ -41,6 +41,16 @@ func (b *builder) tls() *Error {
 	return b.versions()
 }
 
+// plainConflict refuses a plain URI in which ssl and sslmode contradict each other, before a tool whose keys stand next
+// to them decides for one of the two.
+func (b *builder) plainConflict() *Error {
+	mode, alias := b.seen.mode, b.seen.modeByAlias
+	if b.rules.tool == nil && mode.ok && alias.ok && mode.value != alias.value {
+		return contradictsSSL(max(mode.pos, alias.pos))
+	}
+	return nil
+}
+
 // versions refuses a range of TLS versions that is empty.
 func (b *builder) versions() *Error {
 	low, high := param(b.d, "ssl_min_protocol_version"), param(b.d, "ssl_max_protocol_version")

@@ -145,7 +145,10 @@ func hostFault(s string, pos, length int, reason string) *Error {
 	}
 	for i := pos; i < pos+length; i++ {
 		if !hostNameChar(s[i]) && s[i] != '%' {
-			return fault(code, "host", i, reason+" ("+class(s[i])+")", hostShapeHint+"; "+encodeHint)
+			if !strings.Contains(reason, class(s[i])) {
+				reason += " (" + class(s[i]) + ")"
+			}
+			return fault(code, "host", i, reason, hostShapeHint+"; "+encodeHint)
 		}
 	}
 	return fault(code, "host", pos, reason, hostShapeHint)
