@@ -2,8 +2,10 @@ package libpq
 
 import (
 	"os"
+	"os/user"
 	"path/filepath"
 	"runtime"
+	"strings"
 )
 
 // defaultConnectTimeout applies where nobody says otherwise, in seconds: libpq would wait for ever, and pgxpool two
@@ -14,6 +16,9 @@ const defaultConnectTimeout = "10"
 func (s *settings) fromDefaults() {
 	k := s.keywords
 	k.fill("connect_timeout", defaultConnectTimeout, "connect_timeout")
+	if _, given := k["user"]; !given { // the account need not be looked up otherwise
+		k.fill("user", accountName(), "user")
+	}
 	fillExisting(k, "sslrootcert", filepath.Join(tlsDir, "root.crt"))
 	_, cert := k["sslcert"]
 	_, key := k["sslkey"]
@@ -26,6 +31,16 @@ func (s *settings) fromDefaults() {
 	if k.get("sslrootcert") == "system" { // conninfo_add_defaults, fe-connect.c
 		k.fill("sslmode", "verify-full", "sslrootcert")
 	}
+}
+
+// accountName is who runs this process, "" if the system does not tell (pg_fe_getauthname, fe-auth.c).
+func accountName() string {
+	account, err := user.Current()
+	if err != nil {
+		return ""
+	}
+	// Windows puts the domain in front.
+	return account.Username[strings.LastIndexByte(account.Username, '\\')+1:]
 }
 
 // The files that libpq looks for, in inHome. On Windows, pqGetHomeDirectory (fe-connect.c) leads to a directory of

@@ -1,6 +1,7 @@
 package libpq
 
 import (
+	"cmp"
 	"os"
 
 	"github.com/jackc/pgx/v5"
@@ -12,8 +13,11 @@ import (
 // passwords and the files of TLS are put in afterwards.
 var pgxKeywords = [...]string{
 	"connect_timeout", "target_session_attrs", "passfile", "sslmode", "sslnegotiation", "sslcertmode", "sslsni",
-	"channel_binding", "require_auth", "min_protocol_version", "max_protocol_version", "krbsrvname",
+	"channel_binding", "require_auth", "min_protocol_version", "max_protocol_version", "krbsrvname", "krbspn",
 }
+
+// pgxDefaults are for the keywords of which pgx takes an empty value for a wrong one. They are its own defaults.
+var pgxDefaults = map[string]string{"connect_timeout": "0", "target_session_attrs": "any", "sslcertmode": "allow"}
 
 // parse lets pgx parse all that it honours and no secret: so no error of pgx's, and no ConnString, can hold one.
 func (s *settings) parse(servers []server) (*pgx.ConnConfig, *urlfix.Error) {
@@ -45,10 +49,13 @@ func pgxString(k keywords, servers []server) (*urlfix.DSN, *urlfix.Error) {
 	for _, s := range distinct(servers) {
 		d.Hosts = append(d.Hosts, urlfix.Host{Name: s.host, Port: s.port})
 	}
+	// Each keyword is named, also where nobody gave it: else the section of PGSERVICE would fill the gap, although the
+	// string may name another service.
+	if d.Database == "" {
+		d.Params = append(d.Params, urlfix.Param{Key: "dbname"})
+	}
 	for _, name := range pgxKeywords {
-		if value := k.get(name); value != "" {
-			d.Params = append(d.Params, urlfix.Param{Key: name, Value: value})
-		}
+		d.Params = append(d.Params, urlfix.Param{Key: name, Value: cmp.Or(k.get(name), pgxDefaults[name])})
 	}
 	// Nor is pgx to read the files of TLS that it finds in the home directory.
 	for _, name := range [...]string{"sslrootcert", "sslcert", "sslkey"} {
@@ -70,9 +77,7 @@ func pgxString(k keywords, servers []server) (*urlfix.DSN, *urlfix.Error) {
 func Neutral() (string, error) {
 	k := keywords{}
 	for name, value := range map[string]string{
-		"user": "pgsafe", "dbname": "pgsafe", "connect_timeout": "1", "target_session_attrs": "any", "sslmode": "disable",
-		"sslcertmode": "disable", "channel_binding": "prefer", "require_auth": "none",
-		"min_protocol_version": "3.0", "max_protocol_version": "3.0",
+		"user": "pgsafe", "sslmode": "disable",
 	} {
 		k.fill(name, value, name)
 	}

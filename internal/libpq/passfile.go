@@ -64,27 +64,41 @@ func matchLine(line string, fields []string) (password string, ok bool) {
 		return "", false
 	}
 	for _, want := range fields {
-		field, rest, more := cutField(line)
-		if !more || line[:len(line)-len(rest)] != "*:" && field != want {
+		if line, ok = matchField(line, want); !ok {
 			return "", false
 		}
-		line = rest
 	}
-	password, _, _ = cutField(line)
-	return password, true
+	return unescape(line), true
 }
 
-// cutField splits a line at the first colon that no backslash hides. A backslash stands for what follows it.
-func cutField(line string) (field, rest string, more bool) {
+// matchField returns what is behind a line's first field, if that is want or "*". A colon that want has needs no
+// backslash, which an IPv6 address is commonly written without (pwdfMatchesString, fe-connect.c).
+func matchField(line, want string) (rest string, ok bool) {
+	if rest, ok := strings.CutPrefix(line, "*:"); ok {
+		return rest, true
+	}
+	for ; line != ""; line, want = line[1:], want[1:] {
+		if line[0] == ':' && want == "" {
+			return line[1:], true
+		}
+		if line[0] == '\\' && len(line) > 1 {
+			line = line[1:]
+		}
+		if want == "" || line[0] != want[0] {
+			return "", false
+		}
+	}
+	return "", false
+}
+
+// unescape returns the text before the first colon that no backslash hides. A backslash stands for what follows it.
+func unescape(text string) string {
 	var b strings.Builder
-	for i := 0; i < len(line); i++ {
-		switch {
-		case line[i] == ':':
-			return b.String(), line[i+1:], true
-		case line[i] == '\\' && i+1 < len(line):
+	for i := 0; i < len(text) && text[i] != ':'; i++ {
+		if text[i] == '\\' && i+1 < len(text) {
 			i++
 		}
-		b.WriteByte(line[i])
+		b.WriteByte(text[i])
 	}
-	return b.String(), "", false
+	return b.String()
 }

@@ -121,6 +121,8 @@ func TestPasswordFile(t *testing.T) {
 		{"the host's name, not its address", "127.0.0.1:*:*:*:no\nname.invalid:*:*:*:found", "host=name.invalid hostaddr=127.0.0.1", "found"},
 		{"the address without a host", "127.0.0.1:*:*:*:found", "hostaddr=127.0.0.1", "found"},
 		{"an escaped colon in a field", `*:*:a\:b:*:found`, "host=127.0.0.1 dbname=a:b", "found"},
+		{"a colon that the value has needs no escape", `*:*:a:b:*:found`, "host=127.0.0.1 dbname=a:b", "found"},
+		{"a colon that the value has not ends a field", `*:*:a:b:*:no`, "host=127.0.0.1 dbname=a", ""},
 		{"an escaped wildcard is an asterisk", `*:*:\*:*:found`, "host=127.0.0.1 dbname=d", ""},
 		{"a password ends at a colon", "*:*:*:*:found:more", "host=127.0.0.1", "found"},
 		{"blanks belong to the password", "*:*:*:*: found \r", "host=127.0.0.1", " found "},

@@ -3,6 +3,7 @@ package libpq_test
 import (
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -80,6 +81,34 @@ func TestWhereServiceFilesAre(t *testing.T) {
 			connect(t, "")
 		})
 	}
+}
+
+// A service that PGSERVICE names is nothing to a string that names another one.
+func TestStringsServiceOutranksPGSERVICE(t *testing.T) {
+	t.Setenv("PGSERVICEFILE", writeFile(t, "pg_service.conf", ordersService(t)[len("# services\nthis is in no section\n"):]+
+		"[others]\nuser=somebody\ndbname=template1\nsslmode=disable\ntarget_session_attrs=standby\nrequire_auth=none\n"+
+		"channel_binding=disable\nsslcertmode=require\nkrbsrvname=other\nkrbspn=other\n"+
+		"[bare]\nhost=localhost\n"))
+	t.Setenv("PGSERVICE", "others")
+	t.Run("its TLS and its servers are those of the string's service", func(t *testing.T) {
+		conn := connect(t, "service=orders")
+		equal(t, show(t, conn, "select ssl::text from pg_stat_ssl where pid = pg_backend_pid()"), "true")
+	})
+	t.Run("what its service leaves open is libpq's default", func(t *testing.T) {
+		c, err := read("service=bare")
+		must(t, err)
+		account, err := user.Current()
+		must(t, err)
+		equal(t, c.Conn.User, account.Username)
+		equal(t, c.Conn.Database, "")
+		equal(t, c.Conn.KerberosSpn, "")
+	})
+	t.Run("a second section of the same name says nothing", func(t *testing.T) {
+		t.Setenv("PGSERVICE", "twice")
+		t.Setenv("PGSERVICEFILE", writeFile(t, "twice.conf", "[twice]"+strings.SplitN(ordersService(t), "[orders]", 2)[1]+"[twice]\nsslmode=disable\n"))
+		conn := connect(t, "")
+		equal(t, show(t, conn, "select ssl::text from pg_stat_ssl where pid = pg_backend_pid()"), "true")
+	})
 }
 
 func TestServiceFileRefusals(t *testing.T) {
