@@ -132,18 +132,13 @@ func (c *Connector) hook(o options) {
 	c.config.ShouldPing = c.shouldPingPooled
 	c.config.BeforeConnect = func(ctx context.Context, cc *pgx.ConnConfig) error {
 		cc.Tracer = app
-		if c.conn.Prepare != nil {
-			c.conn.Prepare(cc)
-		}
 		c.lot.rebalance() // a place in the pool was taken
-		if o.beforeConnect == nil {
-			return nil
+		c.conn.Prepare(cc)
+		if err := c.beforeConnect(ctx, cc, o.beforeConnect); err != nil {
+			return err
 		}
-		err := o.beforeConnect(ctx, cc)
-		if cc.Password != c.config.ConnConfig.Password {
-			c.scrub.learn(cc.Password)
-		}
-		return hookFailed(err)
+		c.conn.Settle(cc)
+		return nil
 	}
 	c.config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		newPhysical(conn, c.config)
@@ -152,6 +147,18 @@ func (c *Connector) hook(o options) {
 		}
 		return nil
 	}
+}
+
+// beforeConnect calls the application's function, which may be nil.
+func (c *Connector) beforeConnect(ctx context.Context, cc *pgx.ConnConfig, f func(context.Context, *pgx.ConnConfig) error) error {
+	if f == nil {
+		return nil
+	}
+	err := f(ctx, cc)
+	if cc.Password != c.config.ConnConfig.Password {
+		c.scrub.learn(cc.Password)
+	}
+	return hookFailed(err)
 }
 
 func (c *Connector) saturated() bool {
@@ -257,6 +264,10 @@ func ConnectorOf(db *sql.DB) (*Connector, bool) {
 // Pool returns the physical pool, for code that uses pgx natively. Its cap, its queue and its connections are those
 // of the *sql.DB. It belongs to the Connector: do not close it, and do not Hijack its connections, which the pool is
 // not told about and goes on to count as in use. After Close its Acquire fails.
+//
+// Its Config().ConnConfig is not all that a connection is made with: with several servers, passwords of a password
+// file and the order of load_balance_hosts are added for each connection, as is what WithBeforeConnect does. Do not
+// connect with it by other means.
 func (c *Connector) Pool() *pgxpool.Pool {
 	pool, err := c.open()
 	if err == nil {

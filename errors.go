@@ -9,10 +9,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgsafe/pgsafe/internal/libpq"
 )
 
 // Kind says what an error means to the code that has to decide what to do next.
@@ -29,7 +32,7 @@ const (
 	KindUnique                    // a unique or exclusion constraint was violated (23505, 23P01)
 	KindConstraint                // another integrity constraint was violated (class 23)
 	KindAuth                      // wrong password, unknown role, not admitted (class 28)
-	KindConfig                    // a connection string, a certificate or a database name is wrong (3D000)
+	KindConfig                    // a connection string, a certificate or a database name is wrong (3D000), or TLS or another demand is not met
 	KindCommitUnknown             // a COMMIT whose outcome is not known
 	KindOther                     // anything else
 )
@@ -79,7 +82,15 @@ func KindOf(err error) Kind {
 	case isCertificateError(err):
 		return KindConfig
 	}
-	return kindOfNetwork(err)
+	// A server that cannot be reached goes first: of several attempts, the other may have failed for a server that is
+	// as it should be.
+	if kind := kindOfNetwork(err); kind != KindOther {
+		return kind
+	}
+	if errors.Is(err, libpq.ErrPeer) || isDemandError(err) {
+		return KindConfig
+	}
+	return KindOther
 }
 
 // kindOfState maps a SQLSTATE.
@@ -114,6 +125,28 @@ func isCertificateError(err error) bool {
 	)
 	return errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &hostname) ||
 		errors.As(err, &invalid)
+}
+
+// demands are how pgconn's errors begin that say that the server is not what a keyword demands. They have no names.
+var demands = [...]string{
+	"server refused TLS connection", "channel binding required but ", "sslcertmode check failed: ", "require_auth check failed: ",
+}
+
+// isDemandError reports whether err is one of them, or wraps one.
+func isDemandError(err error) bool {
+	for _, demand := range demands {
+		if strings.HasPrefix(err.Error(), demand) {
+			return true
+		}
+	}
+	switch err := err.(type) {
+	case interface{ Unwrap() error }:
+		cause := err.Unwrap()
+		return cause != nil && isDemandError(cause)
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(err.Unwrap(), isDemandError)
+	}
+	return false
 }
 
 func kindOfNetwork(err error) Kind {

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgsafe/pgsafe"
+	"github.com/pgsafe/pgsafe/internal/pgtest"
 )
 
 func TestKindOf(t *testing.T) {
@@ -76,6 +77,33 @@ func TestKindOf(t *testing.T) {
 		}
 		equal(t, fmt.Sprint(retryable), "[pool exhausted unavailable serialization]")
 	})
+}
+
+// What a keyword demands and a server does not do is no reason to try again.
+func TestKindOfUnmetDemands(t *testing.T) {
+	trusting, secured := pgtest.Shared(t), pgtest.SharedTLS(t)
+	plain := fmt.Sprintf("host=%s port=%d user=postgres dbname=postgres ", trusting.Host(), trusting.Port())
+	withTLS := fmt.Sprintf("host=localhost port=%d user=%s password='%s' dbname=%s ", secured.Port(), pgtest.TLSUser, pgtest.TLSPassword, pgtest.TLSDatabase)
+	for _, c := range []struct {
+		name, dsn string
+		want      pgsafe.Kind
+	}{
+		{"TLS that the server does not have", plain + "sslmode=require", pgsafe.KindConfig},
+		{"another user that the server should run as", plain + "requirepeer=nobody-of-this-name host=" + trusting.SocketDir(), pgsafe.KindConfig},
+		{"channel binding where the server asks nothing", plain + "sslmode=disable channel_binding=require", pgsafe.KindConfig},
+		{"channel binding without TLS", withTLS + "sslmode=disable channel_binding=require", pgsafe.KindConfig},
+		{"a client certificate that the server does not want", withTLS + "sslmode=require sslcertmode=require", pgsafe.KindConfig},
+		{"a way to log in that the server does not ask for", plain + "sslmode=disable require_auth=scram-sha-256", pgsafe.KindConfig},
+		{"TLS of two servers, of which one cannot be reached", fmt.Sprintf("host=%s,127.0.0.1 port=%d,%d user=u sslmode=require",
+			trusting.Host(), trusting.Port(), pgtest.ClosedPort(t)), pgsafe.KindUnavailable},
+	} {
+		t.Run(c.name+" is "+c.want.String(), func(t *testing.T) {
+			err := open(t, pgsafe.DriverName, c.dsn).PingContext(t.Context())
+			if got := pgsafe.KindOf(err); got != c.want {
+				t.Errorf("%s: %v", got, err)
+			}
+		})
+	}
 }
 
 func TestSQLState(t *testing.T) {

@@ -90,6 +90,80 @@ func TestPasswordFile(t *testing.T) {
 	})
 }
 
+func TestPasswordFileWithAHook(t *testing.T) {
+	first := pgtest.New(t, pgserver.Options{Auth: pgserver.SCRAM, Password: "f1rst-Pa55"})
+	second := pgtest.New(t, pgserver.Options{Auth: pgserver.SCRAM, Password: "0ther-Pa55"})
+	connect := func(t *testing.T, lines string, hook func(*pgx.ConnConfig)) error {
+		t.Helper()
+		file := filepath.Join(t.TempDir(), "passwords")
+		must(t, os.WriteFile(file, []byte(lines), 0o600))
+		c, err := pgsafe.NewConnector(
+			fmt.Sprintf("host=localhost port=%d user=postgres dbname=postgres sslmode=disable passfile=%s", first.Port(), file),
+			pgsafe.WithBeforeConnect(func(_ context.Context, cc *pgx.ConnConfig) error {
+				cc.Port = uint16(second.Port())
+				hook(cc)
+				return nil
+			}))
+		must(t, err)
+		db := sql.OpenDB(c)
+		defer db.Close()
+		return db.PingContext(t.Context())
+	}
+	ofFirst := fmt.Sprintf("*:%d:*:*:f1rst-Pa55\n", first.Port())
+	ofSecond := fmt.Sprintf("*:%d:*:*:0ther-Pa55\n", second.Port())
+	t.Run("the server that the hook names gets its own password", func(t *testing.T) {
+		must(t, connect(t, ofFirst+ofSecond, func(*pgx.ConnConfig) {}))
+	})
+	t.Run("and no other", func(t *testing.T) {
+		err := connect(t, ofFirst, func(*pgx.ConnConfig) {})
+		if err == nil || !strings.HasSuffix(err.Error(), "; "+noPassword) {
+			t.Errorf("%v", err)
+		}
+	})
+	t.Run("a password that the hook sets outranks the file", func(t *testing.T) {
+		must(t, connect(t, ofFirst, func(cc *pgx.ConnConfig) { cc.Password = "0ther-Pa55" }))
+	})
+}
+
+const noPassword = "no password was given: add it to the string, PGPASSWORD or a password file"
+
+func TestPasswordThatIsMissing(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	secured, certified := pgtest.SharedTLS(t), pgtest.ClientCert(t)
+	withTLS := fmt.Sprintf("host=localhost port=%d user=%s dbname=%s sslmode=require ", secured.Port(), pgtest.TLSUser, pgtest.TLSDatabase)
+	for _, c := range []struct {
+		name, dsn string
+		want      bool
+	}{
+		{"a login without a password says so", withTLS, true},
+		{"one with a wrong password does not", withTLS + "password=wr0ng-Pa55", false},
+		{"nor one that needs no password", fmt.Sprintf("host=localhost port=%d user=postgres dbname=postgres sslmode=require", certified.Port()), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := open(t, pgsafe.DriverName, c.dsn).PingContext(t.Context())
+			equal(t, pgsafe.KindOf(err), pgsafe.KindAuth)
+			if strings.Contains(err.Error(), noPassword) != c.want {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestCertificateFaultsNameNoStep(t *testing.T) {
+	cluster := pgtest.SharedTLS(t)
+	file := filepath.Join(t.TempDir(), "passwords")
+	must(t, os.WriteFile(file, []byte("*:*:*:*:f1rst-Pa55\n"), 0o600))
+	for _, hosts := range []string{"localhost", "localhost,localhost"} {
+		t.Run("with the hosts "+hosts, func(t *testing.T) {
+			err := open(t, pgsafe.DriverName, fmt.Sprintf("host=%s port=%d user=u sslmode=verify-full sslrootcert=system passfile=%s",
+				hosts, cluster.Port(), file)).PingContext(t.Context())
+			if err == nil || !strings.Contains(err.Error(), "(localhost): tls: failed to verify certificate") {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
 // leak is a hook whose error holds the password of the connection.
 func leak(_ context.Context, conn *pgx.Conn) error {
 	return fmt.Errorf("cannot use %s", conn.Config().Password)

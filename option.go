@@ -28,7 +28,8 @@ func newOptions(opts []Option) options {
 }
 
 // WithBeforeConnect calls f before each new physical connection, with a copy of the configuration that f may
-// change, for a password that is made anew each time, say. An error ends the attempt and reaches the caller.
+// change, for a password that is made anew each time, say. An error ends the attempt and reaches the caller. Where
+// Password is empty when f returns, the password file is asked, for the servers, user and database that f leaves.
 func WithBeforeConnect(f func(context.Context, *pgx.ConnConfig) error) Option {
 	return func(o *options) { o.beforeConnect = f }
 }

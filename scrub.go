@@ -111,12 +111,17 @@ func (c *Connector) connectError(err error) error {
 	}
 	cc := c.config.ConnConfig
 	text := fmt.Sprintf("pgsafe: cannot connect to %s as user %q, database %q: ", c.address(), cc.User, cc.Database)
-	text += c.scrub.text(oneLine(ce.Unwrap()))
-	if hint := c.conn.PasswordHint(); hint != "" && KindOf(err) == KindAuth {
-		text += "; " + hint
+	text += c.scrub.text(withoutSteps.Replace(oneLine(ce.Unwrap())))
+	if KindOf(err) == KindAuth {
+		if hint := c.conn.PasswordHint(ce); hint != "" {
+			text += "; " + hint
+		}
 	}
 	return c.scrubbed(ce.Unwrap(), text)
 }
+
+// withoutSteps cuts what pgconn was about to do when TLS failed: crypto/tls shakes hands with the first write.
+var withoutSteps = strings.NewReplacer("failed to write startup message: write failed: ", "", "AfterNetConnect failed: ", "")
 
 // scrubbed returns err under a text without the password. Where err itself holds the password, only what it is
 // survives: the server's error with its fields cleaned, and the context's.

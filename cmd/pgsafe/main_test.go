@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -49,9 +50,12 @@ func runWith(t *testing.T, ctx context.Context, stdin string, args ...string) ou
 	return o
 }
 
+// number is a port, or a part of a temporary directory's name, which may hold the four digits of the secret.
+var number = regexp.MustCompile(`[0-9]{5,}`)
+
 func mustNotReveal(t *testing.T, text, secret string) {
 	t.Helper()
-	if reveals(text, secret) {
+	if reveals(number.ReplaceAllString(text, ""), secret) {
 		t.Errorf("the output holds a part of the password:\n%s", text)
 	}
 }

@@ -5,10 +5,18 @@
 // Deliberate differences from libpq:
 //   - An empty variable of the environment is not set.
 //   - connect_timeout is 10 seconds where nobody says otherwise, and TCP keepalives are Go's.
+//   - Of several servers, pgx goes on to the next one where libpq ends: after a server that refuses TLS, runs as
+//     another user than requirepeer names, or has a wrong certificate.
+//   - With sslmode=prefer and allow, libpq tries each address with and without TLS before the next one. pgx tries all
+//     addresses of a name in the one way, then all in the other; those of a name that hostaddr has an address for are
+//     all the servers under that name.
 package libpq
 
 import (
+	"errors"
+
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
@@ -19,14 +27,32 @@ type Config struct {
 	Conn *pgx.ConnConfig
 	// Warnings are for the log, in static words.
 	Warnings []urlfix.Note
-	// Prepare is to be called with each copy of Conn before its use, and before the application changes it. It may be
-	// nil.
-	Prepare func(*pgx.ConnConfig)
 	// OnPassword is called with each password that is read from the password file, so that texts can be kept clean of
-	// it. Set it before the first use of Prepare.
+	// it. Set it before the first use of Settle.
 	OnPassword func(password string)
 
-	passfile passfile // "" if it is not asked
+	passwords  *passwords // nil: the password file is not asked
+	balanceAll bool       // the servers are tried in random order
+}
+
+// Prepare is to be called with each copy of Conn before its use, and before the application changes it. Where the
+// password file is to be asked, it takes the password out.
+func (c *Config) Prepare(conn *pgx.ConnConfig) {
+	if c.balanceAll {
+		shuffle(conn)
+	}
+	if c.passwords != nil {
+		conn.Password = ""
+	}
+}
+
+// Settle is to be called with each copy of Conn before its use, after Prepare and after the application changed it. It
+// asks the password file, for the servers, the user and the database that are there by now, unless the application set
+// a password.
+func (c *Config) Settle(conn *pgx.ConnConfig) {
+	if c.passwords != nil {
+		c.passwords.settle(conn)
+	}
 }
 
 // Read resolves all that d leaves open. The error is always a *urlfix.Error, and holds no secret and no path.
@@ -61,7 +87,7 @@ func read(d *urlfix.DSN) (*Config, *urlfix.Error) {
 	if c.Conn, err = s.parse(servers); err != nil {
 		return nil, err
 	}
-	if err := secure(c, k, s.sslPassword); err != nil {
+	if err := secure(c, k, s.sslPassword.Secret); err != nil {
 		return nil, err
 	}
 	c.connectTo(servers, k)
@@ -73,26 +99,29 @@ func read(d *urlfix.DSN) (*Config, *urlfix.Error) {
 
 // connectTo sets how the servers are found and dialled.
 func (c *Config) connectTo(servers []server, k keywords) {
-	c.Conn.DialFunc = newDialer(k, c.Conn.ConnectTimeout).dial
+	d := newDialer(k, c.Conn.ConnectTimeout)
+	c.Conn.DialFunc = d.dial
+	if len(servers) > 1 && anySocket(servers) {
+		d.tellsPath = true
+		c.Conn.AfterNetConnect = putFirst
+	}
 	r := &resolver{servers: servers, dns: c.Conn.LookupFunc}
 	c.Conn.LookupFunc = r.lookup
 	if k.get("load_balance_hosts") == "random" {
 		c.Conn.LookupFunc = shuffled(r.lookup)
-		c.alsoPrepare(shuffle)
+		c.balanceAll = true
 	}
 }
 
 // askPassfile gives servers the passwords of the password file.
 func (c *Config) askPassfile(servers []server, k keywords) {
-	c.passfile = passfileOf(k)
-	if trouble := c.passfile.trouble(); trouble != "" {
+	c.passwords = &passwords{passfile: passfileOf(k), servers: servers, onFound: c.foundPassword}
+	if trouble := c.passwords.passfile.trouble(); trouble != "" {
 		c.Warnings = append(c.Warnings, urlfix.Note{Part: k.part("passfile"), Text: trouble})
 	}
-	p := &passwords{passfile: c.passfile, servers: servers, onFound: c.foundPassword}
 	if len(servers) == 1 {
-		p.prepare(c.Conn) // for who connects with it as it is
+		c.passwords.settle(c.Conn) // for who connects with it as it is
 	}
-	c.alsoPrepare(p.prepare)
 }
 
 func (c *Config) foundPassword(password string) {
@@ -101,20 +130,22 @@ func (c *Config) foundPassword(password string) {
 	}
 }
 
-func (c *Config) alsoPrepare(next func(*pgx.ConnConfig)) {
-	before := c.Prepare
-	c.Prepare = func(conn *pgx.ConnConfig) {
-		if before != nil {
-			before(conn)
-		}
-		next(conn)
-	}
-}
-
-// PasswordHint says why a server may have got no password, "" if there is no reason.
-func (c *Config) PasswordHint() string {
-	if c.passfile.path == "" {
+// PasswordHint says why a server that refused a login got no password, "" if it got one or may not have asked.
+func (c *Config) PasswordHint(refused *pgconn.ConnectError) string {
+	if refused.Config.Password != "" {
 		return ""
 	}
-	return c.passfile.trouble()
+	if c.passwords != nil {
+		if trouble := c.passwords.passfile.trouble(); trouble != "" {
+			return trouble
+		}
+	}
+	var pgErr *pgconn.PgError
+	if errors.As(refused, &pgErr) && pgErr.Code == invalidPassword {
+		return "no password was given: add it to the string, PGPASSWORD or a password file"
+	}
+	return ""
 }
+
+// invalidPassword is the SQLSTATE of a login with a wrong password. Other ways to log in have another one.
+const invalidPassword = "28P01"

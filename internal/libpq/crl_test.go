@@ -155,6 +155,19 @@ func TestRevocationFaults(t *testing.T) {
 			checkFault(t, err, tt.part, tt.reason)
 		})
 	}
+	t.Run("without verification, lists that the environment names are warned of", func(t *testing.T) {
+		t.Setenv("PGSSLCRL", filepath.Join(t.TempDir(), "nowhere"))
+		for _, dsn := range []string{"host=h", "host=h sslmode=require"} {
+			c, err := read(dsn)
+			must(t, err)
+			equal(t, len(c.Warnings), 1)
+			equal(t, c.Warnings[0].Part, "PGSSLCRL")
+		}
+		_, err := read("host=h sslmode=require sslcrldir=" + t.TempDir())
+		checkFault(t, err, "sslcrldir", "no certificate is verified")
+		_, err = read(verify)
+		checkFault(t, err, "PGSSLCRL", "no such file")
+	})
 	t.Run("without TLS nobody looks", func(t *testing.T) {
 		t.Setenv("PGSSLCRL", filepath.Join(t.TempDir(), "nowhere"))
 		for _, dsn := range []string{"host=h sslmode=disable", "host=/tmp sslmode=require"} {

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
 // defaultConnectTimeout applies where nobody says otherwise, in seconds: libpq would wait for ever, and pgxpool two
@@ -13,29 +15,37 @@ import (
 const defaultConnectTimeout = "10"
 
 // fromDefaults fills in what libpq assumes, as far as it is not what pgx assumes anyway.
-func (s *settings) fromDefaults() {
+func (s *settings) fromDefaults() *urlfix.Error {
 	k := s.keywords
-	k.fill("connect_timeout", defaultConnectTimeout, "connect_timeout")
-	if _, given := k["user"]; !given { // the account need not be looked up otherwise
-		k.fill("user", accountName(), "user")
+	k.assume("connect_timeout", defaultConnectTimeout)
+	if k.get("user") == "" { // the account need not be looked up otherwise
+		name := accountName()
+		if name == "" { // pgx would take the user of PGSERVICE, although the string may name another service
+			return &urlfix.Error{Code: urlfix.CodeValue, Part: "user", Pos: -1,
+				Reason: "none is given, and the system has no name for the account that this process runs as",
+				Hint:   "add user, or set PGUSER"}
+		}
+		k.assume("user", name)
 	}
 	fillExisting(k, "sslrootcert", filepath.Join(tlsDir, "root.crt"))
-	_, cert := k["sslcert"]
-	_, key := k["sslkey"]
-	if !cert && !key && exists(inHome(filepath.Join(tlsDir, "postgresql.key"))) {
+	if k.get("sslcert") == "" && k.get("sslkey") == "" && exists(inHome(filepath.Join(tlsDir, "postgresql.key"))) {
 		// As in pgx, both or neither; libpq would complain about a certificate without its key.
 		if fillExisting(k, "sslcert", filepath.Join(tlsDir, "postgresql.crt")); k.get("sslcert") != "" {
 			fillExisting(k, "sslkey", filepath.Join(tlsDir, "postgresql.key"))
 		}
 	}
 	if k.get("sslrootcert") == "system" { // conninfo_add_defaults, fe-connect.c
-		k.fill("sslmode", "verify-full", "sslrootcert")
+		k.fill("sslmode", "verify-full", origin{"sslrootcert", nobody})
 	}
+	return nil
 }
+
+// currentUser asks the system.
+var currentUser = user.Current
 
 // accountName is who runs this process, "" if the system does not tell (pg_fe_getauthname, fe-auth.c).
 func accountName() string {
-	account, err := user.Current()
+	account, err := currentUser()
 	if err != nil {
 		return ""
 	}
@@ -71,7 +81,7 @@ func inHome(name string) string {
 
 func fillExisting(k keywords, name, file string) {
 	if path := inHome(file); exists(path) {
-		k.fill(name, path, name)
+		k.assume(name, path)
 	}
 }
 

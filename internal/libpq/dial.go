@@ -17,6 +17,8 @@ type dialer struct {
 	keepAlive *net.KeepAliveConfig
 	// peer is the name of the user that a server behind a unix socket must run as, "" for any.
 	peer string
+	// tellsPath makes connections to unix sockets a socketConn.
+	tellsPath bool
 }
 
 func newDialer(k keywords, timeout time.Duration) *dialer {
@@ -40,6 +42,9 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 		_ = conn.Close() // nothing was sent on it
 		return nil, err
 	}
+	if socket, ok := conn.(*net.UnixConn); ok && d.tellsPath {
+		return &socketConn{socket, &net.UnixAddr{Name: address, Net: network}}, nil
+	}
 	return conn, nil
 }
 
@@ -57,7 +62,8 @@ func (d *dialer) prepare(conn net.Conn) error {
 	return nil
 }
 
-var errPeer = errors.New("the server does not run as the user that requirepeer names")
+// ErrPeer is returned, possibly wrapped, from a connect to a server that requirepeer keeps out.
+var ErrPeer = errors.New("the server does not run as the user that requirepeer names")
 
 // checkPeer follows PQconnectPoll (fe-connect.c): the server's user is checked before anything is sent.
 func (d *dialer) checkPeer(conn *net.UnixConn) error {
@@ -66,7 +72,7 @@ func (d *dialer) checkPeer(conn *net.UnixConn) error {
 		return err
 	}
 	if name != d.peer {
-		return errPeer
+		return ErrPeer
 	}
 	return nil
 }

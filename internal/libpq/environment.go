@@ -59,13 +59,13 @@ func (s *settings) fromEnvironment() *urlfix.Error {
 		if value == "" || urlfix.IsSetting(v.keyword) && strings.EqualFold(value, "default") {
 			continue
 		}
-		if err := s.offer(v.keyword, value, v.name); err != nil {
+		if err := s.offer(v.keyword, value, origin{v.name, environment}); err != nil {
 			return err
 		}
 	}
 	// The older name for sslmode=require, which PGSSLMODE outranks (conninfo_add_defaults, fe-connect.c).
 	if strings.HasPrefix(os.Getenv("PGREQUIRESSL"), "1") {
-		s.keywords.fill("sslmode", "require", "PGREQUIRESSL")
+		s.keywords.fill("sslmode", "require", origin{"PGREQUIRESSL", environment})
 	}
 	return nil
 }

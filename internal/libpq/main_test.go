@@ -50,9 +50,8 @@ func refusal(t testing.TB, dsn string) *urlfix.Error {
 func dial(t testing.TB, c *libpq.Config) (*pgx.Conn, error) {
 	t.Helper()
 	config := c.Conn.Copy()
-	if c.Prepare != nil {
-		c.Prepare(config)
-	}
+	c.Prepare(config)
+	c.Settle(config)
 	conn, err := pgx.ConnectConfig(t.Context(), config)
 	if err == nil {
 		t.Cleanup(func() { _ = conn.PgConn().Conn().Close() })

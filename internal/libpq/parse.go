@@ -32,14 +32,28 @@ func (s *settings) parse(servers []server) (*pgx.ConnConfig, *urlfix.Error) {
 	}
 	config, parseErr := pgx.ParseConfigWithOptions(d.SafeURI(), options)
 	if parseErr != nil {
-		// By now all values were checked one by one. pgx's own text would tell the string.
-		return nil, &urlfix.Error{Code: urlfix.CodeValue, Part: "environment", Pos: -1,
-			Reason: "pgx refuses the combination of the connection string, the PG* environment variables and the files they name",
-			Hint:   "check PGSERVICE and its file, min_protocol_version and max_protocol_version"}
+		return nil, pgxFault()
 	}
 	config.RuntimeParams = s.runtimeParams()
 	config.Password = s.password.Reveal() // pgx's may be one from a password file, for the first server only
 	return config, nil
+}
+
+// pgxFault says why pgx may have refused a string of which all values were checked one by one. Its own text would tell
+// the string.
+func pgxFault() *urlfix.Error {
+	uri, err := neutral()
+	if err != nil {
+		return err
+	}
+	if _, err := pgx.ParseConfig(uri); err != nil {
+		return &urlfix.Error{Code: urlfix.CodeValue, Part: "PGSERVICE", Pos: -1,
+			Reason: "its service file has a line that libpq skips and pgx, which reads the file too, does not understand",
+			Hint:   "leave only [SERVICE], KEYWORD=VALUE and # comments in the file, or unset PGSERVICE and write service=SERVICE"}
+	}
+	return &urlfix.Error{Code: urlfix.CodeValue, Part: "environment", Pos: -1,
+		Reason: "pgx refuses the combination of the connection string, the PG* environment variables and the files they name",
+		Hint:   "check min_protocol_version and max_protocol_version"}
 }
 
 // pgxString is the connection string for pgx. It names the hosts and all keywords that count, so that what pgx reads
@@ -75,11 +89,19 @@ func pgxString(k keywords, servers []server) (*urlfix.DSN, *urlfix.Error) {
 // Neutral returns a connection string of no server that pgx parses without looking at a file, whatever the environment
 // says; only PGSERVICE must name a service that exists. pgxpool insists on having parsed one itself.
 func Neutral() (string, error) {
+	uri, err := neutral()
+	if err != nil {
+		return "", err
+	}
+	return uri, nil
+}
+
+func neutral() (string, *urlfix.Error) {
 	k := keywords{}
 	for name, value := range map[string]string{
 		"user": "pgsafe", "sslmode": "disable",
 	} {
-		k.fill(name, value, name)
+		k.fill(name, value, origin{name, nobody})
 	}
 	// For a unix socket pgx looks at no TLS file.
 	d, err := pgxString(k, []server{{host: "/nowhere", port: defaultPort}})

@@ -50,12 +50,14 @@ func (p passfile) trouble() string {
 	return ""
 }
 
-// hostOf is what lines call a server: the default socket directory is "localhost".
+// hostOf is what lines call a server: host before hostaddr (pqConnectOptions2, fe-connect.c), and the default socket
+// directory is "localhost".
 func (passfile) hostOf(s server) string {
-	if s.isSocket() && s.host == defaultHost() {
+	host := cmp.Or(s.dir, s.host)
+	if isDirectory(host) && host == defaultHost() {
 		return "localhost"
 	}
-	return s.host
+	return host
 }
 
 // matchLine compares the fields of a line, and returns what is behind them: the password, which ends at a colon.

@@ -91,6 +91,7 @@ func TestNoServerGetsAnothersPassword(t *testing.T) {
 		config := c.Conn.Copy()
 		c.Prepare(config)
 		config.Password = "password-of-the-application"
+		c.Settle(config)
 		_, err = pgconn.ConnectConfig(t.Context(), &config.Config)
 		equal(t, err != nil, true)
 		same(t, append(a.passwords(), b.passwords()...), "password-of-the-application", "password-of-the-application")
@@ -120,6 +121,8 @@ func TestPasswordFile(t *testing.T) {
 		{"a comment", "#:*:*:*:no\n*:*:*:*:found", "host=127.0.0.1", "found"},
 		{"the host's name, not its address", "127.0.0.1:*:*:*:no\nname.invalid:*:*:*:found", "host=name.invalid hostaddr=127.0.0.1", "found"},
 		{"the address without a host", "127.0.0.1:*:*:*:found", "hostaddr=127.0.0.1", "found"},
+		{"the socket directory, not the address that outranks it", "127.0.0.1:*:*:*:no\n/nowhere:*:*:*:found", "host=/nowhere hostaddr=127.0.0.1", "found"},
+		{"the default socket directory is localhost", "127.0.0.1:*:*:*:no\nlocalhost:*:*:*:found", "host=" + defaultHost(t) + " hostaddr=127.0.0.1", "found"},
 		{"an escaped colon in a field", `*:*:a\:b:*:found`, "host=127.0.0.1 dbname=a:b", "found"},
 		{"a colon that the value has needs no escape", `*:*:a:b:*:found`, "host=127.0.0.1 dbname=a:b", "found"},
 		{"a colon that the value has not ends a field", `*:*:a:b:*:no`, "host=127.0.0.1 dbname=a", ""},
@@ -172,11 +175,20 @@ func TestPasswordFile(t *testing.T) {
 			if len(c.Warnings) != 1 || c.Warnings[0].Part != "passfile" || !strings.Contains(c.Warnings[0].Text, "ignored") {
 				t.Errorf("mode %o: %v", mode, c.Warnings)
 			}
-			equal(t, c.PasswordHint(), c.Warnings[0].Text)
+			refused := &pgconn.ConnectError{Config: &c.Conn.Config}
+			equal(t, c.PasswordHint(refused), c.Warnings[0].Text)
 			must(t, os.Chmod(file, 0o600))
-			equal(t, c.PasswordHint(), "")
+			equal(t, c.PasswordHint(refused), "")
 		}
 	})
+}
+
+// defaultHost is where a string leads that names no host.
+func defaultHost(t testing.TB) string {
+	t.Helper()
+	c, err := read("user=u")
+	must(t, err)
+	return c.Conn.Host
 }
 
 func TestPasswordFileLetsIn(t *testing.T) {

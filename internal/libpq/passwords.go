@@ -5,9 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/netip"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -24,13 +22,17 @@ type passwords struct {
 	onFound  func(password string)
 }
 
-// prepare makes conn use the file. A password that the application sets afterwards outranks it.
-func (p *passwords) prepare(conn *pgx.ConnConfig) {
-	if len(p.servers) == 1 {
-		conn.Password = p.find(p.servers[0], conn.User, conn.Database).Reveal()
+// settle makes conn use the file, unless it has a password, which is then the application's.
+func (p *passwords) settle(conn *pgx.ConnConfig) {
+	if conn.Password != "" {
 		return
 	}
-	a := &attempts{passwords: p, names: map[string][]string{}}
+	servers := p.serversOf(conn)
+	if len(servers) == 1 {
+		conn.Password = p.find(servers[0], conn.User, conn.Database).Reveal()
+		return
+	}
+	a := &attempts{passwords: p, servers: servers, names: map[string][]string{}}
 	lookup, afterNetConnect := conn.LookupFunc, conn.AfterNetConnect
 	conn.LookupFunc = func(ctx context.Context, host string) ([]string, error) {
 		addrs, err := lookup(ctx, host)
@@ -38,15 +40,44 @@ func (p *passwords) prepare(conn *pgx.ConnConfig) {
 		return addrs, err
 	}
 	conn.AfterNetConnect = func(ctx context.Context, config *pgconn.Config, nc net.Conn) (net.Conn, error) {
+		wrapped := nc
+		if afterNetConnect != nil { // first: it may only look on, and wants to see a handshake that fails
+			var err error
+			if wrapped, err = afterNetConnect(ctx, config, nc); err != nil {
+				return wrapped, err
+			}
+		}
 		if err := shakeHands(ctx, nc); err != nil {
-			return nc, err
+			return wrapped, err
 		}
 		a.fill(config, nc)
-		if afterNetConnect == nil {
-			return nc, nil
-		}
-		return afterNetConnect(ctx, config, nc)
+		return wrapped, nil
 	}
+}
+
+// serversOf returns the servers of conn. The application may have put others in the place of those of the string.
+func (p *passwords) serversOf(conn *pgx.ConnConfig) []server {
+	var all []server
+	for _, group := range groupsOf(conn) {
+		one := server{host: group[0].Host, port: group[0].Port}
+		known := p.known(one)
+		if known == nil {
+			known = []server{one}
+		}
+		all = append(all, known...)
+	}
+	return all
+}
+
+// known returns the servers of the string that pgx tries for the host and port of one: see resolver.
+func (p *passwords) known(one server) []server {
+	var found []server
+	for _, s := range p.servers {
+		if s.host == one.host && (s.port == one.port || addressed(p.servers, s.host)) {
+			found = append(found, s)
+		}
+	}
+	return found
 }
 
 func (p *passwords) find(s server, user, database string) urlfix.Secret {
@@ -61,6 +92,7 @@ func (p *passwords) find(s server, user, database string) urlfix.Secret {
 // from the connection that it made.
 type attempts struct {
 	passwords *passwords
+	servers   []server
 
 	mu    sync.Mutex
 	names map[string][]string // the addresses of each host that was looked up
@@ -86,12 +118,13 @@ func (a *attempts) fill(config *pgconn.Config, conn net.Conn) {
 	config.Password = password.Reveal()
 }
 
-// passwordFor returns the password of the server behind conn. If that may be one of several with different passwords,
-// it returns none: the password of one server is not for another.
+// passwordFor returns the password of the server behind conn. If that is none of the servers, since the application
+// dials in a way of its own, or may be one of several with different passwords, it returns none: the password of one
+// server is not for another.
 func (a *attempts) passwordFor(config *pgconn.Config, conn net.Conn) urlfix.Secret {
 	candidates := a.behind(conn)
 	if len(candidates) == 0 {
-		candidates = a.passwords.servers // the application dials in a way of its own
+		return urlfix.Secret{}
 	}
 	first := a.passwords.find(candidates[0], config.User, config.Database)
 	for _, s := range candidates[1:] {
@@ -104,7 +137,7 @@ func (a *attempts) passwordFor(config *pgconn.Config, conn net.Conn) urlfix.Secr
 
 func (a *attempts) behind(conn net.Conn) []server {
 	var found []server
-	for _, s := range a.passwords.servers {
+	for _, s := range a.servers {
 		if a.leadsTo(conn, s) {
 			found = append(found, s)
 		}
@@ -115,7 +148,7 @@ func (a *attempts) behind(conn net.Conn) []server {
 func (a *attempts) leadsTo(conn net.Conn, s server) bool {
 	switch remote := conn.RemoteAddr().(type) {
 	case *net.UnixAddr:
-		return s.isSocket() && remote.Name == filepath.Join(s.host, ".s.PGSQL."+strconv.Itoa(int(s.port)))
+		return s.isSocket() && leadsToSocket(s.host, s.port, remote)
 	case *net.TCPAddr:
 		return !s.isSocket() && remote.Port == int(s.port) && a.hasAddress(s, remote) && asked(conn, s.host)
 	}

@@ -11,8 +11,11 @@ import (
 
 // server is one of the servers to try.
 type server struct {
-	// host is the name or address that certificates, password files and messages know it by, or a socket directory.
+	// host is the name or address that certificates and messages know it by, or a socket directory.
 	host string
+	// dir is a socket directory that was given although hostaddr outranks it, "" if there is none: password files know
+	// the server by it.
+	dir string
 	// addr is the address to dial instead of looking host up, "" if there is none.
 	addr string
 	port uint16
@@ -66,7 +69,7 @@ func serverOf(k keywords, host, addr string) (server, *urlfix.Error) {
 		return server{}, &urlfix.Error{Code: urlfix.CodeValue, Part: k.part("hostaddr"), Pos: -1,
 			Reason: "verify-full needs the name that the certificate must hold", Hint: "add host, which is then not looked up"}
 	}
-	return server{host: addr}, nil
+	return server{host: addr, dir: host}, nil
 }
 
 func listFault(part, reason string) *urlfix.Error {

@@ -17,7 +17,7 @@ type service struct {
 // fromService reads the service that the string names, or PGSERVICE.
 func (s *settings) fromService() *urlfix.Error {
 	if name := os.Getenv("PGSERVICE"); name != "" {
-		s.keywords.fill("service", name, "PGSERVICE")
+		s.keywords.fill("service", name, origin{"PGSERVICE", environment})
 	}
 	name := s.keywords.get("service")
 	if name == "" {
@@ -28,7 +28,7 @@ func (s *settings) fromService() *urlfix.Error {
 		return err
 	}
 	for _, p := range found.params {
-		if err := s.offer(p.Key, p.Value, p.Key+" (service file)"); err != nil {
+		if err := s.offer(p.Key, p.Value, origin{p.Key + " (service file)", serviceFile}); err != nil {
 			return serviceFault(err)
 		}
 	}
@@ -57,16 +57,16 @@ func findService(name, part string) (*service, *urlfix.Error) {
 		return nil, fault
 	}
 	for _, file := range files {
-		text, err := os.ReadFile(file)
+		text, err := os.ReadFile(file.path)
 		if err != nil {
-			return nil, serviceFileFault(fileTrouble(err))
+			return nil, file.fault(part, err)
 		}
 		params, found, fault := parseService(string(text), name)
 		if fault != nil {
 			return nil, fault
 		}
 		if found {
-			return &service{name: name, file: file, params: params}, nil
+			return &service{name: name, file: file.path, params: params}, nil
 		}
 	}
 	return nil, &urlfix.Error{Code: urlfix.CodeValue, Part: part, Pos: -1,
@@ -74,31 +74,47 @@ func findService(name, part string) (*service, *urlfix.Error) {
 		Hint:   "add it to ~/.pg_service.conf, to the file that PGSERVICEFILE names, or to pg_service.conf in the directory PGSYSCONFDIR"}
 }
 
-func serviceFiles() ([]string, *urlfix.Error) {
-	var files []string
-	if file := os.Getenv("PGSERVICEFILE"); file != "" {
-		if _, err := os.Stat(file); err != nil {
-			return nil, serviceFileFault(fileTrouble(err))
+// definitions is a service file.
+type definitions struct{ path, called string }
+
+// The three kinds of them, as errors call them.
+const (
+	namedFile  = "the service file"
+	homeFile   = "the service file in the home directory"
+	systemFile = "the service file of the system"
+)
+
+// fault says that the file cannot be read. part is where the name of the service comes from: that is at fault unless
+// a variable names the file.
+func (d definitions) fault(part string, err error) *urlfix.Error {
+	if d.called == namedFile {
+		part = "PGSERVICEFILE"
+	}
+	return &urlfix.Error{Code: urlfix.CodeValue, Part: part, Pos: -1,
+		Reason: d.called + " cannot be read: " + fileTrouble(err),
+		Hint:   "let this process read it, or name another one in PGSERVICEFILE"}
+}
+
+func serviceFiles() ([]definitions, *urlfix.Error) {
+	var files []definitions
+	if file := (definitions{os.Getenv("PGSERVICEFILE"), namedFile}); file.path != "" {
+		if _, err := os.Stat(file.path); err != nil {
+			return nil, file.fault("PGSERVICEFILE", err)
 		}
 		files = append(files, file)
-	} else if file := inHome(serviceFileName); exists(file) {
-		files = append(files, file)
+	} else if path := inHome(serviceFileName); exists(path) {
+		files = append(files, definitions{path, homeFile})
 	}
 	dirs := systemDirs
 	if dir := os.Getenv("PGSYSCONFDIR"); dir != "" {
 		dirs = []string{dir}
 	}
 	for _, dir := range dirs {
-		if file := filepath.Join(dir, "pg_service.conf"); exists(file) {
-			return append(files, file), nil
+		if path := filepath.Join(dir, "pg_service.conf"); exists(path) {
+			return append(files, definitions{path, systemFile}), nil
 		}
 	}
 	return files, nil
-}
-
-func serviceFileFault(trouble string) *urlfix.Error {
-	return &urlfix.Error{Code: urlfix.CodeValue, Part: "PGSERVICEFILE", Pos: -1,
-		Reason: "the service file cannot be read: " + trouble, Hint: "give the path of a file that this process may read"}
 }
 
 // parseService follows parseServiceFile (fe-connect.c): the first section of that name counts, and in it the first

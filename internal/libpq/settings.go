@@ -2,9 +2,27 @@ package libpq
 
 import "github.com/pgsafe/pgsafe/internal/urlfix"
 
-// keyword is the value of one keyword, and what an error about it calls its origin: the keyword itself, or the
-// variable of the environment.
-type keyword struct{ value, origin string }
+// keyword is the value of one keyword, and where it comes from.
+type keyword struct {
+	value string
+	origin
+}
+
+// origin is where a value comes from.
+type origin struct {
+	part   string // what an error about it calls it: the keyword itself, or the variable of the environment
+	source source
+}
+
+// source is who gave a value.
+type source uint8
+
+const (
+	connString source = iota
+	serviceFile
+	environment
+	nobody // it is a default
+)
 
 // keywords are the merged values for one configuration, under libpq's names: what the connection string says outranks
 // the service file, that outranks the environment, and that the defaults (conninfo_add_defaults, fe-connect.c). Each
@@ -18,16 +36,35 @@ func (k keywords) get(name string) string { return k[name].value }
 // the keyword itself where that has no value.
 func (k keywords) part(name string) string {
 	if one, ok := k[name]; ok {
-		return one.origin
+		return one.part
 	}
 	return name
 }
 
 // fill gives a keyword its value, unless a source of higher rank did so. An empty value is one too: it keeps those of
 // lower rank away.
-func (k keywords) fill(name, value, origin string) {
+func (k keywords) fill(name, value string, from origin) {
 	if _, ok := k[name]; !ok {
-		k[name] = keyword{value, origin}
+		k[name] = keyword{value, from}
+	}
+}
+
+// assume gives a keyword without a value, or with an empty one, its default.
+func (k keywords) assume(name, value string) {
+	if k.get(name) == "" {
+		k[name] = keyword{value, origin{name, nobody}}
+	}
+}
+
+// secret is a password, and whether a source gave it: an empty one too keeps those of lower rank away.
+type secret struct {
+	urlfix.Secret
+	given bool
+}
+
+func (s *secret) offer(text string) {
+	if !s.given {
+		*s = secret{urlfix.NewSecret(text), true}
 	}
 }
 
@@ -35,7 +72,7 @@ func (k keywords) fill(name, value, origin string) {
 type settings struct {
 	keywords              keywords
 	runtime               map[string]string // settings of the server
-	password, sslPassword urlfix.Secret
+	password, sslPassword secret
 }
 
 // settle merges the sources, the one of the highest rank first.
@@ -48,41 +85,54 @@ func settle(d *urlfix.DSN) (*settings, *urlfix.Error) {
 	if err := s.fromEnvironment(); err != nil {
 		return nil, err
 	}
-	s.fromDefaults()
+	if err := s.fromDefaults(); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
 func (s *settings) fromString(d *urlfix.DSN) {
 	for _, p := range d.HostParams() {
-		s.keywords.fill(p.Key, p.Value, p.Key)
+		s.keywords.fill(p.Key, p.Value, origin{p.Key, connString})
 	}
 	for _, p := range d.Params {
 		name := p.Key
 		if name == "application_name" && d.FallbackName {
 			name = "fallback_application_name"
 		}
-		s.keywords.fill(name, p.Value, name)
+		s.keywords.fill(name, p.Value, origin{name, connString})
 	}
 	if d.User != "" {
-		s.keywords.fill("user", d.User, "user")
+		s.keywords.fill("user", d.User, origin{"user", connString})
 	}
 	if d.Database != "" {
-		s.keywords.fill("dbname", d.Database, "dbname")
+		s.keywords.fill("dbname", d.Database, origin{"dbname", connString})
 	}
 	for _, p := range d.Settings {
 		s.runtime[p.Key] = p.Value
 	}
-	s.password, s.sslPassword = d.Password, d.SSLPassword
+	s.password = secret{d.Password, d.Password.IsSet()}
+	s.sslPassword = secret{d.SSLPassword, d.SSLPassword.IsSet()}
+	for _, name := range d.Empty {
+		switch name {
+		case "password":
+			s.password.offer("")
+		case "sslpassword":
+			s.sslPassword.offer("")
+		default:
+			s.keywords.fill(name, "", origin{name, connString})
+		}
+	}
 }
 
 // offer is for what a source of lower rank says. Secrets and what is already there need no check.
-func (s *settings) offer(name, value, origin string) *urlfix.Error {
+func (s *settings) offer(name, value string, from origin) *urlfix.Error {
 	switch name {
 	case "password":
-		offerSecret(&s.password, value)
+		s.password.offer(value)
 		return nil
 	case "sslpassword":
-		offerSecret(&s.sslPassword, value)
+		s.sslPassword.offer(value)
 		return nil
 	}
 	if _, ok := s.keywords[name]; ok {
@@ -90,7 +140,7 @@ func (s *settings) offer(name, value, origin string) *urlfix.Error {
 	}
 	p, err := urlfix.Check(name, value)
 	if err != nil {
-		err.Part = origin
+		err.Part = from.part
 		return err
 	}
 	switch {
@@ -100,15 +150,9 @@ func (s *settings) offer(name, value, origin string) *urlfix.Error {
 			s.runtime[p.Key] = p.Value
 		}
 	default:
-		s.keywords.fill(p.Key, p.Value, origin)
+		s.keywords.fill(p.Key, p.Value, from)
 	}
 	return nil
-}
-
-func offerSecret(secret *urlfix.Secret, text string) {
-	if !secret.IsSet() {
-		*secret = urlfix.NewSecret(text)
-	}
 }
 
 // applicationName follows build_startup_packet (fe-protocol3.c).

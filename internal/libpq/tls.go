@@ -98,6 +98,6 @@ func secure(c *Config, k keywords, sslPassword urlfix.Secret) *urlfix.Error {
 			fallback.TLSConfig = t.config(fallback.Host)
 		}
 	}
-	c.Warnings = append(c.Warnings, rootWarnings(k)...)
+	c.Warnings = append(c.Warnings, unusedWarnings(k)...)
 	return nil
 }

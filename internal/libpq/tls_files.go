@@ -27,13 +27,23 @@ func rootSource(k keywords) string {
 	return ""
 }
 
-// rootWarnings tells what rootSource does not use.
-func rootWarnings(k keywords) []urlfix.Note {
-	if rootSource(k) != "" || k.get("sslrootcert") == "" {
+// unusedWarnings tells what is given for verifying, where no certificate is verified. A root certificate that is there
+// by default was not given.
+func unusedWarnings(k keywords) []urlfix.Note {
+	if rootSource(k) != "" {
 		return nil
 	}
-	return []urlfix.Note{{Part: k.part("sslrootcert"),
-		Text: "sslmode=allow and sslmode=prefer verify no certificate; sslmode=verify-full does"}}
+	var notes []urlfix.Note
+	if root := k["sslrootcert"]; root.value != "" && root.source != nobody {
+		notes = append(notes, urlfix.Note{Part: root.part,
+			Text: "sslmode=allow and sslmode=prefer verify no certificate; sslmode=verify-full does"})
+	}
+	for _, name := range [...]string{"sslcrl", "sslcrldir"} {
+		if k.get(name) != "" {
+			notes = append(notes, urlfix.Note{Part: k.part(name), Text: "not looked at, because no certificate is verified"})
+		}
+	}
+	return notes
 }
 
 // readRoots returns nil where nothing is to be verified.
@@ -70,7 +80,8 @@ func readRootFile(part, path string) (*x509.CertPool, *urlfix.Error) {
 
 // findRevocation returns where the revocation lists are, nil if there are none. libpq does not look at them unless it
 // read a file of root certificates (initialize_SSL, fe-secure-openssl.c). Here, lists that somebody asked for are
-// looked at with the system's roots too, and refused where no certificate is verified.
+// looked at with the system's roots too, and refused where no certificate is verified. Those of the environment, which
+// are for all strings, are then ignored.
 func findRevocation(k keywords) (*revocation, *urlfix.Error) {
 	r := &revocation{
 		file: k.get("sslcrl"), filePart: k.part("sslcrl"),
@@ -84,14 +95,19 @@ func findRevocation(k keywords) (*revocation, *urlfix.Error) {
 		return nil, nil
 	}
 	if roots == "" {
-		part := r.filePart
-		if r.file == "" {
-			part = r.dirPart
-		}
-		return nil, tlsFault(part, "it would not be looked at, because no certificate is verified", hintVerify)
+		return nil, checkUnusedLists(k)
 	}
 	_, err := r.read() // to say now what is wrong with them
 	return r, err
+}
+
+func checkUnusedLists(k keywords) *urlfix.Error {
+	for _, name := range [...]string{"sslcrl", "sslcrldir"} {
+		if list := k[name]; list.value != "" && list.source != environment {
+			return tlsFault(list.part, "it would not be looked at, because no certificate is verified", hintVerify)
+		}
+	}
+	return nil
 }
 
 const hintVerify = "write sslmode=verify-full and name your certificate authority's file as sslrootcert"

@@ -354,6 +354,19 @@ func TestRootFiles(t *testing.T) {
 			t.Errorf("the warnings are %v", c.Warnings)
 		}
 	})
+	t.Run("prefer says nothing of a file that is there by default", func(t *testing.T) {
+		path := filepath.Join(dir, "root.crt")
+		must(t, os.WriteFile(path, certificatePEM(ca.cert.Raw), 0o600))
+		defer os.Remove(path)
+		c, err := read("host=h")
+		must(t, err)
+		equal(t, len(c.Warnings), 0)
+		t.Setenv("PGSSLROOTCERT", path)
+		c, err = read("host=h")
+		must(t, err)
+		equal(t, len(c.Warnings), 1)
+		equal(t, c.Warnings[0].Part, "PGSSLROOTCERT")
+	})
 	t.Run("a damaged default file is an error too", func(t *testing.T) {
 		must(t, os.WriteFile(filepath.Join(dir, "root.crt"), nil, 0o600))
 		_, err := read("host=h sslmode=require")

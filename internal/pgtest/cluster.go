@@ -14,11 +14,10 @@ import (
 )
 
 // The superuser, password and database of SharedTLS. The password is one that not every parser of connection
-// strings survives, and has no four digits in a row: tests that look for a part of it would find those in a port or
-// in the name of a directory, now and then.
+// strings survives.
 const (
 	TLSUser     = "lwe-admin"
-	TLSPassword = "y52g8[695t-13htgq244t5thj[8q9grq"
+	TLSPassword = "y5268[695t-13htgq244t5thj[8q9grq"
 	TLSDatabase = "ai_workflow_engine"
 )
 

@@ -66,7 +66,7 @@ func TestSharedServers(t *testing.T) {
 		if got != "lwe-admin ai_workflow_engine true" {
 			t.Errorf("we are %s", got)
 		}
-		if pgtest.SharedTLS(t).Password() != "y52g8[695t-13htgq244t5thj[8q9grq" {
+		if pgtest.SharedTLS(t).Password() != "y5268[695t-13htgq244t5thj[8q9grq" {
 			t.Error("it has another password")
 		}
 	})

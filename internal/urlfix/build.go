@@ -152,6 +152,8 @@ func (b *builder) place(r *rule, one pair, value string) *Error {
 	case useOptional:
 		if value == "" {
 			d.change(r.name, "left out: it is empty")
+			b.remove(&d.Params, r.target()) // an earlier value does not count
+			b.markEmpty(r.target())
 			break
 		}
 		b.set(&d.Params, r.target(), value)
@@ -161,14 +163,14 @@ func (b *builder) place(r *rule, one pair, value string) *Error {
 		}
 		b.again(r, b.seen.userSet && d.User != value)
 		b.seen.userSet, d.User = true, value
-		b.empty(r, value)
+		b.empty("user", r, value)
 	case usePassword:
 		if b.p.password != "" && value != b.p.password {
 			return contradiction("password", one.pos)
 		}
 		b.again(r, b.seen.secretSet && d.Password.Reveal() != value)
 		b.seen.secretSet, d.Password = true, NewSecret(value)
-		b.empty(r, value)
+		b.empty("password", r, value)
 	case useHost:
 		b.keep(&b.seen.host, r, one)
 	case usePort:
@@ -176,9 +178,10 @@ func (b *builder) place(r *rule, one pair, value string) *Error {
 	case useDatabase:
 		b.again(r, d.Database != "" && d.Database != value)
 		d.Database = value
-		b.empty(r, value)
+		b.empty("dbname", r, value)
 	case useSSLPassword:
 		d.SSLPassword = NewSecret(value)
+		b.empty("sslpassword", r, value)
 	case useSSLMode:
 		b.seen.mode, b.seen.modeText = given{true, value, one.pos}, one.value
 		b.set(&d.Params, "sslmode", value)
@@ -228,11 +231,27 @@ func (b *builder) again(r *rule, differs bool) {
 	}
 }
 
-// empty warns of an empty value where libpq would not look at the environment either.
-func (b *builder) empty(r *rule, value string) {
-	if value == "" {
+// empty warns of an empty value for a keyword, which the canonical URI cannot have.
+func (b *builder) empty(keyword string, r *rule, value string) {
+	switch {
+	case value != "":
+	case b.markEmpty(keyword):
+		b.d.warn(r.name, "an empty value keeps the environment and the service file from filling it in; the canonical URI does not say that")
+	default:
 		b.d.warn(r.name, "an empty value is taken as not given")
 	}
+}
+
+// markEmpty puts a keyword into DSN.Empty, and reports whether it did: what an empty value means to another tool than
+// libpq is that tool's own.
+func (b *builder) markEmpty(keyword string) bool {
+	if !b.rules.answersTo("libpq") {
+		return false
+	}
+	if !slices.Contains(b.d.Empty, keyword) {
+		b.d.Empty = append(b.d.Empty, keyword)
+	}
+	return true
 }
 
 // keep remembers a parameter that gets its meaning at the end.

@@ -21,6 +21,9 @@ type DSN struct {
 	Params []Param
 	// FallbackName: the application_name in Params was given as fallback_application_name. PGAPPNAME outranks it.
 	FallbackName bool
+	// Empty names keywords of libpq that the string gives the empty value. They are no part of URI, where nothing says
+	// so; to libpq such a value keeps that of the service file and of the environment away.
+	Empty []string
 	// Settings are server settings that were given as bare keys. In URI they are part of options.
 	Settings []Param
 	// Pool are the pool_* keys. Their names are checked, their values are not.

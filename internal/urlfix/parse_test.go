@@ -152,6 +152,35 @@ func TestHostileLengthIsReadOnce(t *testing.T) {
 	}
 }
 
+func TestEmptyKeywords(t *testing.T) {
+	for _, c := range []struct{ name, dsn, want string }{
+		{"keywords", "host=h user='' password='' dbname='' sslrootcert='' sslpassword=''", "user password dbname sslrootcert sslpassword"},
+		{"the parameters of a URI", "postgres://h/?user=&dbname=&sslcrl=", "user dbname sslcrl"},
+		{"the same keyword twice", "host=h user='' user=''", "user"},
+		{"nothing where a URI has empty parts", "postgres://:@h/", ""},
+		{"nothing of another tool", "jdbc:postgresql://h/db?user=&password=", ""},
+	} {
+		t.Run("a DSN knows "+c.name, func(t *testing.T) {
+			d, err := urlfix.Parse(c.dsn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(d.Empty, " "); got != c.want {
+				t.Errorf("%q", got)
+			}
+		})
+	}
+	t.Run("an empty value takes back the one before it", func(t *testing.T) {
+		d, err := urlfix.Parse("host=h passfile=/x passfile=''")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(d.Params) > 0 {
+			t.Error(d)
+		}
+	})
+}
+
 func TestWarningsAndChanges(t *testing.T) {
 	for _, c := range []struct{ name, dsn, part string }{
 		{"a placeholder as password", "postgres://u:${DB_PASS}@h/db", "user or password"},
@@ -161,6 +190,7 @@ func TestWarningsAndChanges(t *testing.T) {
 		{"a parameter twice", "postgres://h/db?sslmode=require&sslmode=disable", "sslmode"},
 		{"an empty element in the list of hosts", "postgres://h,/db", "host"},
 		{"an empty password", "host=h password=''", "password"},
+		{"an empty user, of another tool", "jdbc:postgresql://h/db?user=", "user"},
 		{"a host that is replaced", "postgresql+psycopg2://h1/db?host=h2", "host"},
 		{"a setting that is dropped", "postgresql+asyncpg://h/db?statement_cache_size=5", "statement_cache_size"},
 	} {

@@ -1,0 +1,107 @@
+package libpq_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"testing"
+
+	"github.com/pgsafe/pgsafe/internal/libpq"
+	"github.com/pgsafe/pgsafe/internal/pgtest"
+)
+
+// To libpq, an empty value in the string is a value: the environment and the service file do not fill it in, and what
+// it means is the default.
+func TestEmptyValuesKeepTheEnvironmentAway(t *testing.T) {
+	home(t)
+	cluster := pgtest.Shared(t)
+	who := "select current_user || '@' || current_database()"
+	server := fmt.Sprintf("host=127.0.0.1 port=%d sslmode=disable ", cluster.Port())
+	t.Run("an empty database is the user's own", func(t *testing.T) {
+		t.Setenv("PGDATABASE", "template1")
+		dsn := server + "user=postgres dbname=''"
+		equal(t, show(t, connect(t, dsn), who), "postgres@postgres")
+		equal(t, show(t, connect(t, fmt.Sprintf("postgres://postgres@127.0.0.1:%d/?sslmode=disable&dbname=", cluster.Port())), who), "postgres@postgres")
+		psqlAgrees(t, dsn, who, "postgres@postgres")
+	})
+	t.Run("an empty user is the account", func(t *testing.T) {
+		t.Setenv("PGUSER", "somebody")
+		account, err := user.Current()
+		must(t, err)
+		for _, dsn := range []string{"host=h user=''", "postgres://h/?user=", "service=nameless"} {
+			t.Setenv("PGSERVICEFILE", writeFile(t, "services", "[nameless]\nuser=\n"))
+			c, err := read(dsn)
+			must(t, err)
+			equal(t, c.Conn.User, account.Username)
+		}
+	})
+	t.Run("an empty password leaves it to the password file", func(t *testing.T) {
+		t.Setenv("PGPASSWORD", "password-of-the-environment")
+		t.Setenv("PGPASSFILE", writeFile(t, "passwords", "*:*:*:*:password-of-the-file\n"))
+		t.Setenv("PGSERVICEFILE", writeFile(t, "services", "[open]\npassword=\n[closed]\npassword=password-of-the-service\n"))
+		r := newRecorder(t, nil)
+		for _, dsn := range []string{
+			"password='' host=127.0.0.1",
+			"service=closed password='' host=127.0.0.1",
+			"service=open host=127.0.0.1",
+		} {
+			_, err := dialDSN(t, fmt.Sprintf("user=u sslmode=disable port=%d %s", r.port(), dsn))
+			equal(t, err != nil, true)
+		}
+		same(t, r.passwords(), "password-of-the-file", "password-of-the-file", "password-of-the-file")
+	})
+	t.Run("an empty requirepeer requires nothing", func(t *testing.T) {
+		t.Setenv("PGREQUIREPEER", "nobody-here")
+		connect(t, with(cluster.SocketURI("postgres"), "requirepeer", ""))
+	})
+	t.Run("the last of several values counts", func(t *testing.T) {
+		t.Setenv("PGREQUIREPEER", "nobody-here")
+		connect(t, with(cluster.SocketURI("postgres"), "requirepeer", "somebody", "requirepeer", ""))
+		_, err := dialDSN(t, with(cluster.SocketURI("postgres"), "requirepeer", "", "requirepeer", "somebody"))
+		equal(t, errors.Is(err, libpq.ErrPeer), true)
+	})
+}
+
+func TestAnEmptyRootCertificateIsTheDefaultFile(t *testing.T) {
+	dir := home(t)
+	cluster := pgtest.SharedTLS(t)
+	ca, err := os.ReadFile(cluster.CAFile())
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, "root.crt"), ca, 0o600))
+	t.Setenv("PGSSLROOTCERT", newAuthority(t, "another", nil).file(t))
+	dsn := fmt.Sprintf("host=localhost port=%d user=%s password='%s' dbname=%s sslmode=verify-full ",
+		cluster.Port(), pgtest.TLSUser, pgtest.TLSPassword, pgtest.TLSDatabase)
+	equal(t, outcome(t, dsn), refused)
+	equal(t, outcome(t, dsn+"sslrootcert=''"), encrypted)
+	psqlAgrees(t, dsn+"sslrootcert=''", "select 'in'", "in")
+}
+
+// psqlAgrees checks what libpq makes of a string, if psql is installed.
+func psqlAgrees(t *testing.T, dsn, query, want string) {
+	t.Helper()
+	psql, err := exec.LookPath("psql")
+	if err != nil {
+		return // it was held against the expectation already
+	}
+	out, err := exec.Command(psql, "-XAtw", dsn, "-c", query).CombinedOutput()
+	if err != nil || string(out) != want+"\n" {
+		t.Errorf("psql says %s, %v", out, err)
+	}
+}
+
+func TestNoNameForTheAccount(t *testing.T) {
+	libpq.SetCurrentUser(t, func() (*user.User, error) { return nil, user.UnknownUserIdError(4321) })
+	t.Setenv("PGSERVICE", "others")
+	t.Setenv("PGSERVICEFILE", writeFile(t, "services", "[others]\nuser=somebody\n[bare]\nhost=h\n"))
+	t.Run("the user of another service does not take its place", func(t *testing.T) {
+		equal(t, refusal(t, "service=bare").Part, "user")
+	})
+	t.Run("a user that is given needs none", func(t *testing.T) {
+		c, err := read("service=bare user=u")
+		must(t, err)
+		equal(t, c.Conn.User, "u")
+	})
+}
