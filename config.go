@@ -17,6 +17,7 @@ type settings struct {
 	conn     *libpq.Config
 	profile  Profile
 	native   bool
+	tells    string // pgsafe_telemetry
 	warnings []urlfix.Note
 }
 
@@ -40,7 +41,7 @@ func readSettings(dsn string, dialect Dialect, env string) (*settings, error) {
 		return nil, err
 	}
 	driver.apply(conn.Conn)
-	return &settings{conn: conn, profile: profile, native: driver.native, warnings: slices.Concat(d.Warnings, conn.Warnings)}, nil
+	return &settings{conn: conn, profile: profile, native: driver.native, tells: driver.telemetry, warnings: slices.Concat(d.Warnings, conn.Warnings)}, nil
 }
 
 // noCap is the largest cap that pgxpool takes: Pool.Acquire counts to one more, in an int.

@@ -64,6 +64,9 @@ var (
 // the pool's AcquireTimeout if there is one.
 func Raw(conn *sql.Conn, f func(*pgx.Conn) error) error {
 	return conn.Raw(func(driverConn any) error {
+		if layer, ok := driverConn.(interface{ Raw() driver.Conn }); ok { // otelsql's
+			driverConn = layer.Raw()
+		}
 		if lease, ok := driverConn.(*Conn); ok {
 			if err := lease.use(context.Background()); err != nil {
 				return err
@@ -214,7 +217,7 @@ func (l *Conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	if err := l.use(ctx); err != nil {
 		return nil, err
 	}
-	return l.stdConn.ExecContext(ctx, query, args)
+	return l.stdConn.ExecContext(ctx, query, l.connector.commented(ctx, args))
 }
 
 // QueryContext runs a statement that returns rows. They are pgx's own.
@@ -222,7 +225,7 @@ func (l *Conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	if err := l.use(ctx); err != nil {
 		return nil, err
 	}
-	return l.stdConn.QueryContext(ctx, query, args)
+	return l.stdConn.QueryContext(ctx, query, l.connector.commented(ctx, args))
 }
 
 // Ping asks the server for a sign of life. If there is none the connection is closed. pgx's own would give it back to

@@ -224,7 +224,8 @@ func TestSQLOpenRefuses(t *testing.T) {
 		{"a negative cache", "postgres://u:" + secret + "@h/db?statement_cache_capacity=-1", "statement_cache_capacity"},
 		{"the default mode without its cache", "postgres://u:" + secret + "@h/db?statement_cache_capacity=0", "statement_cache_capacity"},
 		{"a mode without its cache", "postgres://u:" + secret + "@h/db?default_query_exec_mode=cache_describe&description_cache_capacity=0", "description_cache_capacity"},
-		{"a setting of another version", "postgres://u:" + secret + "@h/db?pgsafe_telemetry=otelsql", "pgsafe_telemetry"},
+		{"a setting of another version", "postgres://u:" + secret + "@h/db?pgsafe_cancel_timeout=1s", "pgsafe_cancel_timeout"},
+		{"telemetry of an unknown kind", "postgres://u:" + secret + "@h/db?pgsafe_telemetry=loud", "pgsafe_telemetry"},
 		{"a negative description cache", "postgres://u:" + secret + "@h/db?description_cache_capacity=x", "description_cache_capacity"},
 	} {
 		t.Run(c.name+" with a *DSNError that names the part and the remedy", func(t *testing.T) {

@@ -20,6 +20,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/pgsafe/pgsafe/internal/libpq"
+	"github.com/pgsafe/pgsafe/telemetry"
 )
 
 // ErrClosed is returned, possibly wrapped, when a connection is asked of a Connector after its Close.
@@ -34,9 +35,13 @@ type Connector struct {
 	native   bool
 	logger   *slog.Logger
 	scrub    *scrubber
-	brokenAt atomic.Int64 // when a connection was last found broken, in Unix nanoseconds
-	lot      *parkingLot
-	driver   *Driver
+	tracer   *telemetry.Tracer // nil without telemetry
+	comments bool
+
+	observeDB func(*sql.DB) // what telemetry wants of a DB whose Connector this is
+	brokenAt  atomic.Int64  // when a connection was last found broken, in Unix nanoseconds
+	lot       *parkingLot
+	driver    *Driver
 
 	ctx    context.Context // ends with Close, for work in the background
 	cancel context.CancelFunc
@@ -47,6 +52,7 @@ type Connector struct {
 	closed bool
 
 	leases driver.Connector // pgx's, over the pool; set with pool
+	layer  driver.Connector // what Connect goes through
 }
 
 var (
@@ -71,6 +77,7 @@ func NewConnector(dsn string, opts ...Option) (*Connector, error) {
 		return nil, err
 	}
 	o.native = o.native || s.native
+	o.tells(s.tells)
 	if o.profile == nil {
 		o.profile = &s.profile
 	}
@@ -120,6 +127,9 @@ func newConnector(conn *libpq.Config, o options, opts []Option) (*Connector, err
 	if config.MaxConns < noCap {
 		c.lot.saturated = c.saturated
 	}
+	if err := c.trace(o); err != nil {
+		return nil, err
+	}
 	c.hook(o)
 	return c, nil
 }
@@ -128,17 +138,21 @@ func newConnector(conn *libpq.Config, o options, opts []Option) (*Connector, err
 func (c *Connector) hook(o options) {
 	c.conn.OnPassword = c.scrub.learn
 	app := c.config.ConnConfig.Tracer
-	c.config.ConnConfig.Tracer = newPoolTracer(c.lot, app)
+	c.config.ConnConfig.Tracer = newPoolTracer(c.lot, app, c.tracer)
 	c.config.ShouldPing = c.shouldPingPooled
 	c.config.BeforeConnect = func(ctx context.Context, cc *pgx.ConnConfig) error {
-		cc.Tracer = app
+		cc.Tracer = c.connTracer(app)
 		c.lot.rebalance() // a place in the pool was taken
 		c.conn.Prepare(cc)
 		if err := c.beforeConnect(ctx, cc, o.beforeConnect); err != nil {
 			return err
 		}
 		c.conn.Settle(cc)
+		c.watch(cc)
 		return nil
+	}
+	if c.tracer != nil {
+		c.config.BeforeClose = c.tracer.ConnClosing
 	}
 	c.config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		newPhysical(conn, c.config)
@@ -199,6 +213,11 @@ func (c *Connector) open() (*pgxpool.Pool, error) {
 // The error is an *AcquireError if none could be had in time; it is errors.Is(err, ctx.Err()) if the caller's
 // context ended. An error of connecting keeps its SQLSTATE (errors.As to *pgconn.PgError) and holds no secret.
 func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
+	return c.layer.Connect(ctx)
+}
+
+// connect is Connect without the layer of telemetry that may be around it.
+func (c *Connector) connect(ctx context.Context) (driver.Conn, error) {
 	std, err := c.acquire(ctx)
 	if err != nil {
 		return nil, err
@@ -308,6 +327,7 @@ func (c *Connector) Close() error {
 	if pool := c.pool.Load(); pool != nil {
 		closePool(pool)
 	}
+	c.tracer.Close()
 	return nil
 }
 

@@ -28,6 +28,14 @@
 // Whoever finds the pool at its cap waits, first come, first served, for at most the profile's AcquireTimeout. What
 // the application sets on its *sql.DB (SetMaxOpenConns, SetConnMaxLifetime and so on) keeps its meaning.
 //
+// # Telemetry
+//
+// With an OpenTelemetry SDK in the application there are spans of statements, transactions and connects, and metrics of
+// the pool: see package telemetry for their names. Statements are children of the span in their context.
+//
+//	otel.SetTracerProvider(provider)
+//	rows, err := db.QueryContext(ctx, "SELECT ...") // a span "SELECT users" below that of ctx
+//
 // # pgx underneath
 //
 // All that is pgx's own is in reach, and its errors keep their identity:

@@ -49,6 +49,7 @@ func Open(dsn string, opts ...Option) (*sql.DB, error) {
 
 func openDB(c *Connector) *sql.DB {
 	db := sql.OpenDB(c)
+	c.observeDB(db)
 	if limit := int(c.profile.MaxConns); limit > 0 {
 		db.SetMaxIdleConns(limit)
 		db.SetConnMaxIdleTime(c.config.MaxConnIdleTime)
@@ -90,7 +91,7 @@ func (d *Driver) Open(dsn string) (driver.Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
-	conn, err := c.Connect(ctx)
+	conn, err := c.connect(ctx)
 	if err != nil {
 		_ = c.Close() // nothing was opened, so nothing can fail to close
 		return nil, err

@@ -1,6 +1,8 @@
 package pgsafe
 
 import (
+	"slices"
+
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgsafe/pgsafe/internal/urlfix"
@@ -11,6 +13,7 @@ type driverSettings struct {
 	mode                  *pgx.QueryExecMode
 	statements, described *int32
 	native                bool
+	telemetry             string // "on", "off" or "otelsql"
 }
 
 // driverSettingsOf reads the keys that are meant for the driver and not for libpq.
@@ -46,6 +49,11 @@ func (s *driverSettings) set(key, value string) error {
 			return driverError(CodeValue, key, "not a kind of connection", "use pgsafe_conn=native, or leave it out")
 		}
 		s.native = true
+	case "pgsafe_telemetry":
+		if !slices.Contains([]string{"on", "off", "otelsql"}, value) {
+			return driverError(CodeValue, key, "not one of on, off and otelsql", "use pgsafe_telemetry=off, or leave it out")
+		}
+		s.telemetry = value
 	case "pgsafe_dialect": // urlfix has read the string by it
 	default:
 		return driverError(CodeUnsupported, key, "this version has no such setting", "leave it out")

@@ -5,6 +5,9 @@ import (
 	"log/slog"
 
 	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/pgsafe/pgsafe/telemetry"
 )
 
 // Option wires something into a Connector. Numbers of the pool are data: see Profile.
@@ -17,6 +20,11 @@ type options struct {
 	logger        *slog.Logger
 	dialect       Dialect
 	native        bool
+	telemetry     telemetry.Config
+	layer         telemetry.Layer
+	untold        bool // without telemetry
+	comments      bool
+	tags          []attribute.KeyValue
 }
 
 func newOptions(opts []Option) options {

@@ -26,7 +26,8 @@ const freshGrace = 20 * time.Millisecond
 // (rebalance), a lease is handed out and may be left unused (lend), a lease is put aside (park). A parked connection that is taken back is released to the pool, whose
 // queue is first come, first served; its lease goes on without one and gets another when it is next used.
 type parkingLot struct {
-	saturated func() bool // whether the pool can give no connection without waiting; nil if it has no cap
+	used      func(time.Duration) // is told how long a connection was in use; nil if nobody wants to know
+	saturated func() bool         // whether the pool can give no connection without waiting; nil if it has no cap
 
 	mu        sync.Mutex // guards all below; nothing blocks under it
 	acquiring int        // Acquire calls under way
@@ -97,8 +98,25 @@ func (l *parkingLot) acquireEnded(ph *physical) {
 // released is called before a connection goes back to the pool.
 func (l *parkingLot) released(ph *physical) {
 	l.mu.Lock()
+	inUse := ph.inUse()
 	l.move(ph, inPool)
 	l.mu.Unlock()
+	l.tellUse(inUse)
+}
+
+// inUse returns for how long the connection has been in use, 0 if it is not. The mutex is held.
+func (ph *physical) inUse() time.Duration {
+	if ph.place != held {
+		return 0
+	}
+	return time.Since(ph.since)
+}
+
+// tellUse passes on how long a connection was in use, if it was. The mutex is not held.
+func (l *parkingLot) tellUse(d time.Duration) {
+	if l.used != nil && d > 0 {
+		l.used(d)
+	}
 }
 
 // lend binds ph, just acquired, to a lease that has not run anything.
@@ -145,12 +163,15 @@ func (l *parkingLot) use(lease *Conn) bool {
 // connection, which database/sql then has to give back.
 func (l *parkingLot) park(lease *Conn) bool {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.closed || (l.acquiring > 0 && l.saturated != nil && l.saturated()) {
+		l.mu.Unlock()
 		return false
 	}
+	inUse := lease.phys.inUse()
 	l.move(lease.phys, parked)
 	lease.state.Store(leaseParked)
+	l.mu.Unlock()
+	l.tellUse(inUse)
 	return true
 }
 

@@ -4,7 +4,10 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/multitracer"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pgsafe/pgsafe/telemetry"
 )
 
 // queryTracer makes poolTracer fit ConnConfig.Tracer, the one field through which pgxpool finds its tracers. No
@@ -22,9 +25,8 @@ func (queryTracer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndDa
 // statement pays nothing for it.
 type poolTracer struct {
 	queryTracer
-	lot     *parkingLot
-	acquire pgxpool.AcquireTracer // nil if the application has none
-	release pgxpool.ReleaseTracer // nil if the application has none
+	lot  *parkingLot
+	next *multitracer.Tracer // the application's, and that of telemetry
 }
 
 var (
@@ -32,10 +34,15 @@ var (
 	_ pgxpool.ReleaseTracer = (*poolTracer)(nil)
 )
 
-func newPoolTracer(lot *parkingLot, app pgx.QueryTracer) *poolTracer {
-	t := &poolTracer{lot: lot}
-	t.acquire, _ = app.(pgxpool.AcquireTracer)
-	t.release, _ = app.(pgxpool.ReleaseTracer)
+func newPoolTracer(lot *parkingLot, app pgx.QueryTracer, ours *telemetry.Tracer) *poolTracer {
+	t := &poolTracer{lot: lot, next: &multitracer.Tracer{}}
+	if app != nil {
+		t.next = multitracer.New(app)
+	}
+	if ours != nil {
+		t.next.PoolAcquireTracers = append(t.next.PoolAcquireTracers, ours)
+		t.next.PoolReleaseTracers = append(t.next.PoolReleaseTracers, ours)
+	}
 	return t
 }
 
@@ -43,10 +50,7 @@ func (t *poolTracer) TraceAcquireStart(
 	ctx context.Context, pool *pgxpool.Pool, data pgxpool.TraceAcquireStartData,
 ) context.Context {
 	t.lot.acquireStarted()
-	if t.acquire != nil {
-		return t.acquire.TraceAcquireStart(ctx, pool, data)
-	}
-	return ctx
+	return t.next.TraceAcquireStart(ctx, pool, data)
 }
 
 func (t *poolTracer) TraceAcquireEnd(ctx context.Context, pool *pgxpool.Pool, data pgxpool.TraceAcquireEndData) {
@@ -55,16 +59,12 @@ func (t *poolTracer) TraceAcquireEnd(ctx context.Context, pool *pgxpool.Pool, da
 		ph = physicalOf(data.Conn)
 	}
 	t.lot.acquireEnded(ph)
-	if t.acquire != nil {
-		t.acquire.TraceAcquireEnd(ctx, pool, data)
-	}
+	t.next.TraceAcquireEnd(ctx, pool, data)
 }
 
 func (t *poolTracer) TraceRelease(pool *pgxpool.Pool, data pgxpool.TraceReleaseData) {
 	if ph := physicalOf(data.Conn); ph != nil {
 		t.lot.released(ph)
 	}
-	if t.release != nil {
-		t.release.TraceRelease(pool, data)
-	}
+	t.next.TraceRelease(pool, data)
 }

@@ -7,6 +7,10 @@
 //	go test -bench . -count 10 ./bench | tee new.txt
 //	benchstat -col /driver new.txt
 //
+// BenchmarkTelemetry, BenchmarkTraceComments and BenchmarkDifferentTexts do the same with libraries for OpenTelemetry:
+// without an SDK, with one and a request that is not sampled, and with one that is. TestTelemetryAllocations holds what
+// they found; its sampled part runs without the race detector only.
+//
 // Times of one run compare with each other and with nothing else. Counts, of allocations and of connections opened,
 // are the same on any machine.
 package bench

@@ -1,6 +1,6 @@
 module github.com/pgsafe/pgsafe/examples
 
-go 1.25.0
+go 1.26.0
 
 require github.com/pgsafe/pgsafe v0.0.0
 

@@ -1,0 +1,30 @@
+//go:build backends
+
+package backends
+
+import (
+	"flag"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/pgsafe/pgsafe/internal/pgtest"
+)
+
+var keep = flag.Bool("keep", false, "leave Jaeger running after TestJaeger, with the traces in it")
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	var excused []goleak.Option
+	if *keep {
+		excused = append(excused, goleak.IgnoreAnyFunction("os/exec.(*Cmd).Wait"))
+	}
+	pgtest.Main(m, excused...)
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,123 @@
+package sqltext
+
+import (
+	"hash/maphash"
+	"maps"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// Cache keeps what was made of SQL texts. It holds a bounded number of texts and none longer than 16 KiB, so texts with
+// embedded literals, each of them new, neither fill the memory nor drive out those that are in use. It is safe for
+// concurrent use.
+type Cache[V any] struct {
+	value  func(sql string) V
+	seed   maphash.Seed
+	shards []shard[V]
+}
+
+// perShard is for how many texts a part of a cache has room, at least: enough that a few busy ones in the same part do
+// not drive each other out, and few enough to copy the part for each text that is added.
+const perShard = 64
+
+// NewCache returns a cache of at most limit texts, or of one if limit is less. value is called for each text that is
+// not in it, by several goroutines at once if they ask for it at once.
+func NewCache[V any](limit int, value func(sql string) V) *Cache[V] {
+	limit = max(1, limit)
+	c := &Cache[V]{value: value, seed: maphash.MakeSeed()}
+	c.shards = make([]shard[V], max(1, limit/perShard))
+	for i := range c.shards {
+		c.shards[i].limit = limit / len(c.shards)
+		c.shards[i].entries.Store(&map[uint64]*entry[V]{})
+	}
+	return c
+}
+
+// Get returns what value returned for sql. All callers get the same value for as long as the text is kept.
+func (c *Cache[V]) Get(sql string) V {
+	if len(sql) > maxRead {
+		return c.value(sql)
+	}
+	hash := maphash.String(c.seed, sql)
+	s := &c.shards[hash%uint64(len(c.shards))]
+	if e := s.find(hash, sql); e != nil {
+		return e.value
+	}
+	// The caller's string may be a part of a longer one, which the cache must not keep.
+	e := &entry[V]{hash: hash, sql: strings.Clone(sql)}
+	e.value = c.value(e.sql)
+	return s.add(e).value
+}
+
+// Len returns how many texts are kept.
+func (c *Cache[V]) Len() int {
+	n := 0
+	for i := range c.shards {
+		n += len(*c.shards[i].entries.Load())
+	}
+	return n
+}
+
+// shard is a part of a cache. Readers take no lock: the map that they see is never written to, but replaced. When it is full a hand goes around its ring: it takes out the first entry that nobody
+// used since it last came by.
+type shard[V any] struct {
+	entries atomic.Pointer[map[uint64]*entry[V]]
+	mu      sync.Mutex  // guards replacing entries, and all below
+	ring    []*entry[V] // the same entries, in the order of the hand
+	hand    int
+	limit   int
+}
+
+type entry[V any] struct {
+	hash  uint64
+	sql   string
+	value V
+	used  atomic.Bool
+}
+
+// find returns the entry of a text, or nil.
+func (s *shard[V]) find(hash uint64, sql string) *entry[V] {
+	e := (*s.entries.Load())[hash]
+	if e == nil || e.sql != sql {
+		return nil
+	}
+	if !e.used.Load() { // writing it each time would make readers wait for each other
+		e.used.Store(true)
+	}
+	return e
+}
+
+// add keeps an entry, and returns the one that is kept for its text. Of two texts with the same hash, which is not to
+// be expected in the life of a program, the first is kept.
+func (s *shard[V]) add(e *entry[V]) *entry[V] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	entries := *s.entries.Load()
+	if kept := entries[e.hash]; kept != nil {
+		if kept.sql == e.sql {
+			return kept
+		}
+		return e
+	}
+	entries = maps.Clone(entries)
+	entries[e.hash] = e
+	if len(s.ring) < s.limit {
+		s.ring = append(s.ring, e)
+	} else {
+		delete(entries, s.replace(e).hash)
+	}
+	s.entries.Store(&entries)
+	return e
+}
+
+// replace puts an entry into the place of another one, which it returns.
+func (s *shard[V]) replace(e *entry[V]) *entry[V] {
+	for s.ring[s.hand].used.Swap(false) {
+		s.hand = (s.hand + 1) % len(s.ring)
+	}
+	old := s.ring[s.hand]
+	s.ring[s.hand] = e
+	s.hand = (s.hand + 1) % len(s.ring)
+	return old
+}

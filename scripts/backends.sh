@@ -1,0 +1,54 @@
+#!/bin/sh
+# Shows pgsafe in real backends: builds Jaeger from its Go module, installs Prometheus where there is none, and runs
+# the tests of backends/ against both. Arguments go to go test: `scripts/backends.sh -run TestJaeger -keep` leaves
+# Jaeger running with the traces in it. PGSAFE_JAEGER_BIN=/path/to/all-in-one is used instead of a build of our own.
+#
+# The first run downloads about 100 MB of modules and compiles for minutes; what it built is kept in the user's cache.
+# It wants a PostgreSQL: scripts/test.sh gets one.
+set -eu
+cd "$(dirname "$0")/.."
+
+jaeger=github.com/jaegertracing/jaeger@v1.76.0
+checksum=h1:sWCOOF1dr+NL0PLil7mFo3BqqQL8k4WiM7aguFbc14g= # of the module, as go.sum would have it
+
+step() { printf '\n== %s\n' "$*"; }
+
+# field prints one of the strings that `go mod download -json` wrote.
+field() { printf '%s\n' "$2" | sed -n 's/^[[:space:]]*"'"$1"'": "\(.*\)",*$/\1/p'; }
+
+# Jaeger is built within its own module, so that it gets the versions that it was released with and no module of ours
+# has its hundreds of dependencies.
+build_jaeger() {
+	module=$(GOWORK=off go mod download -json "$jaeger")
+	if [ "$(field Sum "$module")" != "$checksum" ]; then
+		printf '%s is not what it was: %s\n' "$jaeger" "$(field Sum "$module")"
+		exit 1
+	fi
+	mkdir -p "$(dirname "$1")"
+	GOWORK=off nice -n 10 go build -C "$(field Dir "$module")" -ldflags='-s -w' -o "$1.new" ./cmd/all-in-one
+	mv "$1.new" "$1"
+}
+
+if [ -z "${PGSAFE_JAEGER_BIN:-}" ]; then
+	PGSAFE_JAEGER_BIN=${XDG_CACHE_HOME:-$HOME/.cache}/pgsafe/jaeger-${jaeger##*@}
+	export PGSAFE_JAEGER_BIN
+	if [ ! -x "$PGSAFE_JAEGER_BIN" ]; then
+		step "build $jaeger"
+		build_jaeger "$PGSAFE_JAEGER_BIN"
+	fi
+fi
+
+if ! command -v prometheus >/dev/null; then
+	step "get Prometheus"
+	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends prometheus
+	elif command -v brew >/dev/null; then
+		brew install prometheus
+	else
+		echo "install it so that the command prometheus is found"
+		exit 1
+	fi
+fi
+
+step "go test ./backends"
+go test -C backends -tags backends -race -count=1 . "$@"

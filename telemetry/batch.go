@@ -1,0 +1,126 @@
+package telemetry
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+)
+
+var _ pgx.BatchTracer = (*Tracer)(nil)
+
+// batchOperation is what the conventions call a batch whose statements differ, and put before the summary of one
+// whose statements are alike.
+const batchOperation = "BATCH"
+
+// batchTextLimit bounds the text of a batch, which is that of its statements.
+const batchTextLimit = 4 << 10
+
+// failedEvent is on a batch's span for each of its statements that failed.
+const (
+	failedEvent = "pgsafe.batch.failed"
+	positionKey = attribute.Key("pgsafe.batch.position") // of the statement, counted from 0
+)
+
+// batch is one under way.
+type batch struct {
+	running
+	ended int // statements of it that have
+}
+
+type batchKey struct{}
+
+// TraceBatchStart begins the span of a batch. As the conventions say, it is one operation.
+func (t *Tracer) TraceBatchStart(ctx context.Context, pc *pgx.Conn, data pgx.TraceBatchStartData) context.Context {
+	if t.config.Statements != StatementsTraced {
+		return ctx
+	}
+	c := t.connOf(pc)
+	s := t.batchStatement(c, data.Batch)
+	b := &batch{running: running{statement: s, started: time.Now()}}
+	waited := c.takeWait()
+	if t.wantsSpan(ctx) {
+		ctx = t.startSpan(ctx, c, &b.running)
+	}
+	if b.span != nil {
+		t.describe(b.span, waited, nil)
+	}
+	c.push(b.running)
+	return context.WithValue(ctx, batchKey{}, b)
+}
+
+// batchStatement makes up what stands for all statements of a batch. One alone stands for itself.
+func (t *Tracer) batchStatement(c *conn, queued *pgx.Batch) *statement {
+	var texts []string
+	summary, alike := "", true
+	for i, q := range queued.QueuedQueries {
+		s := c.server.statements.Get(c.textOf(q.SQL))
+		if len(queued.QueuedQueries) == 1 {
+			return s
+		}
+		if i == 0 {
+			summary = s.name
+		}
+		alike = alike && s.name == summary
+		texts = append(texts, s.shown)
+	}
+	name := batchOperation
+	if alike && summary != "" {
+		name += " " + summary
+	}
+	what := append(described(name, joinTexts(texts)), semconv.DBOperationBatchSize(queued.Len()))
+	s := &statement{name: name, summary: name, described: what, measured: c.server.summaries.Get(name)}
+	s.prepareSpan(c.server)
+	return s
+}
+
+// joinTexts is one text if all are alike, else all of them, up to the limit.
+func joinTexts(texts []string) string {
+	var all strings.Builder
+	alike := true
+	for i, text := range texts {
+		alike = alike && text == texts[0]
+		if i > 0 {
+			all.WriteString("; ")
+		}
+		all.WriteString(text)
+		if all.Len() > batchTextLimit {
+			break
+		}
+	}
+	if alike && len(texts) > 0 {
+		return texts[0]
+	}
+	return cut(all.String(), batchTextLimit)
+}
+
+// TraceBatchQuery notes a statement of the batch that failed.
+func (t *Tracer) TraceBatchQuery(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchQueryData) {
+	b, ok := ctx.Value(batchKey{}).(*batch)
+	if !ok {
+		return
+	}
+	position := b.ended
+	b.ended++
+	o := outcomeOf(ctx, data.Err)
+	if b.span != nil && o.failed() {
+		b.span.AddEvent(failedEvent, trace.WithAttributes(append(o.attributes(), positionKey.Int(position))...))
+	}
+}
+
+// TraceBatchEnd ends the span.
+func (t *Tracer) TraceBatchEnd(ctx context.Context, pc *pgx.Conn, data pgx.TraceBatchEndData) {
+	if _, ok := ctx.Value(batchKey{}).(*batch); !ok {
+		return
+	}
+	c, o := t.connOf(pc), outcomeOf(ctx, data.Err)
+	if r, ok := c.pop(); ok {
+		t.end(ctx, c, r, o, rowCount{})
+		c.leave(r.statement, o, pgconn.CommandTag{})
+	}
+}

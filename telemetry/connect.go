@@ -1,0 +1,216 @@
+package telemetry
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+)
+
+var _ pgx.ConnectTracer = (*Tracer)(nil)
+
+// connectName is the name of a physical connect's span.
+const connectName = "CONNECT"
+
+// The events of a physical connect, each when it is done, and with error.type if it failed. With several hosts or
+// addresses there may be several of each.
+const (
+	dnsEvent  = "dns"
+	tcpEvent  = "tcp"
+	tlsEvent  = "tls"
+	authEvent = "auth"
+)
+
+// connecting is a physical connect under way.
+type connecting struct {
+	span    trace.Span // nil if there is none
+	started time.Time
+
+	mu     sync.Mutex
+	names  map[string]string // the host that an address was looked up for
+	chosen endpoint          // where the last network connection was made to
+}
+
+type connectingKey struct{}
+
+func connectingOf(ctx context.Context) *connecting {
+	c, _ := ctx.Value(connectingKey{}).(*connecting)
+	return c
+}
+
+// TraceConnectStart begins the span of a physical connect.
+func (t *Tracer) TraceConnectStart(ctx context.Context, data pgx.TraceConnectStartData) context.Context {
+	e := endpoint{data.ConnConfig.Host, data.ConnConfig.Port}
+	c := &connecting{started: time.Now(), names: make(map[string]string), chosen: e}
+	if t.wantsSpan(ctx) {
+		ctx, c.span = t.tracer.Start(ctx, connectName, clientKind, trace.WithAttributes(t.serverAt(e).attributes...))
+	}
+	return context.WithValue(ctx, connectingKey{}, c)
+}
+
+// TraceConnectEnd ends the span, and measures how long a connect that succeeded took.
+func (t *Tracer) TraceConnectEnd(ctx context.Context, data pgx.TraceConnectEndData) {
+	c := connectingOf(ctx)
+	if c == nil {
+		return
+	}
+	if data.Conn != nil {
+		t.remember(data.Conn, c.chosen)
+		t.metrics.created(ctx, time.Since(c.started))
+	}
+	if c.span == nil {
+		return
+	}
+	c.span.SetAttributes(t.chosenAttributes(c.chosen)...)
+	outcomeOf(ctx, data.Err).mark(c.span)
+	c.span.End()
+}
+
+// chosenAttributes tell which of several servers it was.
+func (t *Tracer) chosenAttributes(e endpoint) []attribute.KeyValue {
+	attributes := []attribute.KeyValue{semconv.ServerAddress(e.host)}
+	if e.port != defaultPort {
+		attributes = append(attributes, semconv.ServerPort(int(e.port)))
+	}
+	return attributes
+}
+
+// event adds one of the steps to the span.
+func (c *connecting) event(ctx context.Context, name string, err error, attributes ...attribute.KeyValue) {
+	if c.span == nil {
+		return
+	}
+	attributes = append(attributes, outcomeOf(ctx, err).attributes()...)
+	c.span.AddEvent(name, trace.WithAttributes(attributes...))
+}
+
+// Watch puts the steps of connecting into the functions of config, around those that it has. It is called with the
+// copy that one connect works with.
+func (t *Tracer) Watch(config *pgconn.Config) {
+	config.LookupFunc = watchLookup(config.LookupFunc)
+	config.DialFunc = watchDial(config.DialFunc)
+	config.AfterNetConnect = watchNetConnect(config.AfterNetConnect)
+	config.ValidateConnect = watchAuth(config.ValidateConnect)
+}
+
+func watchLookup(lookup pgconn.LookupFunc) pgconn.LookupFunc {
+	return func(ctx context.Context, host string) ([]string, error) {
+		addresses, err := lookup(ctx, host)
+		if c := connectingOf(ctx); c != nil {
+			c.lookedUp(host, addresses)
+			if _, notAnAddress := netip.ParseAddr(host); notAnAddress != nil {
+				c.event(ctx, dnsEvent, err, semconv.ServerAddress(host))
+			}
+		}
+		return addresses, err
+	}
+}
+
+func (c *connecting) lookedUp(host string, addresses []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, address := range addresses {
+		c.names[address] = host
+	}
+}
+
+func watchDial(dial pgconn.DialFunc) pgconn.DialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if c := connectingOf(ctx); c != nil {
+			c.dialled(network, address)
+			c.event(ctx, tcpEvent, err, peer(network, address)...)
+		}
+		return conn, err
+	}
+}
+
+// dialled notes the server by the name that its address was looked up for.
+func (c *connecting) dialled(network, address string) {
+	e := endpointOf(network, address)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, found := range []string{e.host, address} {
+		if name, ok := c.names[found]; ok {
+			e.host = name
+		}
+	}
+	c.chosen = e
+}
+
+// endpointOf reads what pgconn.NetworkAddress wrote.
+func endpointOf(network, address string) endpoint {
+	if network == "unix" {
+		dir, number, _ := strings.Cut(address, "/.s.PGSQL.")
+		return endpoint{dir, portOf(number)}
+	}
+	host, number, err := net.SplitHostPort(address)
+	if err != nil {
+		return endpoint{host: address}
+	}
+	return endpoint{host, portOf(number)}
+}
+
+// peer are the attributes of what was dialled.
+func peer(network, address string) []attribute.KeyValue {
+	e := endpointOf(network, address)
+	if network == "unix" {
+		return []attribute.KeyValue{semconv.NetworkTransportUnix, semconv.NetworkPeerAddress(address)}
+	}
+	return []attribute.KeyValue{semconv.NetworkTransportTCP, semconv.NetworkPeerAddress(e.host), semconv.NetworkPeerPort(int(e.port))}
+}
+
+type netConnectFunc = func(context.Context, *pgconn.Config, net.Conn) (net.Conn, error)
+
+// watchNetConnect tells of TLS. pgconn leaves the handshake to the first write (pgconn.go, startTLS), which would be
+// counted as authentication.
+func watchNetConnect(next netConnectFunc) netConnectFunc {
+	return func(ctx context.Context, config *pgconn.Config, conn net.Conn) (net.Conn, error) {
+		if encrypted, ok := conn.(*tls.Conn); ok {
+			err := encrypted.HandshakeContext(ctx)
+			if c := connectingOf(ctx); c != nil {
+				c.event(ctx, tlsEvent, err, tlsAttributes(encrypted.ConnectionState())...)
+			}
+			if err != nil {
+				return conn, err
+			}
+		}
+		if next == nil {
+			return conn, nil
+		}
+		return next(ctx, config, conn)
+	}
+}
+
+// tlsAttributes tell version and cipher as the conventions name them, nothing if the handshake failed.
+func tlsAttributes(s tls.ConnectionState) []attribute.KeyValue {
+	if !s.HandshakeComplete {
+		return nil
+	}
+	version := strings.TrimPrefix(tls.VersionName(s.Version), "TLS ")
+	return []attribute.KeyValue{
+		semconv.TLSProtocolNameTLS, semconv.TLSProtocolVersion(version), semconv.TLSCipher(tls.CipherSuiteName(s.CipherSuite)),
+	}
+}
+
+// watchAuth tells that the server let us in.
+func watchAuth(validate pgconn.ValidateConnectFunc) pgconn.ValidateConnectFunc {
+	return func(ctx context.Context, conn *pgconn.PgConn) error {
+		if c := connectingOf(ctx); c != nil {
+			c.event(ctx, authEvent, nil)
+		}
+		if validate == nil {
+			return nil
+		}
+		return validate(ctx, conn)
+	}
+}

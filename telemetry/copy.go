@@ -1,0 +1,46 @@
+package telemetry
+
+import (
+	"context"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+var _ pgx.CopyFromTracer = (*Tracer)(nil)
+
+// TraceCopyFromStart begins the span of a COPY FROM STDIN. Its text is the one that pgx sends (copy_from.go, run), but
+// for the format.
+func (t *Tracer) TraceCopyFromStart(ctx context.Context, pc *pgx.Conn, data pgx.TraceCopyFromStartData) context.Context {
+	return t.TraceQueryStart(ctx, pc, pgx.TraceQueryStartData{
+		SQL: "COPY " + tableName(data.TableName) + " (" + columns(data.ColumnNames) + ") FROM STDIN",
+	})
+}
+
+// tableName quotes only what needs it, so that the summary is the one of a COPY written by hand.
+func tableName(name pgx.Identifier) string {
+	parts := make([]string, len(name))
+	for i, part := range name {
+		parts[i] = part
+		if strings.ContainsFunc(part, func(c rune) bool { return c != '_' && (c < 'a' || c > 'z') }) {
+			parts[i] = pgx.Identifier{part}.Sanitize()
+		}
+	}
+	return strings.Join(parts, ".")
+}
+
+func columns(names []string) string {
+	text := ""
+	for i, name := range names {
+		if i > 0 {
+			text += ", "
+		}
+		text += pgx.Identifier{name}.Sanitize()
+	}
+	return text
+}
+
+// TraceCopyFromEnd ends the span.
+func (t *Tracer) TraceCopyFromEnd(ctx context.Context, pc *pgx.Conn, data pgx.TraceCopyFromEndData) {
+	t.TraceQueryEnd(ctx, pc, pgx.TraceQueryEndData(data))
+}

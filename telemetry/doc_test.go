@@ -1,0 +1,184 @@
+package telemetry_test
+
+import (
+	"context"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
+	"github.com/pgsafe/pgsafe"
+	"github.com/pgsafe/pgsafe/internal/pgtest"
+)
+
+// TestTheTablesSayWhatIsEmitted holds the tables of doc.go and docs/telemetry.md against what a program emits that
+// does everything there is a name for.
+func TestTheTablesSayWhatIsEmitted(t *testing.T) {
+	seen := emitted(t)
+	doc := sections(t, "doc.go")
+	for _, tt := range []struct {
+		section string
+		seen    map[string]string
+	}{
+		{"Attributes of spans", seen.attributes},
+		{"Events on spans", seen.events},
+		{"Metrics", seen.metrics},
+	} {
+		t.Run("doc.go: "+tt.section, func(t *testing.T) { compare(t, doc[tt.section], tt.seen) })
+		t.Run("docs/telemetry.md: "+tt.section, func(t *testing.T) {
+			compare(t, markdown(t, "../docs/telemetry.md")[tt.section], tt.seen)
+		})
+	}
+}
+
+// compare wants the same names, each described as it is.
+func compare(t *testing.T, written, seen map[string]string) {
+	t.Helper()
+	for _, name := range slices.Sorted(maps.Keys(written)) {
+		what, there := seen[name]
+		if !there {
+			t.Errorf("%s is in the table, and nobody emits it", name)
+		} else if !strings.HasPrefix(written[name], what) {
+			t.Errorf("%s is %q in the table, and should begin with %q", name, written[name], what)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(seen)) {
+		if _, there := written[name]; !there {
+			t.Errorf("%s is emitted, and not in the table", name)
+		}
+	}
+}
+
+// sections reads the tables in a package comment: a line that ends in a colon, and indented lines below it.
+func sections(t *testing.T, path string) map[string]map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	must(t, err)
+	all := map[string]map[string]string{}
+	title := ""
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSuffix(strings.TrimPrefix(line, "//"), "\n")
+		if heading, ok := strings.CutSuffix(line, ":"); ok {
+			title = strings.TrimSpace(heading)
+			all[title] = map[string]string{}
+		} else if row, ok := strings.CutPrefix(line, "\t"); ok {
+			addRow(all[title], regexp.MustCompile(` {2,}`).Split(row, -1))
+		}
+	}
+	return all
+}
+
+// markdown reads the tables of a page: a heading, and rows below it with the names in backquotes.
+func markdown(t *testing.T, path string) map[string]map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	must(t, err)
+	all := map[string]map[string]string{}
+	title := ""
+	for line := range strings.Lines(string(text)) {
+		if heading, ok := strings.CutPrefix(line, "## "); ok {
+			title = strings.TrimSpace(heading)
+			all[title] = map[string]string{}
+		} else if strings.HasPrefix(line, "| `") {
+			cells := strings.Split(strings.Trim(strings.ReplaceAll(line, "`", ""), "| \n"), "|")
+			for i := range cells {
+				cells[i] = strings.TrimSpace(cells[i])
+			}
+			addRow(all[title], cells)
+		}
+	}
+	return all
+}
+
+// addRow takes the names of the first cell, and the words of the others.
+func addRow(table map[string]string, cells []string) {
+	for _, name := range strings.FieldsFunc(cells[0], func(c rune) bool { return c == ' ' || c == ',' }) {
+		table[name] = strings.Join(cells[1:], " ")
+	}
+}
+
+// names are what was emitted, with what must be said of each first.
+type names struct{ attributes, events, metrics map[string]string }
+
+func emitted(t *testing.T) names {
+	r := newRecorder(t)
+	metrics := everything(t, r)
+	seen := names{map[string]string{}, map[string]string{}, map[string]string{}}
+	number := regexp.MustCompile(`\.\d+$`)
+	for _, s := range r.spans.Ended() {
+		if s.InstrumentationScope().Name == "app" {
+			continue
+		}
+		for _, a := range s.Attributes() {
+			seen.attributes[number.ReplaceAllString(string(a.Key), ".<n>")] = ""
+		}
+		for _, e := range s.Events() {
+			seen.events[e.Name] = ""
+		}
+	}
+	for name, m := range metrics {
+		seen.metrics[name] = kindOf(t, m) + " " + m.Unit
+	}
+	return seen
+}
+
+func kindOf(t *testing.T, m metricdata.Metrics) string {
+	switch data := m.Data.(type) {
+	case metricdata.Histogram[float64], metricdata.Histogram[int64]:
+		return "histogram"
+	case metricdata.Sum[int64]:
+		if data.IsMonotonic {
+			return "counter"
+		}
+		return "updowncounter"
+	}
+	t.Errorf("%s is of a kind that the table does not have", m.Name)
+	return ""
+}
+
+// everything does all that there is a name for, and returns what was measured before the pool was closed.
+func everything(t *testing.T, r *recorder) map[string]metricdata.Metrics {
+	ctx := context.Background()
+	uri := strings.Replace(pgtest.SharedTLS(t).URI(""), "127.0.0.1", "localhost", 1)
+	db, err := pgsafe.Open(uri+"&pool_max_conns=1", r.options(pgsafe.WithQueryParameters())...)
+	must(t, err)
+	conn, err := db.Conn(ctx)
+	must(t, err)
+	_, err = conn.ExecContext(ctx, "SELECT $1::int", 1)
+	must(t, err)
+	exec(t, conn, ctx, "CREATE TEMP TABLE t (id int)")
+	exec(t, conn, ctx, "INSERT INTO t VALUES (1)")
+	exec(t, conn, ctx, "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY")
+	exec(t, conn, ctx, "COMMIT")
+	must(t, pgsafe.Raw(conn, func(c *pgx.Conn) error {
+		b := &pgx.Batch{}
+		b.Queue("SELECT 1/$1::int", 0)
+		b.Queue("SELECT 2")
+		_ = c.SendBatch(ctx, b).Close() // fails, as it should
+		return nil
+	}))
+	r.within("in vain", func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+		defer cancel()
+		_ = db.PingContext(ctx)
+	})
+	canceled, cancel := context.WithCancel(ctx)
+	go func() {
+		pgtest.Eventually(t, "it runs", func() bool { return pgtest.SharedTLS(t).Activity(t, "") > 0 })
+		cancel()
+	}()
+	_, _ = conn.ExecContext(canceled, "SELECT pg_sleep(30)")
+	must(t, conn.Close())
+	rows, err := db.Query("SELECT * FROM generate_series(1, 3)")
+	must(t, err)
+	metrics := r.metrics()
+	must(t, db.Close())
+	must(t, rows.Close())
+	return metrics
+}

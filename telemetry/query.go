@@ -1,0 +1,165 @@
+package telemetry
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+)
+
+var _ pgx.QueryTracer = (*Tracer)(nil)
+
+// wantsSpan tells whether a span that begins in ctx may be recorded. Below a span that is not sampled none is built:
+// a sampler that would sample it nevertheless is not asked.
+func (t *Tracer) wantsSpan(ctx context.Context) bool {
+	if t.tracer == nil || t.waiting != nil && otel.GetTracerProvider() == t.waiting {
+		return false
+	}
+	parent := trace.SpanContextFromContext(ctx)
+	return !parent.IsValid() || parent.IsSampled()
+}
+
+// TraceQueryStart begins the span of a statement.
+func (t *Tracer) TraceQueryStart(ctx context.Context, pc *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	if t.config.Statements != StatementsTraced {
+		return ctx
+	}
+	spans := t.wantsSpan(ctx)
+	if !spans && !t.metrics.measureStatements(ctx) {
+		return ctx
+	}
+	c := t.connOf(pc)
+	s := c.server.statements.Get(c.textOf(data.SQL))
+	r := running{statement: s, started: time.Now()}
+	waited := c.takeWait()
+	if spans {
+		ctx = t.startSpan(ctx, c, &r)
+	}
+	if r.span != nil {
+		t.describe(r.span, waited, data.Args)
+	}
+	c.push(r)
+	return ctx
+}
+
+// startSpan begins the span of r. If it is not recorded r has none, but the context says so to what runs within.
+//
+// A span without a parent has all its attributes from the start, because a sampler may decide by them. Below a parent
+// that is sampled it has two, and gets the others when it ends, together with the rest: see
+// docs/decisions/0006-attributes-at-the-end.md.
+func (t *Tracer) startSpan(ctx context.Context, c *conn, r *running, more ...trace.SpanStartOption) context.Context {
+	ctx, link := t.enter(ctx, c, r.statement)
+	parent := trace.SpanContextFromContext(ctx)
+	if parent.IsValid() && !parent.IsSampled() {
+		return ctx
+	}
+	options := r.statement.root
+	if parent.IsValid() {
+		options, r.late = r.statement.child, r.statement.late
+	}
+	if link.IsValid() {
+		more = append(more, trace.WithLinks(trace.Link{SpanContext: link}))
+	}
+	if len(more) > 0 {
+		options = append(options[:len(options):len(options)], more...)
+	}
+	ctx, span := t.tracer.Start(ctx, r.statement.name, options...)
+	if span.IsRecording() {
+		r.span = span
+	}
+	return ctx
+}
+
+// describe adds what is known of this one run of the statement.
+func (t *Tracer) describe(span trace.Span, waited time.Duration, args []any) {
+	if waited >= waitNoticed {
+		span.AddEvent(waitEvent, trace.WithAttributes(waitTimeKey.Float64(waited.Seconds())))
+	}
+	if t.config.QueryParameters == QueryParametersShown {
+		span.SetAttributes(parameters(args)...)
+	}
+}
+
+// TraceQueryEnd ends the span. For a statement with rows pgx calls it when they are closed.
+func (t *Tracer) TraceQueryEnd(ctx context.Context, pc *pgx.Conn, data pgx.TraceQueryEndData) {
+	c, known := pc.PgConn().CustomData()[customDataKey].(*conn)
+	if !known {
+		return
+	}
+	r, ok := c.pop()
+	if !ok {
+		return
+	}
+	o := outcomeOf(ctx, data.Err)
+	t.end(ctx, c, r, o, rowsOf(data.CommandTag))
+	c.leave(r.statement, o, data.CommandTag)
+}
+
+// end measures what has run, and ends its span.
+func (t *Tracer) end(ctx context.Context, c *conn, r running, o outcome, rows rowCount) {
+	t.metrics.statement(ctx, r, o, rows)
+	if r.span != nil {
+		c.finish(r, o, rows)
+	}
+}
+
+// finish ends the span of a statement. What it gets now is put together in the connection, and so costs no allocation.
+func (c *conn) finish(r running, o outcome, rows rowCount) {
+	c.ending = append(c.ending[:0], r.late...)
+	if rows.key != "" {
+		c.ending = append(c.ending, rows.key.Int64(rows.n))
+	}
+	r.span.SetAttributes(c.ending...)
+	o.mark(r.span)
+	r.span.End()
+}
+
+// textOf returns the text that the application gave for a statement. SQL may be the name of one that it prepared;
+// and pgsafe prepares under the text with a blank at its end.
+func (c *conn) textOf(sql string) string {
+	if text, ok := c.prepared[sql]; ok {
+		return text
+	}
+	return strings.TrimSuffix(sql, " ")
+}
+
+// rowCount is what a command tag tells: rows returned, or rows affected, or nothing.
+type rowCount struct {
+	key attribute.Key
+	n   int64
+}
+
+func rowsOf(tag pgconn.CommandTag) rowCount {
+	text := tag.String()
+	switch command, _, _ := strings.Cut(text, " "); command {
+	case "SELECT", "FETCH":
+		return rowCount{semconv.DBResponseReturnedRowsKey, tag.RowsAffected()}
+	case "INSERT", "UPDATE", "DELETE", "MERGE", "COPY":
+		return rowCount{affectedRowsKey, tag.RowsAffected()}
+	}
+	return rowCount{}
+}
+
+// An event on a statement that had to wait for a connection, and how long, in seconds.
+const (
+	waitEvent   = "pgsafe.pool.wait"
+	waitTimeKey = attribute.Key("pgsafe.pool.wait_time")
+)
+
+// waitNoticed is the shortest wait that is told. A connection that is there at once takes microseconds.
+const waitNoticed = time.Millisecond
+
+// takeWait returns how long the user of the connection waited for it, once.
+func (c *conn) takeWait() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	waited := c.waited
+	c.waited = 0
+	return waited
+}

@@ -1,0 +1,133 @@
+package telemetry
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/pgsafe/pgsafe/internal/sqltext"
+)
+
+// statement is what is known of a text before it runs, made once for each text and server.
+type statement struct {
+	name      string
+	summary   string
+	shown     string // its text, as far as it may be
+	class     sqltext.Class
+	commits   bool
+	mode      []attribute.KeyValue // of the transaction that it begins
+	described []attribute.KeyValue
+	root      []trace.SpanStartOption // of a span without a parent
+	child     []trace.SpanStartOption // of one with a parent
+	late      []attribute.KeyValue    // what a child gets when it ends
+	measured  *measured
+}
+
+// newStatement reads a text. prefix is what is done with it, if it is not to run it.
+func (t *Tracer) newStatement(on *server, prefix, sql string) *statement {
+	text := sqltext.Read(sql)
+	if prefix != "" {
+		text.Summary, text.Operation, text.Class = strings.TrimSpace(prefix+" "+text.Summary), prefix, sqltext.Other
+	}
+	shown := t.shown(sql, text)
+	s := &statement{
+		name:      spanName(text.Summary),
+		summary:   text.Summary,
+		shown:     shown,
+		class:     text.Class,
+		commits:   text.Operation == "COMMIT" || text.Operation == "END",
+		described: described(text.Summary, shown),
+		measured:  on.summaries.Get(text.Summary),
+	}
+	if s.class == sqltext.Begin {
+		s.mode = modeOf(text.Masked)
+	}
+	s.prepareSpan(on)
+	return s
+}
+
+// prepareSpan makes the options with which spans begin.
+func (s *statement) prepareSpan(on *server) {
+	all := append(on.attributes[:len(on.attributes):len(on.attributes)], s.described...)
+	var early []attribute.KeyValue
+	for _, a := range all {
+		if a.Key == semconv.DBSystemNameKey || a.Key == semconv.DBQuerySummaryKey {
+			early = append(early, a)
+		} else {
+			s.late = append(s.late, a)
+		}
+	}
+	s.root = []trace.SpanStartOption{clientKind, trace.WithAttributes(all...)}
+	s.child = []trace.SpanStartOption{clientKind, trace.WithAttributes(early...)}
+}
+
+var clientKind = trace.WithSpanKind(trace.SpanKindClient)
+
+// spanName is never empty: a text without a command, such as a ping's, is named after the system, as the
+// conventions say.
+func spanName(summary string) string {
+	if summary == "" {
+		return semconv.DBSystemNamePostgreSQL.Value.AsString()
+	}
+	return summary
+}
+
+// described returns the attributes that tell what a statement is.
+func described(summary, shown string) []attribute.KeyValue {
+	var attributes []attribute.KeyValue
+	if summary != "" {
+		attributes = append(attributes, semconv.DBQuerySummary(summary))
+	}
+	if shown != "" {
+		attributes = append(attributes, semconv.DBQueryText(shown))
+	}
+	return attributes
+}
+
+// rawLimit bounds a text that is shown as it is.
+const rawLimit = 16 << 10
+
+func (t *Tracer) shown(sql string, text sqltext.Text) string {
+	switch {
+	case t.config.QueryText == QueryTextNone || text.Masked == "": // it may set a password
+		return ""
+	case t.config.QueryText == QueryTextRaw:
+		return cut(sql, rawLimit)
+	}
+	return text.Masked
+}
+
+// cut bounds a text, and makes it valid UTF-8, which exporters insist on.
+func cut(text string, limit int) string {
+	if len(text) > limit {
+		for limit > 0 && !utf8.RuneStart(text[limit]) {
+			limit--
+		}
+		text = text[:limit]
+	}
+	return strings.Clone(strings.ToValidUTF8(text, "\uFFFD"))
+}
+
+// measured holds the ready options of a summary's measurements, so that recording one builds nothing.
+type measured struct {
+	attributes []attribute.KeyValue
+	ok         []metric.RecordOption
+}
+
+func newMeasured(where []attribute.KeyValue, summary string) *measured {
+	attributes := where[:len(where):len(where)]
+	if summary != "" {
+		attributes = append(attributes, semconv.DBQuerySummary(strings.Clone(summary)))
+	}
+	return &measured{attributes, []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attributes...))}}
+}
+
+// failed are the options for a statement that ended with an error.
+func (m *measured) failed(o outcome) []metric.RecordOption {
+	attributes := append(m.attributes[:len(m.attributes):len(m.attributes)], o.attributes()...)
+	return []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attributes...))}
+}

@@ -1,0 +1,91 @@
+package pgsafe
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/multitracer"
+
+	"github.com/pgsafe/pgsafe/telemetry"
+)
+
+// tells applies what the connection string says of telemetry, unless an option has said it.
+func (o *options) tells(how string) {
+	switch how {
+	case "off":
+		o.untold = true
+	case "otelsql":
+		if o.layer.Statements() == telemetry.StatementsTraced {
+			o.layer = telemetry.Otelsql()
+		}
+	}
+}
+
+// trace sets up the telemetry.
+func (c *Connector) trace(o options) error {
+	c.layer, c.observeDB = innerConnector{c}, func(*sql.DB) {}
+	if o.untold {
+		return nil
+	}
+	cc := c.config.ConnConfig
+	config := o.telemetry
+	config.Host, config.Port, config.Database = cc.Host, cc.Port, c.name()
+	config.Statements = o.layer.Statements()
+	if len(o.tags) > 0 {
+		cc.RuntimeParams["application_name"] = telemetry.Tagged(cc.RuntimeParams["application_name"], o.tags)
+	}
+	c.tracer = telemetry.New(config)
+	c.comments = o.comments
+	c.lot.used = c.tracer.Used
+	c.tracer.Observe(c.poolGauges)
+	c.observeDB = func(db *sql.DB) { c.tracer.ObserveDB(o.layer, db) }
+	var err error
+	c.layer, err = c.tracer.Wrap(o.layer, c.layer)
+	return err
+}
+
+// poolGauges is Stats as telemetry wants it.
+func (c *Connector) poolGauges() telemetry.Pool {
+	s := c.Stats()
+	return telemetry.Pool{
+		Used: int64(s.InUse), Idle: int64(s.Idle), Max: int64(s.Max),
+		IdleMin: int64(c.profile.MinIdleConns), Pending: int64(s.Waiting),
+	}
+}
+
+// connTracer is the tracer of connections: the application's, ours, or both.
+func (c *Connector) connTracer(app pgx.QueryTracer) pgx.QueryTracer {
+	switch {
+	case c.tracer == nil:
+		return app
+	case app == nil:
+		return c.tracer
+	}
+	return multitracer.New(app, c.tracer)
+}
+
+// watch makes the steps of one connect visible.
+func (c *Connector) watch(config *pgx.ConnConfig) {
+	if c.tracer != nil {
+		c.tracer.Watch(&config.Config)
+	}
+}
+
+// commented puts in front of the arguments what adds the trace context to the text, if the application wants that.
+func (c *Connector) commented(ctx context.Context, args []driver.NamedValue) []driver.NamedValue {
+	if !c.comments {
+		return args
+	}
+	return telemetry.Commented(ctx, args)
+}
+
+// innerConnector is the Connector without its layer, for the layer to wrap.
+type innerConnector struct{ connector *Connector }
+
+func (i innerConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	return i.connector.connect(ctx)
+}
+
+func (i innerConnector) Driver() driver.Driver { return i.connector.driver }
