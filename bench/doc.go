@@ -8,8 +8,8 @@
 //	benchstat -col /driver new.txt
 //
 // BenchmarkTelemetry, BenchmarkTraceComments and BenchmarkDifferentTexts do the same with libraries for OpenTelemetry:
-// without an SDK, with one and a request that is not sampled, and with one that is. TestTelemetryAllocations holds what
-// they found; its sampled part runs without the race detector only.
+// without an SDK, with one and a request that is not sampled, and with one that is. TestTelemetryAllocations holds the
+// numbers of allocations; that of a sampled request only without the race detector.
 //
 // Times of one run compare with each other and with nothing else. Counts, of allocations and of connections opened,
 // are the same on any machine.

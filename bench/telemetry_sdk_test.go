@@ -2,13 +2,14 @@ package bench_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -20,30 +21,42 @@ type sdk struct {
 }
 
 type providers struct {
-	tracer *sdktrace.TracerProvider
-	meter  *sdkmetric.MeterProvider
+	tracer   *sdktrace.TracerProvider
+	meter    *sdkmetric.MeterProvider
+	exported *exported
+	reader   *sdkmetric.ManualReader
 }
+
+// exported counts spans and forgets them.
+type exported struct{ spans atomic.Int64 }
+
+var _ sdktrace.SpanExporter = (*exported)(nil)
+
+func (e *exported) ExportSpans(_ context.Context, spans []sdktrace.ReadOnlySpan) error {
+	e.spans.Add(int64(len(spans)))
+	return nil
+}
+
+func (e *exported) Shutdown(context.Context) error { return nil }
 
 // sdks are all the states. The providers reach the drivers by their options: once one is set globally, the placeholder
 // that is there without an SDK passes everything on to it, and "none" could not be measured again.
+//
+// No request's context can end. For one that can, database/sql starts a goroutine for each query, whatever the driver.
 func sdks(tb testing.TB) []sdk {
-	// A context that can end makes database/sql start a goroutine for each query, whatever the driver.
 	none := sdk{label: "none", ctx: context.WithoutCancel(tb.Context())}
-	return []sdk{
-		none,
-		withSDK(tb, none.ctx, "unsampled", sdktrace.NeverSample()),
-		withSDK(tb, none.ctx, "sampled", sdktrace.AlwaysSample()),
-	}
+	return []sdk{none, withSDK(tb, "unsampled", sdktrace.NeverSample()), sampled(tb)}
 }
 
+func sampled(tb testing.TB) sdk { return withSDK(tb, "sampled", sdktrace.AlwaysSample()) }
+
 // withSDK has metrics on, and spans that go through a batch processor into nothing. root decides about the request's span.
-func withSDK(tb testing.TB, ctx context.Context, label string, root sdktrace.Sampler) sdk {
-	p := &providers{
-		tracer: sdktrace.NewTracerProvider(
-			sdktrace.WithSampler(sdktrace.ParentBased(root)),
-			sdktrace.WithBatcher(tracetest.NewNoopExporter())),
-		meter: sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader())),
-	}
+func withSDK(tb testing.TB, label string, root sdktrace.Sampler) sdk {
+	ctx := context.WithoutCancel(tb.Context())
+	p := &providers{exported: &exported{}, reader: sdkmetric.NewManualReader()}
+	p.tracer = sdktrace.NewTracerProvider(
+		sdktrace.WithSampler(sdktrace.ParentBased(root)), sdktrace.WithBatcher(p.exported))
+	p.meter = sdkmetric.NewMeterProvider(sdkmetric.WithReader(p.reader))
 	request, span := p.tracer.Tracer("bench").Start(ctx, "request")
 	tb.Cleanup(func() {
 		span.End()
@@ -69,4 +82,47 @@ func (s sdk) meter() metric.MeterProvider {
 		return otel.GetMeterProvider()
 	}
 	return s.providers.meter
+}
+
+// flush waits until all spans that have ended are exported.
+func (p *providers) flush(tb testing.TB) {
+	tb.Helper()
+	if err := p.tracer.ForceFlush(context.Background()); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// made returns how many spans were exported and how many values measured until now.
+func (p *providers) made(tb testing.TB) (spans int64, values uint64) {
+	p.flush(tb)
+	return p.exported.spans.Load(), p.measured(tb)
+}
+
+// measured returns how many values all histograms have got.
+func (p *providers) measured(tb testing.TB) uint64 {
+	tb.Helper()
+	var all metricdata.ResourceMetrics
+	if err := p.reader.Collect(tb.Context(), &all); err != nil {
+		tb.Fatal(err)
+	}
+	var n uint64
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			switch data := m.Data.(type) {
+			case metricdata.Histogram[float64]:
+				n += values(data)
+			case metricdata.Histogram[int64]:
+				n += values(data)
+			}
+		}
+	}
+	return n
+}
+
+func values[N int64 | float64](h metricdata.Histogram[N]) uint64 {
+	var n uint64
+	for _, point := range h.DataPoints {
+		n += point.Count
+	}
+	return n
 }

@@ -56,6 +56,30 @@ func BenchmarkTelemetry(b *testing.B) {
 	}
 }
 
+// TestTelemetryIsMade shows that there is something to compare: each library makes its spans and measurements, and
+// spans only for a request that is sampled.
+func TestTelemetryIsMade(t *testing.T) {
+	uri := pgtest.Shared(t).Database(t)
+	for _, d := range tracedDrivers()[1:] {
+		for _, s := range sdks(t)[1:] {
+			t.Run("driver="+d.label+"/sdk="+s.label, func(t *testing.T) {
+				db := warmed(t, d, uri, s)
+				spans, values := s.providers.made(t)
+				run(t, s.ctx, db, 10)
+				moreSpans, moreValues := s.providers.made(t)
+				spans, values = moreSpans-spans, moreValues-values
+				t.Logf("10 queries: %d spans, %d values measured", spans, values)
+				if s.label == "sampled" && spans < 10 || s.label == "unsampled" && spans > 0 {
+					t.Errorf("%d spans for 10 queries", spans)
+				}
+				if values < 10 {
+					t.Errorf("%d values measured for 10 queries", values)
+				}
+			})
+		}
+	}
+}
+
 // cost is what a query allocates.
 type cost struct{ allocs, bytes uint64 }
 

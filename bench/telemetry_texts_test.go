@@ -10,7 +10,6 @@ import (
 
 	"github.com/XSAM/otelsql"
 	"go.opentelemetry.io/otel/propagation"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
@@ -25,10 +24,6 @@ var commented = []tracedDriver{
 		return otelsql.Open("pgx", dsn, otelsqlOptions(s,
 			otelsql.WithSQLCommenter(true), otelsql.WithTextMapPropagator(propagation.TraceContext{}))...)
 	}},
-}
-
-func sampled(tb testing.TB) sdk {
-	return withSDK(tb, context.WithoutCancel(tb.Context()), "sampled", sdktrace.AlwaysSample())
 }
 
 // prepared counts the statements that the server keeps for the connection.
@@ -90,9 +85,7 @@ func selectLiterals(tb testing.TB, ctx context.Context, db *sql.DB, from, n int)
 // heap returns what is in use after all spans have gone.
 func heap(tb testing.TB, s sdk) int64 {
 	tb.Helper()
-	if err := s.providers.tracer.ForceFlush(s.ctx); err != nil {
-		tb.Fatal(err)
-	}
+	s.providers.flush(tb)
 	runtime.GC()
 	runtime.GC() // a sync.Pool gives its contents up at the second
 	var m runtime.MemStats
