@@ -86,6 +86,9 @@ GOARCH=386 CGO_ENABLED=0 go build . ./internal/urlfix # an int of 32 bits
 step "go test -race work"
 go test -race work
 
+step "allocations, which the race detector changes"
+go test -run Allocations . ./bench
+
 step "fuzzing, ${FUZZTIME:=10s} for each target"
 for package in $(go list ./...); do
 	for target in $(go test -list '^Fuzz' "$package" | grep '^Fuzz' || true); do
