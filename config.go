@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -14,11 +15,13 @@ import (
 
 // settings are all that a connection string says.
 type settings struct {
-	conn     *libpq.Config
-	profile  Profile
-	native   bool
-	tells    string // pgsafe_telemetry
-	warnings []urlfix.Note
+	conn      *libpq.Config
+	profile   Profile
+	native    bool
+	tells     string         // pgsafe_telemetry
+	modeGiven bool           // default_query_exec_mode
+	cancels   *time.Duration // pgsafe_cancel_timeout
+	warnings  []urlfix.Note
 }
 
 // readSettings turns a connection string into pgx's configuration. env is the profile that the environment asks for.
@@ -41,7 +44,11 @@ func readSettings(dsn string, dialect Dialect, env string) (*settings, error) {
 		return nil, err
 	}
 	driver.apply(conn.Conn)
-	return &settings{conn: conn, profile: profile, native: driver.native, tells: driver.telemetry, warnings: slices.Concat(d.Warnings, conn.Warnings)}, nil
+	return &settings{
+		conn: conn, profile: profile, native: driver.native, tells: driver.telemetry, modeGiven: driver.mode != nil,
+		cancels:  driver.cancelTimeout,
+		warnings: slices.Concat(d.Warnings, conn.Warnings),
+	}, nil
 }
 
 // noCap is the largest cap that pgxpool takes: Pool.Acquire counts to one more, in an int.

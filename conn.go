@@ -9,8 +9,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/pgsafe/pgsafe/internal/guard"
 )
 
 // stdConn is an alias so that embedding it in Conn does not make a field named Conn, which would hide pgx's method
@@ -89,9 +90,10 @@ func (l *Conn) Conn() *pgx.Conn {
 	return l.stdConn.Conn()
 }
 
-// use makes sure, before anything runs on the lease, that it holds a connection and keeps it.
+// use makes sure, before anything runs on the lease, that it holds a connection and keeps it, and that the
+// cancellation of what ran before cannot hit what comes now.
 func (l *Conn) use(ctx context.Context) error {
-	if l.state.Load() == leaseHeld {
+	if l.state.Load() == leaseHeld && !l.phys.guard.Fenced() {
 		return nil
 	}
 	return l.useSlowly(ctx)
@@ -102,7 +104,7 @@ func (l *Conn) useSlowly(ctx context.Context) error {
 		return l.bindErr
 	}
 	if l.connector.lot.use(l) {
-		return nil
+		return l.phys.guard.Clear()
 	}
 	if l.state.Load() == leaseClosed {
 		return driver.ErrBadConn
@@ -121,14 +123,14 @@ func (l *Conn) useSlowly(ctx context.Context) error {
 // ResetSession is called by database/sql before it uses the lease again.
 func (l *Conn) ResetSession(ctx context.Context) error {
 	if l.connector.lot.use(l) {
-		if l.phys.expired(time.Now()) {
-			l.judged = true // it is old, not broken
-			closeNow(l.stdConn.Conn())
+		if l.fit(ctx) {
+			return nil
 		}
-		return l.stdConn.ResetSession(ctx)
+		l.abandon()
 	}
-	// The lease lost its connection meanwhile. database/sql drops any error but ErrBadConn here
-	// (DB.conn), so a failure to get another is told by the statement that comes next.
+	// The lease gets another connection. It does not say driver.ErrBadConn of the one that it had: that would use up one
+	// of database/sql's tries, and on the last one would reach the application (DB.conn, with SetMaxOpenConns).
+	// database/sql drops any other error here, so a failure to get one is told by the statement that comes next.
 	_ = l.useSlowly(ctx)
 	return nil
 }
@@ -139,7 +141,7 @@ func (l *Conn) IsValid() bool {
 		return l.bindErr == nil // an empty lease may be kept: it costs nothing
 	}
 	l.judged = true
-	if !l.phys.reusable() || l.phys.expired(time.Now()) {
+	if !l.phys.reusable() || l.phys.expired(time.Now()) || l.connector.stale(l.phys) {
 		return false
 	}
 	if !l.connector.lot.park(l) {
@@ -165,7 +167,7 @@ func (l *Conn) Close() error {
 	// a statement has called bad (DB.putConn).
 	broken := before == leaseHeld && !l.judged
 	if broken {
-		l.connector.brokenAt.Store(time.Now().UnixNano())
+		l.connector.suspectOthers()
 	}
 	if broken || l.outlived() {
 		closeNow(std.Conn())
@@ -183,7 +185,7 @@ func (l *Conn) outlived() bool {
 func closeNow(conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
 	defer cancel()
-	_ = conn.Close(ctx) // it is gone either way
+	_ = conn.Close(guard.Patient(ctx, 0)) // it is gone either way
 }
 
 // PrepareContext prepares a statement, or finds it prepared on the connection by an earlier lease.
@@ -191,7 +193,11 @@ func (l *Conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 	if err := l.use(ctx); err != nil {
 		return nil, err
 	}
-	return prepare(ctx, l, query)
+	stmt, err := prepare(ctx, l, query)
+	if err != nil {
+		return nil, l.endedHarmless(ctx, err)
+	}
+	return stmt, nil
 }
 
 // Prepare is PrepareContext without a context.
@@ -199,71 +205,39 @@ func (l *Conn) Prepare(query string) (driver.Stmt, error) {
 	return l.PrepareContext(context.Background(), query)
 }
 
-// BeginTx begins a transaction.
-func (l *Conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	if err := l.use(ctx); err != nil {
-		return nil, err
-	}
-	return l.stdConn.BeginTx(ctx, opts)
-}
-
-// Begin is BeginTx without a context.
-func (l *Conn) Begin() (driver.Tx, error) {
-	return l.BeginTx(context.Background(), driver.TxOptions{})
-}
-
 // ExecContext runs a statement that returns no rows.
 func (l *Conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	if err := l.use(ctx); err != nil {
 		return nil, err
 	}
-	return l.stdConn.ExecContext(ctx, query, l.connector.commented(ctx, args))
+	res, err := l.stdConn.ExecContext(ctx, query, l.connector.commented(ctx, args))
+	return res, l.ended(ctx, err)
 }
 
-// QueryContext runs a statement that returns rows. They are pgx's own.
+// QueryContext runs a statement that returns rows. They are pgx's own, and so are their errors: where the context ends
+// while they are read, it is sql.Rows that tells so (Rows.awaitDone, database/sql).
 func (l *Conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	if err := l.use(ctx); err != nil {
 		return nil, err
 	}
-	return l.stdConn.QueryContext(ctx, query, l.connector.commented(ctx, args))
+	rows, err := l.stdConn.QueryContext(ctx, query, l.connector.commented(ctx, args))
+	return rows, l.ended(ctx, err)
 }
 
 // Ping asks the server for a sign of life. If there is none the connection is closed. pgx's own would give it back to
-// the pool in that case, while the lease still holds it.
+// the pool in that case, while the lease still holds it. If ctx ends first, nothing is known of the connection.
 func (l *Conn) Ping(ctx context.Context) error {
 	if err := l.use(ctx); err != nil {
 		return err
 	}
-	if l.stdConn.Conn().Ping(ctx) != nil {
-		closeNow(l.stdConn.Conn())
-		return driver.ErrBadConn
+	err := l.stdConn.Conn().Ping(ctx)
+	if err == nil || ctx.Err() != nil {
+		return l.ended(ctx, err)
 	}
-	return nil
+	closeNow(l.stdConn.Conn())
+	return l.endedHarmless(ctx, err)
 }
 
 // CheckNamedValue lets pgx see each argument as it is. It is not promoted from pgx's, because database/sql calls it
 // before the lease is in use and so may have no connection.
 func (l *Conn) CheckNamedValue(*driver.NamedValue) error { return nil }
-
-// pingAfter is how long a connection may have been idle before it is pinged: pgx's own default.
-const pingAfter = time.Second
-
-// shouldPing tells whether a parked connection is to be pinged before its next use. Idleness is measured from when the
-// lease was parked; pgx's stdlib measures it from the lease's last reset, which would ping each new lease at its
-// second use.
-func (c *Connector) shouldPing(_ context.Context, p stdlib.ShouldPingParams) bool {
-	ph := physicalOf(p.Conn)
-	return ph == nil || c.suspect(ph.idleSince)
-}
-
-// shouldPingPooled does the same for one that was idle in the pool.
-func (c *Connector) shouldPingPooled(_ context.Context, p pgxpool.ShouldPingParams) bool {
-	return c.suspect(time.Now().Add(-p.IdleDuration))
-}
-
-// suspect tells whether a connection that nobody has used since then may be dead: after a second, and after another
-// one was found broken. Without the latter database/sql's last try, which it means to be a new connection, could be
-// given the next dead one.
-func (c *Connector) suspect(since time.Time) bool {
-	return time.Since(since) > pingAfter || since.UnixNano() <= c.brokenAt.Load()
-}

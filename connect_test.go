@@ -224,7 +224,9 @@ func TestSQLOpenRefuses(t *testing.T) {
 		{"a negative cache", "postgres://u:" + secret + "@h/db?statement_cache_capacity=-1", "statement_cache_capacity"},
 		{"the default mode without its cache", "postgres://u:" + secret + "@h/db?statement_cache_capacity=0", "statement_cache_capacity"},
 		{"a mode without its cache", "postgres://u:" + secret + "@h/db?default_query_exec_mode=cache_describe&description_cache_capacity=0", "description_cache_capacity"},
-		{"a setting of another version", "postgres://u:" + secret + "@h/db?pgsafe_cancel_timeout=1s", "pgsafe_cancel_timeout"},
+		{"a setting of another version", "postgres://u:" + secret + "@h/db?pgsafe_pool_name=1s", "pgsafe_pool_name"},
+		{"a cancel timeout without a unit", "postgres://u:" + secret + "@h/db?pgsafe_cancel_timeout=5", "pgsafe_cancel_timeout"},
+		{"a negative cancel timeout", "postgres://u:" + secret + "@h/db?pgsafe_cancel_timeout=-5s", "pgsafe_cancel_timeout"},
 		{"telemetry of an unknown kind", "postgres://u:" + secret + "@h/db?pgsafe_telemetry=loud", "pgsafe_telemetry"},
 		{"a negative description cache", "postgres://u:" + secret + "@h/db?description_cache_capacity=x", "description_cache_capacity"},
 	} {

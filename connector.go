@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/pgsafe/pgsafe/internal/guard"
 	"github.com/pgsafe/pgsafe/internal/libpq"
 	"github.com/pgsafe/pgsafe/telemetry"
 )
@@ -38,18 +39,28 @@ type Connector struct {
 	tracer   *telemetry.Tracer // nil without telemetry
 	comments bool
 
-	observeDB func(*sql.DB) // what telemetry wants of a DB whose Connector this is
-	brokenAt  atomic.Int64  // when a connection was last found broken, in Unix nanoseconds
-	lot       *parkingLot
-	driver    *Driver
+	observeDB    func(*sql.DB) // what telemetry wants of a DB whose Connector this is
+	brokenAt     atomic.Int64  // when a connection was last found broken, in Unix nanoseconds
+	generation   atomic.Uint64 // of the connections, see recovery.go
+	wantsPrimary bool
+	connected    atomic.Bool // at least once
+
+	lot          *parkingLot
+	poolers      *poolers
+	certificates *certificates
+	sparing      map[recovery]*sparing // of records, by what they are about
+	canceler     *guard.Canceler       // nil where pgx cancels statements
+	patience     time.Duration         // how long a statement may take to end once its context has
+	driver       *Driver
 
 	ctx    context.Context // ends with Close, for work in the background
 	cancel context.CancelFunc
 	work   sync.WaitGroup // that work
 
-	mu     sync.Mutex // guards the making and closing of the pool
-	pool   atomic.Pointer[pgxpool.Pool]
-	closed bool
+	mu        sync.Mutex // guards the making and closing of the pool
+	pool      atomic.Pointer[pgxpool.Pool]
+	closed    bool
+	refilling bool // the pool's floor is being filled up
 
 	leases driver.Connector // pgx's, over the pool; set with pool
 	layer  driver.Connector // what Connect goes through
@@ -77,7 +88,11 @@ func NewConnector(dsn string, opts ...Option) (*Connector, error) {
 		return nil, err
 	}
 	o.native = o.native || s.native
+	o.modeGiven = s.modeGiven
 	o.tells(s.tells)
+	if o.cancelTimeout == nil {
+		o.cancelTimeout = s.cancels
+	}
 	if o.profile == nil {
 		o.profile = &s.profile
 	}
@@ -119,8 +134,15 @@ func newConnector(conn *libpq.Config, o options, opts []Option) (*Connector, err
 		scrub:   newScrubber(conn.Conn),
 		lot:     &parkingLot{},
 	}
+	c.wantsPrimary = wantsPrimary(&conn.Conn.Config)
 	c.driver = &Driver{opts: opts, connector: c}
+	c.poolers = &poolers{modeGiven: o.modeGiven, onFound: c.foundPooler}
+	c.certificates = &certificates{onExpired: c.drainExpired, onDue: c.certificateDue}
+	c.sparing = newSparing()
 	c.ctx, c.cancel = context.WithCancel(context.Background())
+	if err := c.cancelWithin(o.cancelTimeout); err != nil {
+		return nil, err
+	}
 	if c.native {
 		config.MaxConns = noCap // a bare connection cannot yield, so a hard cap could starve waiters
 	}
@@ -137,17 +159,30 @@ func newConnector(conn *libpq.Config, o options, opts []Option) (*Connector, err
 // hook puts pgsafe and the application's functions into the way of each physical connection.
 func (c *Connector) hook(o options) {
 	c.conn.OnPassword = c.scrub.learn
+	c.conn.OnUnusable = c.filesUnusable
 	app := c.config.ConnConfig.Tracer
 	c.config.ConnConfig.Tracer = newPoolTracer(c.lot, app, c.tracer)
 	c.config.ShouldPing = c.shouldPingPooled
+	c.config.PrepareConn = c.preparePooled
 	c.config.BeforeConnect = func(ctx context.Context, cc *pgx.ConnConfig) error {
-		cc.Tracer = c.connTracer(app)
+		cc.Tracer = &connecting{poolers: c.poolers, next: c.connTracer(app)}
 		c.lot.rebalance() // a place in the pool was taken
 		c.conn.Prepare(cc)
+		if err := c.askPassword(ctx, cc, o.password); err != nil {
+			return err
+		}
 		if err := c.beforeConnect(ctx, cc, o.beforeConnect); err != nil {
 			return err
 		}
-		c.conn.Settle(cc)
+		if o.password == nil {
+			c.conn.Settle(cc)
+		}
+		c.certify(cc)
+		if c.canceler != nil {
+			c.canceler.Watch(&cc.Config)
+		}
+		c.watchErrors(&cc.Config)
+		guard.Watch(&cc.Config)
 		c.watch(cc)
 		return nil
 	}
@@ -155,7 +190,8 @@ func (c *Connector) hook(o options) {
 		c.config.BeforeClose = c.tracer.ConnClosing
 	}
 	c.config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		newPhysical(conn, c.config)
+		c.endWithCertificate(newPhysical(conn, c.config, c.generation.Load()))
+		c.connected.Store(true)
 		if o.afterConnect != nil {
 			return hookFailed(o.afterConnect(ctx, conn))
 		}
@@ -241,7 +277,11 @@ func (c *Connector) acquire(ctx context.Context) (*stdConn, error) {
 		waitCtx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
 	}
+	started := time.Now()
 	conn, err := c.leases.Connect(waitCtx)
+	if err != nil {
+		conn, err = connectAgain(waitCtx, c, started, err, c.leases.Connect)
+	}
 	if err != nil {
 		return nil, c.acquireError(ctx, waitCtx, err)
 	}
@@ -251,7 +291,7 @@ func (c *Connector) acquire(ctx context.Context) (*stdConn, error) {
 // acquireError tells a wait that was too long from a failure to connect.
 func (c *Connector) acquireError(ctx, waitCtx context.Context, err error) error {
 	if waitCtx.Err() == nil || !errors.Is(err, waitCtx.Err()) {
-		return c.connectError(err)
+		return givenUp(ctx, c.connectError(err))
 	}
 	o, s := c.lot.occupancy(), c.pool.Load().Stat()
 	return &AcquireError{
@@ -322,7 +362,11 @@ func (c *Connector) Close() error {
 		return nil
 	}
 	c.cancel()
+	c.certificates.close()
 	c.work.Wait()
+	if c.canceler != nil {
+		c.canceler.Close()
+	}
 	c.lot.close()
 	if pool := c.pool.Load(); pool != nil {
 		closePool(pool)

@@ -2,6 +2,7 @@ package pgsafe
 
 import (
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -14,6 +15,7 @@ type driverSettings struct {
 	statements, described *int32
 	native                bool
 	telemetry             string // "on", "off" or "otelsql"
+	cancelTimeout         *time.Duration
 }
 
 // driverSettingsOf reads the keys that are meant for the driver and not for libpq.
@@ -54,6 +56,10 @@ func (s *driverSettings) set(key, value string) error {
 			return driverError(CodeValue, key, "not one of on, off and otelsql", "use pgsafe_telemetry=off, or leave it out")
 		}
 		s.telemetry = value
+	case "pgsafe_cancel_timeout":
+		d, err := duration(key, value)
+		s.cancelTimeout = &d
+		return err
 	case "pgsafe_dialect": // urlfix has read the string by it
 	default:
 		return driverError(CodeUnsupported, key, "this version has no such setting", "leave it out")

@@ -77,7 +77,9 @@ func KindOf(err error) Kind {
 		return KindTimeout
 	case errors.As(err, &acquireErr):
 		return acquireErr.kind()
-	case errors.As(err, &pgErr):
+	case errors.As(err, &pgErr) && refusedByPooler(pgErr):
+		return KindConfig
+	case pgErr != nil:
 		return kindOfState(pgErr.Code)
 	case isCertificateError(err):
 		return KindConfig
@@ -123,7 +125,7 @@ func isCertificateError(err error) bool {
 		hostname     x509.HostnameError
 		invalid      x509.CertificateInvalidError
 	)
-	return errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &hostname) ||
+	return errors.Is(err, ErrCertificateExpired) || isAlert(err) || errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &hostname) ||
 		errors.As(err, &invalid)
 }
 

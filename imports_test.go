@@ -13,10 +13,11 @@ import (
 // TestImports holds which way imports go. A package that is not listed may import the standard library only.
 func TestImports(t *testing.T) {
 	allowed := map[string][]string{
-		".": {"github.com/jackc/pgx/v5", "go.opentelemetry.io/otel", "github.com/pgsafe/pgsafe/internal/libpq",
-			"github.com/pgsafe/pgsafe/internal/urlfix", "github.com/pgsafe/pgsafe/telemetry"},
+		".": {"github.com/jackc/pgx/v5", "go.opentelemetry.io/otel", "github.com/pgsafe/pgsafe/internal/guard",
+			"github.com/pgsafe/pgsafe/internal/libpq", "github.com/pgsafe/pgsafe/internal/urlfix", "github.com/pgsafe/pgsafe/telemetry"},
 		"telemetry": {"github.com/jackc/pgx/v5", "go.opentelemetry.io/otel", "github.com/XSAM/otelsql",
 			"github.com/pgsafe/pgsafe/internal/sqltext"},
+		"internal/guard":    {"github.com/jackc/pgx/v5", "github.com/pgsafe/pgsafe/internal/sqltext"},
 		"internal/libpq":    {"github.com/jackc/pgx/v5", "github.com/pgsafe/pgsafe/internal/urlfix"},
 		"internal/urlfix":   {},
 		"internal/sqltext":  {"github.com/DataDog/go-sqllexer"},

@@ -3,6 +3,7 @@ package pgsafe
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"go.opentelemetry.io/otel/attribute"
@@ -16,15 +17,18 @@ type Option func(*options)
 type options struct {
 	beforeConnect func(context.Context, *pgx.ConnConfig) error
 	afterConnect  func(context.Context, *pgx.Conn) error
+	password      func(context.Context) (string, error)
 	profile       *Profile
 	logger        *slog.Logger
 	dialect       Dialect
 	native        bool
+	modeGiven     bool // the connection string has default_query_exec_mode
 	telemetry     telemetry.Config
 	layer         telemetry.Layer
 	untold        bool // without telemetry
 	comments      bool
 	tags          []attribute.KeyValue
+	cancelTimeout *time.Duration
 }
 
 func newOptions(opts []Option) options {
@@ -76,4 +80,15 @@ func WithLogger(l *slog.Logger) Option {
 // In a connection string: pgsafe_conn=native.
 func WithNativeConn() Option {
 	return func(o *options) { o.native = true }
+}
+
+// WithCancelTimeout sets how long a statement may take to end once its context has, 1 s by default. Meanwhile the server is
+// asked to cancel it, which takes it about as long as opening a connection, and the connection is kept. Where that does
+// not end it in time, and with zero at once, the connection is closed, as pgx does. It outranks what the connection string
+// says: pgsafe_cancel_timeout=500ms.
+//
+// It is also what a COMMIT is given to end after its transaction's context, since no request is sent to cancel that, and the
+// ROLLBACK of a transaction whose context has ended.
+func WithCancelTimeout(d time.Duration) Option {
+	return func(o *options) { o.cancelTimeout = &d }
 }

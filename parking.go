@@ -209,7 +209,7 @@ func (l *parkingLot) rebalance() {
 func (l *parkingLot) takeLocked(n int) []*stdConn {
 	taken := make([]*stdConn, 0, n)
 	for len(taken) < n && l.lists[parked].n > 0 {
-		taken = append(taken, l.emptyLocked(l.lists[parked].head.lease))
+		taken = append(taken, l.takeBackLocked(l.lists[parked].head.lease))
 	}
 	for len(taken) < n && l.lists[fresh].n > 0 {
 		oldest := l.lists[fresh].head
@@ -217,18 +217,23 @@ func (l *parkingLot) takeLocked(n int) []*stdConn {
 			l.wakeLocked(ripe)
 			break
 		}
-		taken = append(taken, l.emptyLocked(oldest.lease))
+		taken = append(taken, l.takeBackLocked(oldest.lease))
 	}
 	return taken
 }
 
-// emptyLocked takes the connection from a lease that is not in use.
+// takeBackLocked takes the connection from a lease that is not in use.
+func (l *parkingLot) takeBackLocked(lease *Conn) *stdConn {
+	l.takenBack++
+	return l.emptyLocked(lease)
+}
+
+// emptyLocked leaves a lease without a connection.
 func (l *parkingLot) emptyLocked(lease *Conn) *stdConn {
 	std := lease.stdConn
 	l.move(lease.phys, inPool)
 	lease.stdConn, lease.phys = nil, nil
 	lease.state.Store(leaseEmpty)
-	l.takenBack++
 	return std
 }
 
@@ -250,12 +255,32 @@ func (l *parkingLot) close() {
 	if l.wake != nil {
 		l.wake.Stop()
 	}
-	var taken []*stdConn
-	for l.lists[parked].n > 0 {
-		taken = append(taken, l.emptyLocked(l.lists[parked].head.lease))
-	}
+	taken := l.takeParkedLocked()
 	l.mu.Unlock()
 	release(taken)
+}
+
+// evict releases all that is parked. The pool closes what is no longer good.
+func (l *parkingLot) evict() {
+	l.mu.Lock()
+	taken := l.takeParkedLocked()
+	l.mu.Unlock()
+	release(taken)
+}
+
+func (l *parkingLot) takeParkedLocked() []*stdConn {
+	var taken []*stdConn
+	for l.lists[parked].n > 0 {
+		taken = append(taken, l.takeBackLocked(l.lists[parked].head.lease))
+	}
+	return taken
+}
+
+// strip takes the connection from a lease that is in use, to be released by the caller.
+func (l *parkingLot) strip(lease *Conn) *stdConn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.emptyLocked(lease)
 }
 
 func release(conns []*stdConn) {

@@ -6,15 +6,23 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pgsafe/pgsafe/internal/guard"
 )
 
 // physical is what pgsafe remembers of one physical connection for as long as that lives, whichever lease holds it.
 // The parking lot's mutex guards place, since and its links; the rest belongs to the connection's holder.
 type physical struct {
 	conn       *pgx.Conn
+	guard      *guard.Handler // nil where pgx, or the application, cancels statements
+	wire       *guard.Wire    // nil on a connection that was hooked otherwise
+	socket     *guard.Socket
+	generation uint64
 	statements *statements
 	expires    time.Time // zero if it may live for ever
 	idleSince  time.Time // since when it was parked before its present use
+	dead       bool      // found to be so by the pool that is about to hand it out
+	lost       error     // why it broke
 
 	place      place
 	since      time.Time // when it came to its place
@@ -25,10 +33,14 @@ type physical struct {
 // customDataKey is where a physical hangs on its connection (pgconn.PgConn.CustomData).
 const customDataKey = "github.com/pgsafe/pgsafe"
 
-func newPhysical(conn *pgx.Conn, p *pgxpool.Config) *physical {
+func newPhysical(conn *pgx.Conn, p *pgxpool.Config, generation uint64) *physical {
 	ph := &physical{
 		conn:       conn,
-		statements: newStatements(conn.Config().StatementCacheCapacity),
+		generation: generation,
+		guard:      guard.HandlerOf(conn.PgConn()),
+		wire:       guard.WireOf(conn.PgConn()),
+		socket:     guard.SocketOf(conn.PgConn().Conn()),
+		statements: newStatements(conn),
 	}
 	if p.MaxConnLifetime > 0 {
 		ph.expires = time.Now().Add(p.MaxConnLifetime)

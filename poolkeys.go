@@ -73,6 +73,8 @@ func (p *Profile) set(key, value string) error {
 		p.AcquireTimeout, err = duration(key, value)
 	case "pool_health_check_period":
 		p.HealthCheckPeriod, err = duration(key, value)
+	case "pool_ping_after":
+		p.PingAfter, err = duration(key, value)
 	case "pool_ping_timeout":
 		p.PingTimeout, err = duration(key, value)
 	default:

@@ -40,8 +40,14 @@ type Profile struct {
 	// Key: pool_health_check_period.
 	HealthCheckPeriod time.Duration
 
-	// PingTimeout bounds the ping of a connection before it is handed out, if it was idle for more than a second or
-	// since another one was found broken. Zero means no bound of its own. Key: pool_ping_timeout.
+	// PingAfter is how long a connection may have been idle before it is pinged when it is next handed out. One that the
+	// server has closed is noticed without a ping, on systems that let a socket be looked at; on others a second is the
+	// most. Zero means 30 s. Key: pool_ping_after.
+	PingAfter time.Duration
+
+	// PingTimeout bounds the ping of a connection before it is handed out, if it was idle for longer than PingAfter,
+	// the server has sent something unasked, or another one was found broken since. Zero means no bound of its own.
+	// Key: pool_ping_timeout.
 	PingTimeout time.Duration
 
 	// WarmUp is how many connections are opened in the background at the first use. Zero opens none ahead.
@@ -55,7 +61,10 @@ const (
 	defaultMaxConnLifetime   = time.Hour
 	defaultMaxConnIdleTime   = 30 * time.Second
 	defaultHealthCheckPeriod = 10 * time.Second
+	defaultPingAfter         = 30 * time.Second
 )
+
+func (p Profile) pingAfter() time.Duration { return cmp.Or(p.PingAfter, defaultPingAfter) }
 
 // Development is for one developer's machine: 5 connections kept, 10 more when needed.
 func Development() Profile {
@@ -120,7 +129,7 @@ func (p Profile) validate() error {
 	case p.MinIdleConns < 0 || p.WarmUp < 0:
 		return poolError("pool_min_idle_conns", "MinIdleConns or WarmUp is below zero", "use zero for none")
 	case p.MaxConnLifetime < 0, p.MaxConnLifetimeJitter < 0, p.MaxConnIdleTime < 0, p.AcquireTimeout < 0,
-		p.HealthCheckPeriod < 0, p.PingTimeout < 0:
+		p.HealthCheckPeriod < 0, p.PingAfter < 0, p.PingTimeout < 0:
 		return poolError("pool", "a duration is below zero", "use zero for the default")
 	case p.MinIdleConns > limit:
 		return poolError("pool_min_idle_conns", "more connections are to be kept than the pool may hold",

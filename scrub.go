@@ -117,7 +117,15 @@ func (c *Connector) connectError(err error) error {
 			text += "; " + hint
 		}
 	}
-	return c.scrubbed(ce.Unwrap(), text)
+	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && refusedParameter(pgErr) {
+		text += "; " + hintParameter
+	}
+	cause := ce.Unwrap()
+	if expired := c.expiredCertificate(ce); expired != nil {
+		cause = errors.Join(expired, cause)
+		text += "; " + expired.Error()
+	}
+	return c.scrubbed(cause, text)
 }
 
 // withoutSteps cuts what pgconn was about to do when TLS failed: crypto/tls shakes hands with the first write.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -76,12 +77,14 @@ func (s *Stmt) NumInput() int { return s.inputs }
 
 // ExecContext runs the statement without returning rows.
 func (s *Stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	return runStmt(ctx, s, func() (driver.Result, error) { return s.lease.stdConn.ExecContext(ctx, s.key, args) })
+	res, err := runStmt(ctx, s, func() (driver.Result, error) { return s.lease.stdConn.ExecContext(ctx, s.key, args) })
+	return res, s.lease.ended(ctx, err)
 }
 
 // QueryContext runs the statement and returns pgx's own rows.
 func (s *Stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	return runStmt(ctx, s, func() (driver.Rows, error) { return s.lease.stdConn.QueryContext(ctx, s.key, args) })
+	rows, err := runStmt(ctx, s, func() (driver.Rows, error) { return s.lease.stdConn.QueryContext(ctx, s.key, args) })
+	return rows, s.lease.ended(ctx, err)
 }
 
 // runStmt runs the statement. One that an earlier Stmt has left behind, and that the server will not run as it is,
@@ -127,8 +130,9 @@ func (s *Stmt) Query([]driver.Value) (driver.Rows, error) {
 func (s *Stmt) Close() error {
 	l := s.lease
 	l.countOpen(s.key, -1)
-	// database/sql may close a statement on a lease that it just put aside; the connection is out of reach then.
-	if l.state.Load() != leaseHeld || s.on != l.phys || !l.phys.reusable() {
+	// database/sql may close a statement on a lease that it just put aside; the connection is out of reach then. After a
+	// cancelled statement it is not worth the round trip of clearing it.
+	if l.state.Load() != leaseHeld || s.on != l.phys || !l.phys.reusable() || l.phys.guard.Fenced() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
@@ -140,6 +144,7 @@ func (s *Stmt) Close() error {
 // connection's holder touches them.
 type statements struct {
 	capacity int
+	nameless bool                     // they are described, not prepared: see poolers
 	byKey    map[string]*list.Element // of *statement
 	recent   list.List                // most recently used first
 }
@@ -150,8 +155,12 @@ type statement struct {
 	stale  bool // the server will not run it as it is; prepare it anew
 }
 
-func newStatements(capacity int) *statements {
-	return &statements{capacity: capacity, byKey: make(map[string]*list.Element)}
+func newStatements(conn *pgx.Conn) *statements {
+	return &statements{
+		capacity: conn.Config().StatementCacheCapacity,
+		nameless: nameless(conn),
+		byKey:    make(map[string]*list.Element),
+	}
 }
 
 // has tells whether the statement is prepared and usable, and counts as a use.
@@ -175,7 +184,7 @@ func (s *statements) prepare(ctx context.Context, l *Conn, key string) (inputs i
 	if err := s.drop(ctx, l, key); err != nil {
 		return 0, err
 	}
-	sd, err := l.stdConn.Conn().Prepare(ctx, key, key)
+	sd, err := s.create(ctx, l.stdConn.Conn(), key)
 	if err != nil {
 		return 0, err
 	}
@@ -205,7 +214,7 @@ func (s *statements) drop(ctx context.Context, l *Conn, key string) error {
 	if !ok {
 		return nil
 	}
-	if err := l.stdConn.Conn().Deallocate(ctx, key); err != nil {
+	if err := s.destroy(ctx, l.stdConn.Conn(), key); err != nil {
 		return err
 	}
 	s.recent.Remove(e)

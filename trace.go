@@ -40,6 +40,7 @@ func (c *Connector) trace(o options) error {
 	c.comments = o.comments
 	c.lot.used = c.tracer.Used
 	c.tracer.Observe(c.poolGauges)
+	c.tracer.ObserveCertificate(c.certificates.expiry)
 	c.observeDB = func(db *sql.DB) { c.tracer.ObserveDB(o.layer, db) }
 	var err error
 	c.layer, err = c.tracer.Wrap(o.layer, c.layer)

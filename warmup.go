@@ -17,6 +17,13 @@ const warmUpTimeout = time.Minute
 // others, and its error is returned. n above the cap is an error; connections that the pool has already, or that
 // others open meanwhile, count.
 func (c *Connector) WarmUp(ctx context.Context, n int) error {
+	return c.fill(ctx, n, atOnce)
+}
+
+func atOnce() time.Duration { return 0 }
+
+// fill is WarmUp, with a pause before each connection is begun.
+func (c *Connector) fill(ctx context.Context, n int, pause func() time.Duration) error {
 	if limit := int(c.profile.MaxConns); limit > 0 && n > limit {
 		return fmt.Errorf("pgsafe: cannot warm up %d connections: the pool %q holds at most %d", n, c.name(), limit)
 	}
@@ -30,7 +37,7 @@ func (c *Connector) WarmUp(ctx context.Context, n int) error {
 		return nil
 	}
 	// The idle ones have to be held as well, or they would be taken in place of new ones.
-	return c.holdAtOnce(ctx, pool, missing+int(s.IdleConns()), n)
+	return c.hold(ctx, pool, missing+int(s.IdleConns()), n, pause)
 }
 
 // errEnough ends a warm-up: the pool has what was asked for.
@@ -39,16 +46,21 @@ var errEnough = errors.New("enough connections are open")
 // warmUpTick is how often a warm-up looks whether others have opened what it waits for.
 const warmUpTick = 5 * time.Millisecond
 
-// holdAtOnce acquires up to count connections at once, then gives all back. It ends as soon as the pool has n, so
-// that it holds none while it waits for those of others.
-func (c *Connector) holdAtOnce(ctx context.Context, pool *pgxpool.Pool, count, n int) error {
+// hold acquires up to count connections together, each after a pause, then gives all back. It ends as soon as the pool
+// has n, so that it holds none while it waits for those of others.
+func (c *Connector) hold(
+	ctx context.Context, pool *pgxpool.Pool, count, n int, pause func() time.Duration,
+) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	conns := make([]*pgxpool.Conn, count)
 	var wg sync.WaitGroup
 	for i := range conns {
 		wg.Go(func() {
-			conn, err := pool.Acquire(ctx)
+			if d := pause(); d > 0 && !c.pause(ctx, d) {
+				return
+			}
+			conn, err := c.acquireForNobody(ctx, pool)
 			if err != nil {
 				cancel(err) // of several errors the first stays
 				return
@@ -84,6 +96,16 @@ func (c *Connector) holdAtOnce(ctx context.Context, pool *pgxpool.Pool, count, n
 	return nil
 }
 
+// acquireForNobody takes a connection out of the pool, which is not for a lease.
+func (c *Connector) acquireForNobody(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Conn, error) {
+	started := time.Now()
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return connectAgain(ctx, c, started, err, pool.Acquire)
+	}
+	return conn, nil
+}
+
 // warmUpInBackground does what the profile asks at the first use. pgxpool itself opens MinIdleConns then, so only
 // those above are opened here. c.mu is held, so Close cannot be past its Wait.
 func (c *Connector) warmUpInBackground(pool *pgxpool.Pool) {
@@ -94,7 +116,7 @@ func (c *Connector) warmUpInBackground(pool *pgxpool.Pool) {
 	c.work.Go(func() {
 		ctx, cancel := context.WithTimeout(c.ctx, warmUpTimeout)
 		defer cancel()
-		err := c.holdAtOnce(ctx, pool, more, n)
+		err := c.hold(ctx, pool, more, n, atOnce)
 		if err == nil {
 			err = c.WarmUp(ctx, n) // for those that pgxpool and we took from each other
 		}

@@ -1,8 +1,8 @@
 #!/bin/sh
 # All checks of all modules: formatting, vet, staticcheck, the tests under the race detector, and a few seconds of
 # each fuzz target. It gets PostgreSQL where there is none: from the system's package manager when it may use that,
-# else by the same download that `pgsafe doctor` makes. PGSAFE_PG_BIN=/path/to/bin chooses one. libpq's headers, which
-# some tests compare with, come from the package manager or are done without.
+# else by the same download that `pgsafe doctor` makes. PGSAFE_PG_BIN=/path/to/bin chooses one. PgBouncer comes from the
+# package manager, as do libpq's headers, which some tests compare with and which are done without otherwise.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -42,6 +42,28 @@ if ! has_postgres; then
 		PGSAFE_PG_BIN=$(go run ./cmd/pgsafe postgres-bin)
 		export PGSAFE_PG_BIN
 	}
+fi
+
+# The tests that go through a pooler want PgBouncer, and say so where it is missing.
+has_pgbouncer() { command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ]; }
+
+install_pgbouncer() {
+	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends pgbouncer
+	elif [ "$(id -u)" = 0 ] && command -v dnf >/dev/null; then
+		dnf install -y pgbouncer
+	elif [ "$(id -u)" = 0 ] && command -v apk >/dev/null; then
+		apk add pgbouncer
+	elif command -v brew >/dev/null; then
+		brew install pgbouncer
+	else
+		return 1
+	fi
+}
+
+if ! has_pgbouncer; then
+	step "get PgBouncer"
+	install_pgbouncer || echo "without it, the tests that go through a pooler fail"
 fi
 
 has_libpq() {

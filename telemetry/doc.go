@@ -52,6 +52,9 @@
 //	db.client.connection.create_time        histogram      s             physical connects that succeeded
 //	db.client.connection.wait_time          histogram      s             from asking the pool to having a connection
 //	db.client.connection.use_time           histogram      s             from having it to giving it back or parking it
+//	pgsafe.cancel.count                     counter        {request}     cancel requests, by pgsafe.cancel.outcome: taken or closed
+//	pgsafe.recovery.count                   counter        {recovery}    failures kept from the application, by pgsafe.recovery.cause
+//	pgsafe.tls.certificate.expiry           gauge          s             until the client certificate expires; negative once it has
 //
 // No span or measurement holds the words of a server or of an error, and no argument unless it is asked for by name.
 package telemetry

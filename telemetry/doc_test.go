@@ -132,6 +132,8 @@ func kindOf(t *testing.T, m metricdata.Metrics) string {
 	switch data := m.Data.(type) {
 	case metricdata.Histogram[float64], metricdata.Histogram[int64]:
 		return "histogram"
+	case metricdata.Gauge[float64]:
+		return "gauge"
 	case metricdata.Sum[int64]:
 		if data.IsMonotonic {
 			return "counter"
@@ -146,6 +148,9 @@ func kindOf(t *testing.T, m metricdata.Metrics) string {
 func everything(t *testing.T, r *recorder) map[string]metricdata.Metrics {
 	ctx := context.Background()
 	uri := strings.Replace(pgtest.SharedTLS(t).URI(""), "127.0.0.1", "localhost", 1)
+	cert, key, err := pgtest.SharedTLS(t).ClientCert(pgtest.TLSUser)
+	must(t, err)
+	uri += "&sslcert=" + cert + "&sslkey=" + key
 	db, err := pgsafe.Open(uri+"&pool_max_conns=1", r.options(pgsafe.WithQueryParameters())...)
 	must(t, err)
 	conn, err := db.Conn(ctx)
@@ -175,6 +180,10 @@ func everything(t *testing.T, r *recorder) map[string]metricdata.Metrics {
 	}()
 	_, _ = conn.ExecContext(canceled, "SELECT pg_sleep(30)")
 	must(t, conn.Close())
+	_, err = pgtest.SharedTLS(t).Admin(t).Exec(ctx,
+		"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()",
+		pgtest.TLSDatabase)
+	must(t, err)
 	rows, err := db.Query("SELECT * FROM generate_series(1, 3)")
 	must(t, err)
 	metrics := r.metrics()

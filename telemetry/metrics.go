@@ -28,6 +28,7 @@ type metrics struct {
 	waitTime   metric.Float64Histogram
 	useTime    metric.Float64Histogram
 	timeouts   metric.Int64Counter
+	survival
 
 	meter metric.Meter
 	where []attribute.KeyValue
@@ -52,9 +53,11 @@ func newMetrics(meter metric.Meter, where []attribute.KeyValue) (*metrics, error
 	waitTime, e4 := dbconv.NewClientConnectionWaitTime(meter, durationBounds)
 	useTime, e5 := dbconv.NewClientConnectionUseTime(meter, durationBounds)
 	timeouts, e6 := dbconv.NewClientConnectionTimeouts(meter)
-	if err := errors.Join(e1, e2, e3, e4, e5, e6); err != nil {
+	survival, e7 := newSurvival(meter)
+	if err := errors.Join(e1, e2, e3, e4, e5, e6, e7); err != nil {
 		return nil, err
 	}
+	m.survival = survival
 	m.duration, m.rows = duration.Inst(), rows.Inst()
 	m.createTime, m.waitTime, m.useTime = createTime.Inst(), waitTime.Inst(), useTime.Inst()
 	m.timeouts = timeouts.Inst()

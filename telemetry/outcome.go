@@ -40,6 +40,9 @@ func outcomeOf(ctx context.Context, err error) outcome {
 	}
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) && isInterrupted(err) {
+			return outcome{errorType: timeout, code: pgErr.Code}
+		}
 		return outcome{errorType: pgErr.Code, code: pgErr.Code}
 	}
 	return outcome{errorType: errorType(err)}
@@ -59,11 +62,14 @@ func isInterrupted(err error) bool {
 	return pgconn.Timeout(err)
 }
 
-// errorType is "timeout", or the type of the innermost error. Types are few; texts are not, and carry data.
+// timeout is the error.type of what ran out of time, whoever ended it.
+const timeout = "timeout"
+
+// errorType is timeout, or the type of the innermost error. Types are few; texts are not, and carry data.
 func errorType(err error) string {
 	var netErr net.Error
 	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &netErr) && netErr.Timeout() {
-		return "timeout"
+		return timeout
 	}
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
 		err = inner

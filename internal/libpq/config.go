@@ -30,16 +30,23 @@ type Config struct {
 	// OnPassword is called with each password that is read from the password file, so that texts can be kept clean of
 	// it. Set it before the first use of Settle.
 	OnPassword func(password string)
+	// OnUnusable is called when a file of TLS has changed and cannot be used, with what is wrong with it. The files as
+	// they were before stay in force. Set it before the first use of Prepare.
+	OnUnusable func(*urlfix.Error)
 
-	passwords  *passwords // nil: the password file is not asked
-	balanceAll bool       // the servers are tried in random order
+	tls        *transports // nil: TLS is not used, or is the application's
+	passwords  *passwords  // nil: the password file is not asked
+	balanceAll bool        // the servers are tried in random order
 }
 
-// Prepare is to be called with each copy of Conn before its use, and before the application changes it. Where the
-// password file is to be asked, it takes the password out.
+// Prepare is to be called with each copy of Conn before its use, and before the application changes it. It brings TLS up
+// to date with its files. Where the password file is to be asked, it takes the password out.
 func (c *Config) Prepare(conn *pgx.ConnConfig) {
 	if c.balanceAll {
 		shuffle(conn)
+	}
+	if c.tls != nil {
+		c.tls.update(conn)
 	}
 	if c.passwords != nil {
 		conn.Password = ""
@@ -127,6 +134,12 @@ func (c *Config) askPassfile(servers []server, k keywords) {
 func (c *Config) foundPassword(password string) {
 	if c.OnPassword != nil {
 		c.OnPassword(password)
+	}
+}
+
+func (c *Config) foundUnusable(err *urlfix.Error) {
+	if c.OnUnusable != nil {
+		c.OnUnusable(err)
 	}
 }
 

@@ -76,28 +76,16 @@ func isEngineKey(value string) bool {
 
 // secure replaces what pgx made of the TLS keywords, in c.Conn and in every fallback. pgx only decides where TLS is
 // used, by host and sslmode: it must not get the files, since it reads fewer kinds of them, and weighs them otherwise.
-// They are read here, once; revocation lists, for each connection.
+// What is wrong with them is said here; for each connection they are looked at again.
 func secure(c *Config, k keywords, sslPassword urlfix.Secret) *urlfix.Error {
-	conn := c.Conn
-	used := conn.TLSConfig != nil
-	for _, fallback := range conn.Fallbacks {
-		used = used || fallback.TLSConfig != nil
-	}
-	if !used { // sslmode=disable, or a socket directory: libpq looks at no file either
+	if !usesTLS(&c.Conn.Config) { // sslmode=disable, or a socket directory: libpq looks at no file either
 		return nil
 	}
-	t, err := readTransport(k, sslPassword)
-	if err != nil {
+	var err *urlfix.Error
+	if c.tls, err = newTransports(k, sslPassword, c.foundUnusable); err != nil {
 		return err
 	}
-	if conn.TLSConfig != nil {
-		conn.TLSConfig = t.config(conn.Host)
-	}
-	for _, fallback := range conn.Fallbacks {
-		if fallback.TLSConfig != nil {
-			fallback.TLSConfig = t.config(fallback.Host)
-		}
-	}
+	c.tls.first.apply(c.Conn)
 	c.Warnings = append(c.Warnings, unusedWarnings(k)...)
 	return nil
 }

@@ -116,15 +116,9 @@ const hintVerify = "write sslmode=verify-full and name your certificate authorit
 // goes on without a certificate that is missing and ignores a key without one; here a name that was given must lead to
 // a file, and the key to a certificate.
 func readClientCertificate(k keywords, sslPassword urlfix.Secret) ([]tls.Certificate, *urlfix.Error) {
-	certFile, keyFile := k.get("sslcert"), k.get("sslkey")
-	if certFile == "" && keyFile == "" || k.get("sslcertmode") == "disable" {
+	certFile, keyFile := clientFiles(k)
+	if certFile == "" && keyFile == "" {
 		return nil, nil
-	}
-	if certFile == "" {
-		certFile = defaultFile("postgresql.crt")
-	}
-	if keyFile == "" {
-		keyFile = defaultFile("postgresql.key")
 	}
 	switch {
 	case certFile == "":
@@ -133,6 +127,21 @@ func readClientCertificate(k keywords, sslPassword urlfix.Secret) ([]tls.Certifi
 		return nil, tlsFault(k.part("sslcert"), "there is no sslkey for it", "add sslkey, or leave sslcert out")
 	}
 	return readPair(k, certFile, keyFile, sslPassword)
+}
+
+// clientFiles returns the paths of the client's certificate and key, "" for one that is nowhere.
+func clientFiles(k keywords) (certFile, keyFile string) {
+	certFile, keyFile = k.get("sslcert"), k.get("sslkey")
+	if certFile == "" && keyFile == "" || k.get("sslcertmode") == "disable" {
+		return "", ""
+	}
+	if certFile == "" {
+		certFile = defaultFile("postgresql.crt")
+	}
+	if keyFile == "" {
+		keyFile = defaultFile("postgresql.key")
+	}
+	return certFile, keyFile
 }
 
 func readPair(k keywords, certFile, keyFile string, sslPassword urlfix.Secret) ([]tls.Certificate, *urlfix.Error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -35,15 +36,35 @@ func (s *Server) Standby(ctx context.Context, opts StandbyOptions) (*Server, err
 	if err != nil {
 		return nil, err
 	}
-	if err := replica.follow(ctx, s, tool, opts.Settings); err != nil {
+	if err := replica.follow(ctx, s, tool, opts.Settings, replica.launchAnywhere); err != nil {
 		_ = replica.Stop(Immediate)
 		return nil, err
 	}
 	return replica, nil
 }
 
-// follow makes s, which has directories only, a replica of primary.
-func (s *Server) follow(ctx context.Context, primary *Server, tool Binaries, settings map[string]string) error {
+// Rejoin makes s, which does not run, a standby of primary: of its own former standby, say, that was promoted meanwhile.
+// It loses its data and keeps its port, and its own settings are primary's. It returns when it streams from primary.
+func (s *Server) Rejoin(ctx context.Context, primary *Server) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.removed || s.proc.running() {
+		return errors.New("pgserver: Rejoin is for a server that is halted or killed")
+	}
+	tool, err := baseBackup(ctx, s.run.bin)
+	if err != nil {
+		return err
+	}
+	if err := os.RemoveAll(s.data); err != nil {
+		return fmt.Errorf("pgserver: %w", err)
+	}
+	return s.follow(ctx, primary, tool, nil, s.relaunch)
+}
+
+// follow makes s, which has no data, a replica of primary, and starts it.
+func (s *Server) follow(
+	ctx context.Context, primary *Server, tool Binaries, settings map[string]string, launch func(context.Context) error,
+) error {
 	// Replication goes through the unix socket, which s's operating system user can use as well as the primary's:
 	// it is the same. The password lies in a file, since arguments and environments can be seen.
 	line := "*:*:*:*:" + passfileEscape(primary.opts.Password) + "\n"
@@ -84,7 +105,7 @@ func (s *Server) follow(ctx context.Context, primary *Server, tool Binaries, set
 		return strings.Contains(line, "started streaming WAL from primary")
 	})
 	defer forget()
-	if err := s.launchAnywhere(ctx); err != nil {
+	if err := launch(ctx); err != nil {
 		return err
 	}
 	select {

@@ -67,6 +67,7 @@ var keywords = table(
 	&rule{name: "pool_max_conn_lifetime_jitter", use: usePool},
 	&rule{name: "pool_max_conn_idle_time", use: usePool},
 	&rule{name: "pool_health_check_period", use: usePool},
+	&rule{name: "pool_ping_after", use: usePool},
 	&rule{name: "pool_ping_timeout", use: usePool},
 	&rule{name: "pool_profile", use: usePool},
 	&rule{name: "pool_acquire_timeout", use: usePool},

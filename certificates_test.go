@@ -1,0 +1,181 @@
+package pgsafe_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
+	"github.com/pgsafe/pgsafe"
+	"github.com/pgsafe/pgsafe/internal/pgserver"
+	"github.com/pgsafe/pgsafe/internal/pgtest"
+)
+
+// certified makes a client certificate that lives so long, and returns a connection string with it.
+func certified(t *testing.T, lifetime time.Duration) (dsn, certFile, keyFile string) {
+	t.Helper()
+	cluster := pgtest.ClientCert(t)
+	certFile, keyFile, err := cluster.ClientCertWith("postgres", pgserver.CertOptions{Lifetime: lifetime})
+	must(t, err)
+	uri, _, _ := strings.Cut(cluster.Database(t), "?")
+	return uri + "?sslmode=verify-full&sslrootcert=" + cluster.CAFile() + "&sslcert=" + certFile + "&sslkey=" + keyFile,
+		certFile, keyFile
+}
+
+// install puts a new client certificate into the files, the one after the other.
+func install(t *testing.T, certFile, keyFile string, lifetime time.Duration) error {
+	t.Helper()
+	cert, key, err := pgtest.ClientCert(t).ClientCertWith("postgres", pgserver.CertOptions{Lifetime: lifetime})
+	if err != nil {
+		return err
+	}
+	for target, source := range map[string]string{certFile: cert, keyFile: key} {
+		text, err := os.ReadFile(source)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(target, text, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestClientCertificates(t *testing.T) {
+	t.Run("that are replaced under load fail nothing", func(t *testing.T) {
+		dsn, certFile, keyFile := certified(t, time.Hour)
+		// Each connection lives for two statements or so, so that new ones are made all the time.
+		db := open(t, pgsafe.DriverName, with(dsn, "pool_max_conn_lifetime=1ms&pool_max_conns=4"))
+		rotating := make(chan error, 1)
+		var rotations, statements atomic.Int32
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go func() {
+			for ctx.Err() == nil {
+				if err := install(t, certFile, keyFile, time.Hour); err != nil {
+					rotating <- err
+					return
+				}
+				rotations.Add(1)
+			}
+			rotating <- nil
+		}()
+		inParallel(t, 4, func(int) error {
+			for range 100 {
+				if _, err := db.ExecContext(ctx, "select 1"); err != nil {
+					return err
+				}
+				statements.Add(1)
+			}
+			return nil
+		})
+		stop()
+		must(t, <-rotating)
+		opened := statsOf(t, db).Opened
+		t.Logf("%d statements, 0 errors; %d rotations, %d connections opened", statements.Load(), rotations.Load(), opened)
+		if rotations.Load() < 3 || opened < 20 {
+			t.Error("too few rotations or connects for this test to mean anything")
+		}
+	})
+	t.Run("that have expired are named in the error", func(t *testing.T) {
+		dsn, certFile, _ := certified(t, -time.Hour)
+		var log syncBuffer
+		c, err := pgsafe.NewConnector(dsn, pgsafe.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		must(t, err)
+		db := sql.OpenDB(c)
+		defer db.Close()
+		err = db.PingContext(t.Context())
+		equal(t, errors.Is(err, pgsafe.ErrCertificateExpired), true)
+		equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+		for _, want := range []string{certFile, time.Now().Add(-time.Hour).UTC().Format("2006-01-02")} {
+			if !strings.Contains(fmt.Sprint(err), want) {
+				t.Errorf("the error does not name %s: %v", want, err)
+			}
+		}
+		equal(t, strings.Contains(log.String(), "level=ERROR msg=\"pgsafe: the client certificate has expired\""), true)
+	})
+	t.Run("that have expired and are replaced work without a restart", func(t *testing.T) {
+		dsn, certFile, keyFile := certified(t, -time.Hour)
+		db := open(t, pgsafe.DriverName, dsn)
+		equal(t, errors.Is(db.PingContext(t.Context()), pgsafe.ErrCertificateExpired), true)
+		must(t, install(t, certFile, keyFile, time.Hour))
+		must(t, db.PingContext(t.Context()))
+	})
+	t.Run("that expire take their connections with them: idle, parked and in use", func(t *testing.T) {
+		dsn, certFile, keyFile := certified(t, 3*time.Second)
+		db := open(t, pgsafe.DriverName, dsn)
+		c, _ := pgsafe.ConnectorOf(db)
+		used, err := db.Conn(t.Context())
+		must(t, err)
+		defer used.Close()
+		must(t, used.PingContext(t.Context()))
+		release := holdNative(t, c.Pool(), 2)
+		must(t, db.PingContext(t.Context())) // parked
+		release()                            // idle in the pool
+		equal(t, statsOf(t, db).Total, 4)
+		must(t, install(t, certFile, keyFile, time.Hour))
+		pgtest.Eventually(t, "only the one in use is left", func() bool { return statsOf(t, db).Total == 1 })
+		must(t, used.PingContext(t.Context()))
+		must(t, used.Close())
+		pgtest.Eventually(t, "that is closed too", func() bool { return statsOf(t, db).Total == 0 })
+		must(t, db.PingContext(t.Context()))
+	})
+	t.Run("that are about to expire are told in the log once, and how long they have left to the metrics", func(t *testing.T) {
+		dsn, certFile, _ := certified(t, 10*time.Minute)
+		var log syncBuffer
+		reader := sdkmetric.NewManualReader()
+		c, err := pgsafe.NewConnector(dsn, pgsafe.WithLogger(slog.New(slog.NewTextHandler(&log, nil))),
+			pgsafe.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))))
+		must(t, err)
+		db := sql.OpenDB(c)
+		defer db.Close()
+		holdAll(t, db, 3)()
+		equal(t, strings.Count(log.String(), "about to expire"), 1)
+		equal(t, strings.Contains(log.String(), certFile), true)
+		left := expiry(t, reader)
+		if left <= 0 || left > 600 {
+			t.Errorf("it has %v s left, want at most 600", left)
+		}
+	})
+}
+
+// holdNative takes n connections out of the pool, and returns what gives them back.
+func holdNative(t *testing.T, pool *pgxpool.Pool, n int) (release func()) {
+	t.Helper()
+	conns := make([]*pgxpool.Conn, n)
+	for i := range conns {
+		var err error
+		conns[i], err = pool.Acquire(t.Context())
+		must(t, err)
+	}
+	return func() {
+		for _, conn := range conns {
+			conn.Release()
+		}
+	}
+}
+
+func expiry(t *testing.T, reader sdkmetric.Reader) float64 {
+	t.Helper()
+	var all metricdata.ResourceMetrics
+	must(t, reader.Collect(t.Context(), &all))
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			if data, ok := m.Data.(metricdata.Gauge[float64]); ok && m.Name == "pgsafe.tls.certificate.expiry" {
+				return data.DataPoints[0].Value
+			}
+		}
+	}
+	t.Fatal("there is no such measurement")
+	return 0
+}

@@ -1,0 +1,152 @@
+package pgsafe_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
+	"github.com/pgsafe/pgsafe"
+	"github.com/pgsafe/pgsafe/internal/pgtest"
+)
+
+// observed opens a database whose log and metrics the test can look at.
+func observed(t *testing.T, dsn string) (db *sql.DB, log *syncBuffer, reader sdkmetric.Reader) {
+	t.Helper()
+	log, reader = &syncBuffer{}, sdkmetric.NewManualReader()
+	c, err := pgsafe.NewConnector(dsn, pgsafe.WithLogger(slog.New(slog.NewTextHandler(log, nil))),
+		pgsafe.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))))
+	must(t, err)
+	db = sql.OpenDB(c)
+	t.Cleanup(func() { must(t, db.Close()) })
+	return db, log, reader
+}
+
+// counted returns how often an event with this attribute was counted.
+func counted(t *testing.T, reader sdkmetric.Reader, name, attribute string) int64 {
+	t.Helper()
+	var all metricdata.ResourceMetrics
+	must(t, reader.Collect(context.WithoutCancel(t.Context()), &all))
+	var n int64
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			data, ok := m.Data.(metricdata.Sum[int64])
+			if m.Name != name || !ok {
+				continue
+			}
+			for _, p := range data.DataPoints {
+				for _, a := range p.Attributes.ToSlice() {
+					if a.Value.AsString() == attribute {
+						n += p.Value
+					}
+				}
+			}
+		}
+	}
+	return n
+}
+
+func TestEvents(t *testing.T) {
+	t.Run("cancel requests are counted", func(t *testing.T) {
+		db, log, reader := observed(t, pgtest.Shared(t).Database(t))
+		for range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+			_, err := db.ExecContext(ctx, "select pg_sleep(60)")
+			cancel()
+			equal(t, pgsafe.KindOf(err), pgsafe.KindTimeout)
+		}
+		equal(t, counted(t, reader, "pgsafe.cancel.count", "taken"), 3)
+		equal(t, strings.Contains(log.String(), "cancelled"), false)
+	})
+	t.Run("those that the server does not take are all counted, and told in few records", func(t *testing.T) {
+		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
+		dsn := with(proxy.URI(databaseName(t, pgtest.Shared(t).Database(t))), "pgsafe_cancel_timeout=200ms")
+		db, log, reader := observed(t, dsn)
+		holdAll(t, db, 10)()
+		db.SetMaxIdleConns(10)
+		holdAll(t, db, 10)()
+		proxy.Hang()
+		inParallel(t, 10, func(int) error {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+			defer cancel()
+			if _, err := db.ExecContext(ctx, "select pg_sleep(60)"); err == nil {
+				return fmt.Errorf("the statement was not cancelled")
+			}
+			return nil
+		})
+		closed := counted(t, reader, "pgsafe.cancel.count", "closed")
+		told := strings.Count(log.String(), "could not be cancelled")
+		t.Logf("%d requests not taken, %d records", closed, told)
+		if closed < 2 || told < 1 || int64(told) >= closed {
+			t.Error("want several requests, and fewer records than that, but one")
+		}
+	})
+	t.Run("a failure of the server is counted and told once", func(t *testing.T) {
+		uri := pgtest.Shared(t).Database(t)
+		db, log, reader := observed(t, uri)
+		holdAll(t, db, 3)()
+		watch(t, uri).terminate()
+		must(t, db.PingContext(t.Context()))
+		equal(t, counted(t, reader, "pgsafe.recovery.count", "generation"), 1)
+		equal(t, strings.Count(log.String(), "57P01"), 1)
+	})
+}
+
+// databaseName is that in a URI.
+func databaseName(t *testing.T, uri string) string {
+	t.Helper()
+	config, err := pgx.ParseConfig(uri)
+	must(t, err)
+	return config.Database
+}
+
+// TestTheTableOfFailuresNamesItsTests holds docs/failure-behaviour.md to tests that exist: each row names one, and the
+// words behind its name, if any, are in the same file.
+func TestTheTableOfFailuresNamesItsTests(t *testing.T) {
+	text, err := os.ReadFile("docs/failure-behaviour.md")
+	must(t, err)
+	files := map[string]string{}
+	for _, pattern := range []string{"*_test.go", "internal/*/*_test.go", "telemetry/*_test.go", "bench/*_test.go"} {
+		paths, err := filepath.Glob(pattern)
+		must(t, err)
+		for _, path := range paths {
+			source, err := os.ReadFile(path)
+			must(t, err)
+			files[path] = string(source)
+		}
+	}
+	named := regexp.MustCompile("`((?:Test|Benchmark)\\w+)`(?:: ([^`|;]+))?")
+	rows := 0
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| When") {
+			continue
+		}
+		rows++
+		found := named.FindAllStringSubmatch(line, -1)
+		if len(found) == 0 {
+			t.Errorf("no test is named in: %s", line)
+		}
+		for _, test := range found {
+			pinned := false
+			for _, source := range files {
+				pinned = pinned || strings.Contains(source, "func "+test[1]+"(") && strings.Contains(source, strings.TrimSpace(test[2]))
+			}
+			if !pinned {
+				t.Errorf("there is no test %s with the words %q", test[1], strings.TrimSpace(test[2]))
+			}
+		}
+	}
+	if rows < 20 {
+		t.Errorf("the table has %d rows: the test does not see it", rows)
+	}
+}

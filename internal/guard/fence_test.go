@@ -1,0 +1,223 @@
+package guard_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgsafe/pgsafe/internal/guard"
+)
+
+// A server, or a proxy in front of it, that delivers a cancellation late, which PostgreSQL itself does not do to order.
+func TestFence(t *testing.T) {
+	canceled := &pgproto3.ErrorResponse{Severity: "ERROR", Code: "57014", Message: "canceling statement due to user request"}
+	t.Run("a cancellation that comes late hits the empty query and nothing else", func(t *testing.T) {
+		server := newFakeServer(t, deliversCancels)
+		conn, canceler := connect(t, server, time.Minute)
+		defer canceler.Close()
+		cancelled(t, server, conn)
+		server.answer = func(sql string) pgproto3.BackendMessage {
+			if sql == "" {
+				return canceled
+			}
+			return &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}
+		}
+		handler := guard.HandlerOf(conn)
+		equal(t, handler.Fenced(), true)
+		must(t, handler.Clear())
+		equal(t, handler.Fenced(), false)
+		must(t, conn.Exec(t.Context(), "select 2").Close())
+		must(t, handler.Clear())
+		equal(t, server.queries("") == 1 && server.queries("select 2") == 1, true)
+	})
+	t.Run("a connection that fails the empty query is closed", func(t *testing.T) {
+		server := newFakeServer(t, deliversCancels)
+		conn, canceler := connect(t, server, time.Minute)
+		defer canceler.Close()
+		cancelled(t, server, conn)
+		server.answer = func(string) pgproto3.BackendMessage {
+			return &pgproto3.ErrorResponse{Severity: "ERROR", Code: "08P01", Message: "no"}
+		}
+		equal(t, guard.HandlerOf(conn).Clear() != nil && conn.IsClosed(), true)
+	})
+	t.Run("a connection that does not answer the empty query is closed after the timeout", func(t *testing.T) {
+		server := newFakeServer(t, deliversCancels)
+		conn, canceler := connect(t, server, 50*time.Millisecond)
+		defer canceler.Close()
+		cancelled(t, server, conn)
+		server.answer = func(string) pgproto3.BackendMessage { return nil }
+		equal(t, guard.HandlerOf(conn).Clear() != nil && conn.IsClosed(), true)
+	})
+	t.Run("a connection whose cancel request was not dealt with in time is closed before its next use", func(t *testing.T) {
+		server := newFakeServer(t, keepsCancels)
+		conn, canceler := connect(t, server, 50*time.Millisecond)
+		defer canceler.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		server.answer = func(string) pgproto3.BackendMessage {
+			cancel()
+			<-server.cancels // it is sent, and stays on its way
+			return &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}
+		}
+		must(t, conn.Exec(ctx, "select 1").Close())
+		equal(t, guard.HandlerOf(conn).Fenced(), true)
+		equal(t, guard.HandlerOf(conn).Clear() != nil && conn.IsClosed(), true)
+		equal(t, server.queries(""), 0)
+	})
+	t.Run("after Close a cancelled statement costs the connection at once", func(t *testing.T) {
+		server := newFakeServer(t, deliversCancels)
+		conn, canceler := connect(t, server, time.Hour)
+		canceler.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		server.answer = func(string) pgproto3.BackendMessage {
+			cancel()
+			return nil
+		}
+		equal(t, errors.Is(conn.Exec(ctx, "select 1").Close(), context.Canceled) && conn.IsClosed(), true)
+		equal(t, guard.HandlerOf(conn).Fenced(), false)
+		<-conn.CleanupDone()
+	})
+	t.Run("with Patient no request is sent, and the server has its time", func(t *testing.T) {
+		server := newFakeServer(t, deliversCancels)
+		conn, canceler := connect(t, server, time.Millisecond)
+		defer canceler.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		server.answer = func(string) pgproto3.BackendMessage {
+			cancel()
+			return &pgproto3.CommandComplete{CommandTag: []byte("COMMIT")}
+		}
+		must(t, conn.Exec(guard.Patient(ctx, time.Hour), "commit").Close())
+		equal(t, guard.HandlerOf(conn).Fenced() || conn.IsClosed(), false)
+		must(t, conn.Exec(t.Context(), "select 1").Close()) // no deadline is left behind
+		equal(t, len(server.cancels), 0)
+	})
+	t.Run("a connection without a handler is never fenced", func(t *testing.T) {
+		var none *guard.Handler
+		equal(t, none.Fenced(), false)
+		must(t, none.Clear())
+	})
+}
+
+// cancelled runs a statement that its context ends.
+func cancelled(t *testing.T, server *fakeServer, conn *pgconn.PgConn) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	server.answer = func(string) pgproto3.BackendMessage {
+		cancel()
+		<-server.cancels
+		return &pgproto3.ErrorResponse{Severity: "ERROR", Code: "57014", Message: "canceling statement due to user request"}
+	}
+	equal(t, guard.IsCanceled(conn.Exec(ctx, "select 1").Close()), true)
+}
+
+func connect(t *testing.T, server *fakeServer, timeout time.Duration) (*pgconn.PgConn, *guard.Canceler) {
+	t.Helper()
+	config, err := pgconn.ParseConfig("postgres://u@" + server.listener.Addr().String() + "/db?sslmode=disable")
+	must(t, err)
+	canceler := guard.NewCanceler(timeout)
+	canceler.Watch(config)
+	conn, err := pgconn.ConnectConfig(t.Context(), config)
+	must(t, err)
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn, canceler
+}
+
+// What a fakeServer does with a connection that brings a cancel request.
+type onCancel int
+
+const (
+	deliversCancels onCancel = iota // it closes it
+	keepsCancels                    // it leaves it open
+)
+
+// fakeServer lets everybody in and answers queries as the test says.
+type fakeServer struct {
+	listener net.Listener
+	running  sync.WaitGroup
+	onCancel onCancel
+	cancels  chan struct{}                            // one for each cancel request
+	answer   func(sql string) pgproto3.BackendMessage // nil for no answer; set while no query runs
+
+	mu    sync.Mutex
+	asked map[string]int
+	open  []net.Conn
+}
+
+func newFakeServer(t *testing.T, onCancel onCancel) *fakeServer {
+	t.Helper()
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	must(t, err)
+	s := &fakeServer{listener: listener, onCancel: onCancel, cancels: make(chan struct{}, 10), asked: map[string]int{}}
+	s.running.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			s.mu.Lock()
+			s.open = append(s.open, conn)
+			s.mu.Unlock()
+			s.running.Go(func() { s.serve(conn) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = listener.Close()
+		s.mu.Lock()
+		for _, conn := range s.open {
+			_ = conn.Close()
+		}
+		s.mu.Unlock()
+		s.running.Wait()
+	})
+	return s
+}
+
+func (s *fakeServer) serve(conn net.Conn) {
+	head := make([]byte, 8)
+	if _, err := io.ReadFull(conn, head); err != nil {
+		return
+	}
+	rest := make([]byte, binary.BigEndian.Uint32(head)-8)
+	if _, err := io.ReadFull(conn, rest); err != nil {
+		return
+	}
+	if binary.BigEndian.Uint32(head[4:]) == 80877102 {
+		if s.onCancel == deliversCancels {
+			_ = conn.Close()
+		}
+		s.cancels <- struct{}{}
+		return
+	}
+	backend := pgproto3.NewBackend(conn, conn)
+	backend.Send(&pgproto3.AuthenticationOk{})
+	backend.Send(&pgproto3.BackendKeyData{ProcessID: 1, SecretKey: []byte{1, 2, 3, 4}})
+	backend.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+	for backend.Flush() == nil {
+		message, err := backend.Receive()
+		query, ok := message.(*pgproto3.Query)
+		if err != nil || !ok {
+			_ = conn.Close()
+			return
+		}
+		s.mu.Lock()
+		s.asked[query.String]++
+		s.mu.Unlock()
+		if answer := s.answer(query.String); answer != nil {
+			backend.Send(answer)
+			backend.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+		}
+	}
+}
+
+func (s *fakeServer) queries(sql string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked[sql]
+}

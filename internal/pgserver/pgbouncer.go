@@ -1,0 +1,157 @@
+package pgserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// PgBouncer is a connection pooler of ours in front of a Server. It lets everybody in whom the server lets in as its
+// superuser, without a password.
+type PgBouncer struct {
+	run    runner
+	base   string
+	port   int
+	lock   *os.File
+	log    serverLog
+	proc   *process
+	server *Server
+}
+
+// ErrNoPgBouncer says that the machine has no PgBouncer, and how to get it.
+var ErrNoPgBouncer = errors.New("pgserver: pgbouncer was not found on this machine; to get it: apt-get install " +
+	"pgbouncer, or brew install pgbouncer")
+
+// defaultPooling makes a pooler that hands few server connections to many clients, one for each transaction.
+var defaultPooling = map[string]string{
+	"pool_mode":         "transaction",
+	"default_pool_size": "3",
+	"max_client_conn":   "200",
+}
+
+// StartPgBouncer starts a pooler in front of s, in transaction mode unless settings say otherwise. settings are lines of
+// the section [pgbouncer]. It returns when the pooler takes connections; ctx bounds this, not the pooler's life, which
+// ends with Stop.
+func StartPgBouncer(ctx context.Context, s *Server, settings map[string]string) (*PgBouncer, error) {
+	program, err := findPgBouncer()
+	if err != nil {
+		return nil, err
+	}
+	base, lock, err := makeBase(s.run.who)
+	if err != nil {
+		return nil, err
+	}
+	b := &PgBouncer{
+		run:  runner{bin: Binaries{Dir: filepath.Dir(program)}, who: s.run.who, dir: filepath.Join(base, "home")},
+		base: base, lock: lock, server: s,
+	}
+	if err := b.start(ctx, settings); err != nil {
+		_ = b.Stop()
+		return nil, err
+	}
+	return b, nil
+}
+
+// findPgBouncer looks at PATH and where Debian puts it, which is not on every user's PATH.
+func findPgBouncer() (string, error) {
+	if program, err := exec.LookPath("pgbouncer"); err == nil {
+		return filepath.EvalSymlinks(program)
+	}
+	const debian = "/usr/sbin/pgbouncer"
+	if executable(debian) == nil {
+		return debian, nil
+	}
+	return "", ErrNoPgBouncer
+}
+
+func (b *PgBouncer) start(ctx context.Context, settings map[string]string) error {
+	if err := b.run.who.makeDir(b.run.dir); err != nil {
+		return err
+	}
+	users := filepath.Join(b.run.dir, "users.txt")
+	line := fmt.Sprintf("%s %s\n", doubleQuote(b.server.User()), doubleQuote(b.server.Password()))
+	if err := b.run.who.writeFile(users, []byte(line)); err != nil {
+		return err
+	}
+	var err error
+	for range 10 {
+		if b.port, _, err = freePort(); err != nil {
+			return err
+		}
+		if err = b.launch(ctx, users, settings); !errors.Is(err, errPortTaken) {
+			return err
+		}
+	}
+	return err
+}
+
+// launch writes the configuration and waits until the pooler is up.
+func (b *PgBouncer) launch(ctx context.Context, users string, settings map[string]string) error {
+	all := maps.Clone(defaultPooling)
+	maps.Copy(all, settings)
+	maps.Copy(all, map[string]string{
+		"listen_addr": "127.0.0.1", "listen_port": strconv.Itoa(b.port), "unix_socket_dir": "",
+		"auth_type": "trust", "auth_file": users,
+	})
+	text := fmt.Sprintf("[databases]\n* = host=%s port=%d\n[pgbouncer]\n", b.server.sock, b.server.port)
+	for name, value := range all {
+		text += name + " = " + value + "\n"
+	}
+	config := filepath.Join(b.run.dir, "pgbouncer.ini")
+	if err := b.run.who.writeFile(config, []byte(text)); err != nil {
+		return err
+	}
+	taken := func(line string) bool { return strings.Contains(line, "Address already in use") }
+	up := func(line string) bool { return strings.Contains(line, "process up:") }
+	settled, forget := b.log.watch(func(line string) bool { return taken(line) || up(line) })
+	defer forget()
+	proc, err := spawn(b.run.command(context.Background(), syscall.SIGTERM, "pgbouncer", config), &b.log)
+	if err != nil {
+		return fmt.Errorf("pgserver: starting pgbouncer: %w", err)
+	}
+	b.proc = proc
+	select {
+	case line := <-settled:
+		if up(line) {
+			return nil
+		}
+		b.proc.kill()
+		return errPortTaken
+	case <-proc.gone:
+		return fmt.Errorf("pgserver: pgbouncer did not start; its log ends with:\n%s", b.log.tail())
+	case <-ctx.Done():
+		return fmt.Errorf("pgserver: pgbouncer was not ready in time: %w", ctx.Err())
+	}
+}
+
+// doubleQuote is how users.txt writes a text.
+func doubleQuote(text string) string { return `"` + strings.ReplaceAll(text, `"`, `""`) + `"` }
+
+// Stop ends the pooler at once, and with it all connections through it, and removes its files.
+func (b *PgBouncer) Stop() error {
+	if b.proc.running() && !b.proc.ask(syscall.SIGTERM) {
+		b.proc.kill()
+	}
+	return errors.Join(os.RemoveAll(b.base), b.lock.Close())
+}
+
+// URI returns a libpq URI with which the superuser gets to database through the pooler.
+func (b *PgBouncer) URI(database string) string {
+	u := url.URL{
+		Scheme: "postgres", User: url.User(b.server.User()), Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(b.port)),
+		Path: "/" + b.server.database(database), RawQuery: "sslmode=disable",
+	}
+	return u.String()
+}
+
+// Log returns what the pooler has logged.
+func (b *PgBouncer) Log() string { return b.log.String() }

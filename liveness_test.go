@@ -1,0 +1,245 @@
+package pgsafe_test
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/pgsafe/pgsafe"
+	"github.com/pgsafe/pgsafe/internal/pgserver"
+	"github.com/pgsafe/pgsafe/internal/pgtest"
+)
+
+func TestADeadConnectionIsNotHandedOut(t *testing.T) {
+	cluster := pgtest.Shared(t)
+
+	t.Run("parked in database/sql", func(t *testing.T) {
+		t.Parallel()
+		uri := cluster.Database(t)
+		db := open(t, pgsafe.DriverName, uri)
+		db.SetMaxIdleConns(5)
+		holdAll(t, db, 5)()
+		endAll(t, cluster, databaseOf(t, uri))
+		gone(t, cluster, databaseOf(t, uri))
+		inParallel(t, 5, func(int) error {
+			_, err := db.ExecContext(t.Context(), "select 1") // the simple protocol: it could not be repeated
+			return err
+		})
+	})
+
+	t.Run("idle in the pool", func(t *testing.T) {
+		t.Parallel()
+		uri := cluster.Database(t)
+		db := open(t, pgsafe.DriverName, uri)
+		db.SetMaxIdleConns(-1)
+		holdAll(t, db, 5)()
+		endAll(t, cluster, databaseOf(t, uri))
+		gone(t, cluster, databaseOf(t, uri))
+		exec(t, db, "select 1")
+	})
+
+	t.Run("a pgx connection of native code", func(t *testing.T) {
+		t.Parallel()
+		uri := cluster.Database(t)
+		db := open(t, pgsafe.DriverName, with(uri, "pgsafe_conn=native"))
+		holdAll(t, db, 2)()
+		endAll(t, cluster, databaseOf(t, uri))
+		gone(t, cluster, databaseOf(t, uri))
+		exec(t, db, "select 1")
+	})
+
+	t.Run("a checkout costs no round trip", func(t *testing.T) {
+		t.Parallel()
+		proxy := pgtest.NewProxy(t, cluster)
+		db := open(t, pgsafe.DriverName, with(proxy.URI(databaseOf(t, cluster.Database(t))), "pool_ping_after=1h"))
+		exec(t, db, "select 1")
+		proxy.Reset()
+		for range 10 {
+			exec(t, db, "select 1")
+		}
+		equal(t, proxy.RoundTrips(), 10)
+	})
+
+	t.Run("but a ping after pool_ping_after", func(t *testing.T) {
+		t.Parallel()
+		proxy := pgtest.NewProxy(t, cluster)
+		db := open(t, pgsafe.DriverName, with(proxy.URI(databaseOf(t, cluster.Database(t))), "pool_ping_after=1ns"))
+		exec(t, db, "select 1")
+		proxy.Reset()
+		exec(t, db, "select 1")
+		equal(t, proxy.RoundTrips(), 2)
+	})
+
+	t.Run("and a ping where the server has said something", func(t *testing.T) {
+		t.Parallel()
+		uri := cluster.Database(t)
+		proxy := pgtest.NewProxy(t, cluster)
+		db := open(t, pgsafe.DriverName, with(proxy.URI(databaseOf(t, uri)), "pool_ping_after=1h"))
+		exec(t, db, "listen c")
+		admin := cluster.AdminIn(t, databaseOf(t, uri))
+		pgtest.Eventually(t, "a notification is noticed before the next statement", func() bool {
+			_, err := admin.Exec(t.Context(), "notify c")
+			must(t, err)
+			before := proxy.RoundTrips()
+			exec(t, db, "select 1")
+			return proxy.RoundTrips() == before+2
+		})
+	})
+}
+
+// gone waits until the server has no session in the database any more.
+func gone(t *testing.T, cluster *pgtest.Cluster, database string) {
+	t.Helper()
+	pgtest.Eventually(t, "the sessions are gone", func() bool { return cluster.Activity(t, database) == 0 })
+}
+
+func TestWhatNeverBeganIsRepeated(t *testing.T) {
+	cluster := pgtest.Shared(t)
+
+	t.Run("and where it cannot be, the error has its cause", func(t *testing.T) {
+		t.Parallel()
+		uri := cluster.Database(t)
+		db := open(t, pgsafe.DriverName, uri)
+		conn, err := db.Conn(t.Context()) // database/sql repeats nothing on it
+		must(t, err)
+		defer conn.Close()
+		must(t, conn.PingContext(t.Context()))
+		endAll(t, cluster, databaseOf(t, uri))
+		gone(t, cluster, databaseOf(t, uri))
+		_, err = conn.ExecContext(t.Context(), "select $1::int", 1)
+		equal(t, err == driver.ErrBadConn, false)
+		equal(t, errors.Is(err, driver.ErrBadConn), true)
+		equal(t, pgsafe.SQLState(err), "57P01")
+		equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
+	})
+
+	t.Run("but nothing within a transaction", func(t *testing.T) {
+		t.Parallel()
+		uri := cluster.Database(t)
+		db := open(t, pgsafe.DriverName, uri)
+		tx, err := db.BeginTx(t.Context(), nil)
+		must(t, err)
+		_, err = tx.ExecContext(t.Context(), "select $1::int", 1)
+		must(t, err)
+		endAll(t, cluster, databaseOf(t, uri))
+		gone(t, cluster, databaseOf(t, uri))
+		for range 2 { // the second finds the connection closed
+			_, err = tx.ExecContext(t.Context(), "select $1::int", 1)
+			equal(t, errors.Is(err, driver.ErrBadConn), false)
+			equal(t, pgsafe.SQLState(err), "57P01")
+		}
+		if tx.Commit() == nil {
+			t.Error("it was committed")
+		}
+	})
+
+	t.Run("nor a statement of the simple protocol", func(t *testing.T) {
+		t.Parallel()
+		uri := cluster.Database(t)
+		db := open(t, pgsafe.DriverName, uri)
+		conn, err := db.Conn(t.Context())
+		must(t, err)
+		defer conn.Close()
+		must(t, conn.PingContext(t.Context()))
+		endAll(t, cluster, databaseOf(t, uri))
+		gone(t, cluster, databaseOf(t, uri))
+		_, err = conn.ExecContext(t.Context(), "select 1")
+		equal(t, errors.Is(err, driver.ErrBadConn), false)
+		equal(t, pgsafe.SQLState(err), "57P01")
+	})
+
+	t.Run("a BEGIN is", func(t *testing.T) {
+		t.Parallel()
+		uri := cluster.Database(t)
+		db := open(t, pgsafe.DriverName, uri)
+		conn, err := db.Conn(t.Context())
+		must(t, err)
+		defer conn.Close()
+		must(t, conn.PingContext(t.Context()))
+		endAll(t, cluster, databaseOf(t, uri))
+		gone(t, cluster, databaseOf(t, uri))
+		_, err = conn.BeginTx(t.Context(), nil)
+		equal(t, errors.Is(err, driver.ErrBadConn), true)
+		equal(t, pgsafe.SQLState(err), "57P01")
+	})
+}
+
+func TestConnectingIsTriedAgain(t *testing.T) {
+	t.Run("until a connection of a full server is free", func(t *testing.T) {
+		t.Parallel()
+		cluster := pgtest.New(t, pgserver.Options{Settings: map[string]string{"max_connections": "8", "superuser_reserved_connections": "0"}})
+		release := fillServer(t, cluster)
+		db := open(t, pgsafe.DriverName, cluster.URI("postgres"))
+		done := make(chan error, 1)
+		go func() {
+			_, err := db.ExecContext(t.Context(), "select 1")
+			done <- err
+		}()
+		pgtest.Eventually(t, "it was refused", func() bool { return statsOf(t, db).Opened >= 2 })
+		release()
+		must(t, <-done)
+	})
+
+	t.Run("and a server that stays full is named", func(t *testing.T) {
+		t.Parallel()
+		cluster := pgtest.New(t, pgserver.Options{Settings: map[string]string{"max_connections": "8", "superuser_reserved_connections": "0"}})
+		defer fillServer(t, cluster)()
+		db := open(t, pgsafe.DriverName, with(cluster.URI("postgres"), "connect_timeout=2"))
+		_, err := db.ExecContext(t.Context(), "select 1")
+		equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
+		equal(t, pgsafe.SQLState(err), "53300")
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		_, err = db.ExecContext(ctx, "select 1")
+		equal(t, errors.Is(err, context.DeadlineExceeded), true)
+	})
+
+	t.Run("where the server was there before", func(t *testing.T) {
+		t.Parallel()
+		cluster := pgtest.New(t, pgserver.Options{})
+		db := open(t, pgsafe.DriverName, cluster.URI("postgres"))
+		exec(t, db, "select 1")
+		must(t, cluster.Halt(pgserver.Fast))
+		done := make(chan error, 1)
+		before := statsOf(t, db).Opened
+		go func() {
+			_, err := db.ExecContext(t.Context(), "select 1")
+			done <- err
+		}()
+		pgtest.Eventually(t, "it was refused", func() bool { return statsOf(t, db).Opened >= before+2 })
+		must(t, cluster.Restart(t.Context()))
+		must(t, <-done)
+	})
+
+	t.Run("not for what does not heal", func(t *testing.T) {
+		t.Parallel()
+		cluster := pgtest.Shared(t)
+		db := open(t, pgsafe.DriverName, cluster.URI("there_is_no_such_database"))
+		_, err := db.ExecContext(t.Context(), "select 1")
+		equal(t, pgsafe.SQLState(err), "3D000")
+		equal(t, statsOf(t, db).Opened, 1)
+	})
+}
+
+// fillServer opens all the connections that the server allows.
+func fillServer(t *testing.T, cluster *pgtest.Cluster) (release func()) {
+	t.Helper()
+	db := open(t, "pgx", cluster.URI("postgres"))
+	db.SetMaxIdleConns(-1)
+	var conns []interface{ Close() error }
+	for {
+		conn, err := db.Conn(t.Context())
+		if err != nil {
+			equal(t, pgsafe.SQLState(err), "53300")
+			break
+		}
+		conns = append(conns, conn)
+	}
+	return func() {
+		for _, conn := range conns {
+			must(t, conn.Close())
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package pgsafe_test
+
+import (
+	"context"
+	"database/sql"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgsafe/pgsafe"
+	"github.com/pgsafe/pgsafe/internal/pgtest"
+)
+
+func TestNetworkThatFails(t *testing.T) {
+	t.Run("it is cut under load", func(t *testing.T) {
+		t.Parallel()
+		cluster := pgtest.Shared(t)
+		proxy := pgtest.NewProxy(t, cluster)
+		db := open(t, pgsafe.DriverName, proxy.URI(databaseOf(t, cluster.Database(t))))
+		l := startLoad(t, db)
+		for range 5 {
+			l.moves(t, 100)
+			proxy.Cut()
+		}
+		started := time.Now()
+		l.moves(t, 100)
+		l.end()
+		equal(t, l.bad, 0)
+		t.Logf("cut 5 times under 20 connections: %d failed %v, 100 more queries after %v",
+			l.errors(), l.kinds, time.Since(started).Round(time.Millisecond))
+	})
+
+	t.Run("it swallows everything", func(t *testing.T) {
+		t.Parallel()
+		cluster := pgtest.Shared(t)
+		proxy := pgtest.NewProxy(t, cluster)
+		db := open(t, pgsafe.DriverName, with(proxy.URI(databaseOf(t, cluster.Database(t))), "pgsafe_cancel_timeout=100ms", "connect_timeout=2"))
+		holdAll(t, db, 2)()
+		proxy.Hang()
+		inParallel(t, 5, func(worker int) error {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			_, err := db.ExecContext(ctx, "select $1::int", worker)
+			if kind := pgsafe.KindOf(err); kind != pgsafe.KindTimeout {
+				t.Errorf("a statement ended with %v, which is %v", err, kind)
+			}
+			return nil
+		})
+		proxy.Flow()
+		pgtest.Eventually(t, "it works again", func() bool { return worksWithin(t, db, time.Second) })
+	})
+
+	t.Run("it gives a byte at a time, with sockets that cannot be looked at", func(t *testing.T) {
+		t.Parallel()
+		cluster := pgtest.Shared(t)
+		uri := cluster.Database(t)
+		var opened atomic.Int64
+		c, err := pgsafe.NewConnector(uri, pgsafe.WithBeforeConnect(func(_ context.Context, config *pgx.ConnConfig) error {
+			dial := config.DialFunc
+			config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+				opened.Add(1)
+				conn, err := dial(ctx, network, address)
+				return dripping{conn}, err
+			}
+			return nil
+		}))
+		must(t, err)
+		db := sql.OpenDB(c)
+		t.Cleanup(func() { must(t, db.Close()) })
+		equal(t, one[int](t, db, "select $1::int + 1", 1), 2)
+		endAll(t, cluster, databaseOf(t, uri))
+		gone(t, cluster, databaseOf(t, uri))
+		equal(t, one[int](t, db, "select $1::int + 1", 1), 2)
+		equal(t, opened.Load(), 2)
+	})
+}
+
+// dripping gives what it reads a byte at a time, and nothing of the socket.
+type dripping struct{ net.Conn }
+
+func (c dripping) Read(p []byte) (int, error) { return c.Conn.Read(p[:min(len(p), 1)]) }
+
+func worksWithin(t *testing.T, db *sql.DB, d time.Duration) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	_, err := db.ExecContext(ctx, "select 1")
+	return err == nil
+}

@@ -1,0 +1,144 @@
+package pgsafe
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// poolers finds out whether the connections of a Connector lead to a pooler that gives each transaction another
+// connection of the server, as PgBouncer does. A statement that was prepared by name is then found by chance only. What
+// is found holds for all connections that follow.
+type poolers struct {
+	modeGiven bool // the connection string names a mode of execution, which stays in force
+	onFound   func()
+
+	found    atomic.Bool
+	ruledOut atomic.Bool
+}
+
+// maxPID is the largest process id that a server on Linux can have (PID_MAX_LIMIT, include/linux/threads.h); those of
+// other systems are smaller. PgBouncer tells random numbers of 31 or 32 bits (welcome_client, src/proto.c), of which one
+// in 512 may pass for a process id at most: that connection is not recognised, and the next one is.
+const maxPID = 1 << 22
+
+// senseTimeout bounds the one question to the server behind.
+const senseTimeout = 10 * time.Second
+
+// behind tells whether conn, which is new, leads to a pooler. It asks the server only if the process id is one that no
+// server of PostgreSQL's own has. Others that tell such a number stand by it in pg_backend_pid.
+func (p *poolers) behind(ctx context.Context, conn *pgconn.PgConn) bool {
+	if p.found.Load() || p.ruledOut.Load() || conn.PID() <= maxPID {
+		return p.found.Load()
+	}
+	ctx, cancel := context.WithTimeout(ctx, senseTimeout)
+	defer cancel()
+	results, err := conn.Exec(ctx, "SELECT pg_backend_pid()").ReadAll()
+	if err != nil || len(results) != 1 || len(results[0].Rows) != 1 {
+		return false // nothing is known
+	}
+	pid, err := strconv.ParseInt(string(results[0].Rows[0][0]), 10, 32)
+	if err != nil {
+		return false
+	}
+	if uint32(pid) == conn.PID() {
+		p.ruledOut.Store(true)
+		return false
+	}
+	if p.found.CompareAndSwap(false, true) {
+		p.onFound()
+	}
+	return true
+}
+
+// adapt makes a connection through a pooler run its statements without names. Describing them once and sending text and
+// arguments together is what costs no further round trip (QueryExecModeCacheDescribe, pgx's conn.go): each message
+// sequence ends with a Sync, and no sequence relies on another.
+func (p *poolers) adapt(config *pgx.ConnConfig) {
+	switch {
+	case p.modeGiven || config.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement:
+	case config.DescriptionCacheCapacity > 0:
+		config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	default:
+		config.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
+}
+
+// connecting is the tracer of a connection while that is made, and no longer: it is how to get at the configuration
+// that the connection goes on with, which pgx.ConnectConfig makes a copy of its own.
+type connecting struct {
+	queryTracer
+	poolers *poolers
+	next    pgx.QueryTracer // the connection's tracer, nil for none
+	config  *pgx.ConnConfig
+}
+
+var _ pgx.ConnectTracer = (*connecting)(nil)
+
+// TraceConnectStart leaves the connection to its own tracer: pgx takes it from the configuration after this call
+// (connect, conn.go).
+func (t *connecting) TraceConnectStart(ctx context.Context, data pgx.TraceConnectStartData) context.Context {
+	t.config = data.ConnConfig
+	t.config.Tracer = t.next
+	if next, ok := t.next.(pgx.ConnectTracer); ok {
+		return next.TraceConnectStart(ctx, data)
+	}
+	return ctx
+}
+
+// TraceConnectEnd runs before anybody has the connection. pgx reads the mode at each statement (Conn.exec, Conn.Query).
+func (t *connecting) TraceConnectEnd(ctx context.Context, data pgx.TraceConnectEndData) {
+	if data.Err == nil && t.poolers.behind(ctx, data.Conn.PgConn()) {
+		t.poolers.adapt(t.config)
+		data.Conn.PgConn().CustomData()[namelessKey] = t.config.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement
+	}
+	if next, ok := t.next.(pgx.ConnectTracer); ok {
+		next.TraceConnectEnd(ctx, data)
+	}
+}
+
+// namelessKey is where a connection says that statements of db.Prepare are to have no name on it.
+const namelessKey = customDataKey + "/nameless"
+
+func nameless(conn *pgx.Conn) bool {
+	is, _ := conn.PgConn().CustomData()[namelessKey].(bool)
+	return is
+}
+
+// create prepares a statement by the name key, or only describes it. A nameless one runs as a text like any other.
+func (s *statements) create(ctx context.Context, conn *pgx.Conn, key string) (*pgconn.StatementDescription, error) {
+	if s.nameless {
+		return conn.Prepare(ctx, "", key)
+	}
+	return conn.Prepare(ctx, key, key)
+}
+
+// destroy deallocates what create has made.
+func (s *statements) destroy(ctx context.Context, conn *pgx.Conn, key string) error {
+	if s.nameless {
+		return nil
+	}
+	return conn.Deallocate(ctx, key)
+}
+
+// refusedByPooler recognises what PgBouncer says to a client that it does not let in for what the client asks for:
+// disconnect_client in src/client.c, decide_startup_pool and its callers. All of that has the code of a protocol
+// violation, which by itself would pass for a failure of the network.
+func refusedByPooler(err *pgconn.PgError) bool {
+	return err.Code == "08P01" && (refusedParameter(err) || strings.HasPrefix(err.Message, "no such database"))
+}
+
+// refusedParameter recognises a server setting that the pooler does not pass on.
+func refusedParameter(err *pgconn.PgError) bool {
+	return err.Code == "08P01" && strings.HasPrefix(err.Message, "unsupported startup parameter")
+}
+
+// hintParameter is what to do about it. A SET after connecting is no way out: it would reach whichever server
+// connection comes first, and then all who share that.
+const hintParameter = "PgBouncer does not pass this setting on: take it out of the connection string and give it to the " +
+	"role (ALTER ROLE ... SET ...), or name it in PgBouncer's ignore_startup_parameters, which drops it"

@@ -1,0 +1,220 @@
+package pgsafe_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgsafe/pgsafe"
+	"github.com/pgsafe/pgsafe/internal/pgserver"
+	"github.com/pgsafe/pgsafe/internal/pgtest"
+)
+
+// pooled starts a pooler in transaction mode in front of the shared server, and returns it with a database's name.
+func pooled(t *testing.T, settings map[string]string) (*pgserver.PgBouncer, string) {
+	t.Helper()
+	cluster := pgtest.Shared(t)
+	u, err := url.Parse(cluster.Database(t))
+	must(t, err)
+	return pgtest.PgBouncer(t, cluster, settings), strings.TrimPrefix(u.Path, "/")
+}
+
+// transfers runs statements of every kind on many connections at once, with values that differ.
+func transfers(t *testing.T, db *sql.DB) {
+	t.Helper()
+	inParallel(t, 10, func(i int) error {
+		for j := range 30 {
+			if err := transfer(t.Context(), db, i*1000+j); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// transfer never holds one server connection while it waits for another, of which there are few.
+func transfer(ctx context.Context, db *sql.DB, want int) error {
+	stmt, err := db.PrepareContext(ctx, "select $1::int + 0")
+	if err != nil {
+		return err
+	}
+	defer stmt.Close()
+	var plain, again, prepared, within int
+	err = errors.Join(
+		db.QueryRowContext(ctx, "select $1::int", want).Scan(&plain),
+		db.QueryRowContext(ctx, "select $1::int, now()", want).Scan(&again, new(time.Time)),
+		stmt.QueryRowContext(ctx, want).Scan(&prepared),
+	)
+	if err != nil {
+		return err
+	}
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	err = errors.Join(tx.QueryRowContext(ctx, "select $1::int", want).Scan(&within), tx.Commit())
+	if err == nil && (plain != want || again != want || prepared != want || within != want) {
+		err = fmt.Errorf("got %d, %d, %d and %d, want %d", plain, again, prepared, within, want)
+	}
+	return err
+}
+
+func TestPgBouncer(t *testing.T) {
+	pooler, database := pooled(t, nil)
+	t.Run("in transaction mode is recognised, and all statements work", func(t *testing.T) {
+		transfers(t, open(t, pgsafe.DriverName, pooler.URI(database)))
+	})
+	t.Run("is what pgx's own driver fails with", func(t *testing.T) {
+		db := open(t, "pgx", pooler.URI(database))
+		var failed atomic.Bool
+		inParallel(t, 10, func(i int) error {
+			if transfer(t.Context(), db, i) != nil {
+				failed.Store(true)
+			}
+			return nil
+		})
+		if !failed.Load() {
+			t.Error("it does not: the test above shows nothing")
+		}
+	})
+	t.Run("works for native code on the pool", func(t *testing.T) {
+		c, ok := pgsafe.ConnectorOf(open(t, pgsafe.DriverName, pooler.URI(database)))
+		equal(t, ok, true)
+		pool := c.Pool()
+		inParallel(t, 10, func(i int) error {
+			for j := range 30 {
+				var got int
+				if err := pool.QueryRow(t.Context(), "select $1::int", i+j).Scan(&got); err != nil || got != i+j {
+					return fmt.Errorf("got %d: %w", got, err)
+				}
+			}
+			return nil
+		})
+	})
+	t.Run("works with pgsafe_conn=native", func(t *testing.T) {
+		db := open(t, pgsafe.DriverName, with(pooler.URI(database), "pgsafe_conn=native"))
+		inParallel(t, 10, func(i int) error {
+			for j := range 30 {
+				var got int
+				if err := db.QueryRowContext(t.Context(), "select $1::int", i+j).Scan(&got); err != nil || got != i+j {
+					return fmt.Errorf("got %d: %w", got, err)
+				}
+			}
+			return nil
+		})
+	})
+	for _, mode := range []string{"cache_describe", "exec", "simple_protocol"} {
+		t.Run("works with default_query_exec_mode="+mode, func(t *testing.T) {
+			transfers(t, open(t, pgsafe.DriverName, with(pooler.URI(database), "default_query_exec_mode="+mode)))
+		})
+	}
+	t.Run("works without the cache of descriptions", func(t *testing.T) {
+		transfers(t, open(t, pgsafe.DriverName, with(pooler.URI(database), "description_cache_capacity=0")))
+	})
+	t.Run("in session mode keeps statements by name if the string says so", func(t *testing.T) {
+		pooler, database := pooled(t, map[string]string{"pool_mode": "session"})
+		db := open(t, pgsafe.DriverName, with(pooler.URI(database), "default_query_exec_mode=cache_statement"))
+		conn, err := db.Conn(t.Context())
+		must(t, err)
+		defer conn.Close()
+		stmt, err := conn.PrepareContext(t.Context(), "select 1")
+		must(t, err)
+		defer stmt.Close()
+		var named int
+		must(t, conn.QueryRowContext(t.Context(), "select count(*)::int from pg_prepared_statements").Scan(&named))
+		equal(t, named, 2) // this one and that one
+	})
+	t.Run("is told in the log, once", func(t *testing.T) {
+		var log syncBuffer
+		c, err := pgsafe.NewConnector(pooler.URI(database), pgsafe.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		must(t, err)
+		db := sql.OpenDB(c)
+		defer db.Close()
+		holdAll(t, db, 3)()
+		must(t, db.Close())
+		equal(t, strings.Count(log.String(), "pooler"), 1)
+	})
+	t.Run("prepared statements report faults when they are prepared", func(t *testing.T) {
+		_, err := open(t, pgsafe.DriverName, pooler.URI(database)).PrepareContext(t.Context(), "select from nowhere at all")
+		equal(t, pgsafe.SQLState(err), "42601")
+	})
+	t.Run("cancels the right statement, and no later one", func(t *testing.T) {
+		db := open(t, pgsafe.DriverName, pooler.URI(database))
+		inParallel(t, 6, func(i int) error { return cancelAndGoOn(t.Context(), db, 20) })
+		equal(t, one[int](t, db, "select count(*)::int from pg_stat_activity where query like '%pg_sleep(60)%' and state = 'active' and pid <> pg_backend_pid()"), 0)
+	})
+	for name, parameter := range map[string]string{
+		"statement_timeout": "statement_timeout=5s",
+		"options":           "options=-csearch_path%3Dapp",
+	} {
+		t.Run("that refuses "+name+" is of kind config, and the error says what helps", func(t *testing.T) {
+			err := open(t, pgsafe.DriverName, with(pooler.URI(database), parameter)).PingContext(t.Context())
+			equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+			for _, want := range []string{name, "ignore_startup_parameters", "ALTER ROLE"} {
+				if !strings.Contains(fmt.Sprint(err), want) {
+					t.Errorf("the error does not name %s: %v", want, err)
+				}
+			}
+			var pgErr *pgconn.PgError
+			equal(t, errors.As(err, &pgErr), true)
+		})
+	}
+	t.Run("that ignores the setting lets it pass", func(t *testing.T) {
+		pooler, database := pooled(t, map[string]string{"ignore_startup_parameters": "statement_timeout"})
+		must(t, open(t, pgsafe.DriverName, with(pooler.URI(database), "statement_timeout=5s")).PingContext(t.Context()))
+	})
+}
+
+// cancelAndGoOn cancels statements, and runs others that nobody cancels.
+func cancelAndGoOn(ctx context.Context, db *sql.DB, times int) error {
+	for range times {
+		short, cancel := context.WithTimeout(ctx, 5*time.Millisecond)
+		_, err := db.ExecContext(short, "select pg_sleep(60)")
+		cancel()
+		if err == nil {
+			return errors.New("the statement was not cancelled")
+		}
+		for j := range 3 {
+			var got int
+			if err := db.QueryRowContext(ctx, "select $1::int", j).Scan(&got); err != nil {
+				return fmt.Errorf("a statement that nobody cancelled: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+func TestServersThatAreNoPoolers(t *testing.T) {
+	t.Run("keep the cache of prepared statements", func(t *testing.T) {
+		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
+		conn, err := db.Conn(t.Context())
+		must(t, err)
+		defer conn.Close()
+		must(t, pgsafe.Raw(conn, func(c *pgx.Conn) error {
+			equal(t, c.Config().DefaultQueryExecMode, pgx.QueryExecModeCacheStatement)
+			equal(t, c.Config().Tracer == nil, false)
+			return nil
+		}))
+	})
+	t.Run("without telemetry, connections have no tracer", func(t *testing.T) {
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pgsafe_telemetry=off"))
+		conn, err := db.Conn(t.Context())
+		must(t, err)
+		defer conn.Close()
+		must(t, pgsafe.Raw(conn, func(c *pgx.Conn) error {
+			equal(t, c.Config().Tracer, nil)
+			return nil
+		}))
+	})
+}

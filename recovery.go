@@ -1,0 +1,116 @@
+package pgsafe
+
+import (
+	"context"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// The connections of a pool belong to a generation. When one of them learns that the server ends its sessions, or is not
+// the primary any more, the generation ends: those that are idle close, those in use close when they come back, and the
+// pool's floor is filled up with new ones.
+
+// stale tells whether the generation of a connection has ended.
+func (c *Connector) stale(ph *physical) bool { return ph.generation != c.generation.Load() }
+
+// watchErrors has every error that the server reports on config's connection looked at. It runs for those of native code
+// on Connector.Pool too.
+func (c *Connector) watchErrors(config *pgconn.Config) {
+	next := config.OnPgError
+	config.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
+		if ph, ok := conn.CustomData()[customDataKey].(*physical); ok && c.concernsServer(conn, err) {
+			c.endGeneration(ph.generation, err.Code)
+		}
+		return next == nil || next(conn, err)
+	}
+}
+
+// concernsServer tells an error that all connections will meet from one of this connection.
+func (c *Connector) concernsServer(conn *pgconn.PgConn, err *pgconn.PgError) bool {
+	switch {
+	case err.Code == readOnlyTransaction:
+		return c.wantsPrimary && isReadOnly(conn)
+	case severityOf(err) != "FATAL": // 08P01 is an ERROR too: a number of arguments that is not the statement's
+		return false
+	}
+	return err.Code == "57P01" || err.Code == "57P02" || err.Code == "57P03" || strings.HasPrefix(err.Code, "08")
+}
+
+// severityOf returns the severity untranslated, where the server tells it (9.6 and later).
+func severityOf(err *pgconn.PgError) string {
+	if err.SeverityUnlocalized != "" {
+		return err.SeverityUnlocalized
+	}
+	return err.Severity
+}
+
+// readOnlyTransaction is the SQLSTATE of a write where none is allowed (PreventCommandIfReadOnly, utility.c).
+const readOnlyTransaction = "25006"
+
+// isReadOnly tells whether it was the server that did not allow a write: within a transaction it may have been the
+// application, which began it as READ ONLY. Servers since 14 report what the two parameters are.
+func isReadOnly(conn *pgconn.PgConn) bool {
+	return conn.TxStatus() == 'I' ||
+		conn.ParameterStatus("in_hot_standby") == "on" || conn.ParameterStatus("default_transaction_read_only") == "on"
+}
+
+// wantsPrimary tells whether target_session_attrs asks for a server that can be written to. pgx has made a function of it
+// (pgconn.ParseConfigWithOptions).
+func wantsPrimary(config *pgconn.Config) bool {
+	if config.ValidateConnect == nil {
+		return false
+	}
+	given := reflect.ValueOf(config.ValidateConnect).Pointer()
+	return given == reflect.ValueOf(pgconn.ValidateConnectTargetSessionAttrsPrimary).Pointer() ||
+		given == reflect.ValueOf(pgconn.ValidateConnectTargetSessionAttrsReadWrite).Pointer()
+}
+
+// endGeneration ends the generation of the connection that met the error. Of all that meet it only the first does
+// anything, and a connection made since is left alone.
+func (c *Connector) endGeneration(of uint64, code string) {
+	if !c.generation.CompareAndSwap(of, of+1) {
+		return
+	}
+	c.logger.Warn("pgsafe: the server ends its sessions or is no primary any more; all connections are renewed",
+		"pool", c, "sqlstate", code)
+	c.recovered(recoveredGeneration)
+	if pool := c.pool.Load(); pool != nil {
+		pool.Reset()
+		c.lot.evict()
+		c.refill()
+	}
+}
+
+// refillPace spreads the connections of a refill over as many times this long, so that a server that has just come up
+// does not get those of a whole fleet at once.
+const refillPace = 10 * time.Millisecond
+
+// refill opens connections in the background until the pool's floor is reached. pgxpool would do so at its next
+// health check.
+func (c *Connector) refill() {
+	floor := int(c.profile.MinIdleConns)
+	if floor == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || c.refilling {
+		return
+	}
+	c.refilling = true
+	c.work.Go(func() {
+		ctx, cancel := context.WithTimeout(c.ctx, warmUpTimeout)
+		defer cancel()
+		err := c.fill(ctx, floor, func() time.Duration { return rand.N(time.Duration(floor) * refillPace) })
+		if err != nil && c.ctx.Err() == nil {
+			c.logger.Warn("pgsafe: the pool is below its floor", "pool", c, "error", err)
+		}
+		c.mu.Lock()
+		c.refilling = false
+		c.mu.Unlock()
+	})
+}

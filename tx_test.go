@@ -1,0 +1,154 @@
+package pgsafe_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgsafe/pgsafe"
+	"github.com/pgsafe/pgsafe/internal/pgtest"
+)
+
+func TestCancelledTransactions(t *testing.T) {
+	t.Run("50 that are cancelled while idle open no connection of their own", func(t *testing.T) {
+		t.Parallel()
+		uri := pgtest.Shared(t).Database(t)
+		opened := map[string]int64{}
+		for _, driverName := range []string{"pgx", pgsafe.DriverName} {
+			before := pgtest.Shared(t).Sessions(t, databaseOf(t, uri))
+			db := open(t, driverName, uri)
+			for range 50 {
+				ctx, cancel := context.WithCancel(t.Context())
+				tx, err := db.BeginTx(ctx, nil)
+				must(t, err)
+				_, err = tx.ExecContext(ctx, "select 1")
+				must(t, err)
+				cancel()
+				// database/sql rolls back in the background.
+				pgtest.Eventually(t, "the lease is back", func() bool { return db.Stats().InUse == 0 })
+			}
+			exec(t, db, "select 1")
+			opened[driverName] = pgtest.Shared(t).Sessions(t, databaseOf(t, uri)) - before
+		}
+		t.Logf("connections opened: %v", opened)
+		if opened[pgsafe.DriverName] > 2 {
+			t.Errorf("%d connections were opened", opened[pgsafe.DriverName])
+		}
+	})
+	t.Run("the server's transaction ends with its context", func(t *testing.T) {
+		t.Parallel()
+		uri := pgtest.Shared(t).Database(t)
+		db := open(t, pgsafe.DriverName, uri)
+		exec(t, db, "create table kept (n int)")
+		ctx, cancel := context.WithCancel(t.Context())
+		tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelSerializable})
+		must(t, err)
+		_, err = tx.ExecContext(ctx, "insert into kept values (1)")
+		must(t, err)
+		cancel()
+		w := watch(t, uri)
+		pgtest.Eventually(t, "no transaction is open", func() bool { return w.inTransaction() == 0 })
+		equal(t, errors.Is(tx.Commit(), context.Canceled) || errors.Is(tx.Commit(), sql.ErrTxDone), true)
+		equal(t, one[int](t, db, "select count(*) from kept"), 0)
+		equal(t, statsOf(t, db).Opened, 1)
+	})
+	t.Run("a COMMIT is not cancelled: it has the cancel timeout to end", func(t *testing.T) {
+		t.Parallel()
+		uri := pgtest.Shared(t).Database(t)
+		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
+		db := open(t, pgsafe.DriverName, with(proxy.URI(databaseOf(t, uri)), "pgsafe_cancel_timeout=1h"))
+		slowCommits(t, db, "0.3")
+		ctx := whenItRuns(t, watch(t, uri), context.Canceled)
+		tx, err := db.BeginTx(ctx, nil)
+		must(t, err)
+		_, err = tx.ExecContext(ctx, "insert into slow values (1)")
+		must(t, err)
+		must(t, tx.Commit())
+		<-ctx.Done()
+		equal(t, one[int](t, db, "select count(*) from slow"), 1)
+		equal(t, proxy.Cancels(), 0)
+		equal(t, statsOf(t, db).Opened, 1)
+	})
+	t.Run("a COMMIT that does not end in that time costs the connection", func(t *testing.T) {
+		t.Parallel()
+		uri := pgtest.Shared(t).Database(t)
+		db := open(t, pgsafe.DriverName, with(uri, "pgsafe_cancel_timeout=20ms"))
+		slowCommits(t, db, "60")
+		ctx := whenItRuns(t, watch(t, uri), context.Canceled)
+		tx, err := db.BeginTx(ctx, nil)
+		must(t, err)
+		_, err = tx.ExecContext(ctx, "insert into slow values (1)")
+		must(t, err)
+		err = tx.Commit()
+		equal(t, errors.Is(err, context.Canceled), true)
+		equal(t, one[int](t, db, "select count(*) from slow"), 0)
+		equal(t, statsOf(t, db).Opened, 2)
+	})
+	t.Run("a COMMIT that the server turns into a ROLLBACK is an error", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
+		tx, err := db.BeginTx(t.Context(), nil)
+		must(t, err)
+		if _, err := tx.ExecContext(t.Context(), "select 1/0"); err == nil {
+			t.Fatal("the server can divide by zero")
+		}
+		equal(t, errors.Is(tx.Commit(), pgx.ErrTxCommitRollback), true)
+		exec(t, db, "select 1")
+		equal(t, statsOf(t, db).Opened, 1)
+	})
+	t.Run("a ROLLBACK that nobody answers closes the connection", func(t *testing.T) {
+		t.Parallel()
+		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
+		db := open(t, pgsafe.DriverName, with(proxy.URI("postgres"), "pgsafe_cancel_timeout=20ms"))
+		ctx, cancel := context.WithCancel(t.Context())
+		_, err := db.BeginTx(ctx, nil)
+		must(t, err)
+		proxy.Hang()
+		cancel()
+		pgtest.Eventually(t, "the lease is back", func() bool { return db.Stats().InUse == 0 })
+		proxy.Flow()
+		exec(t, db, "select 1")
+		equal(t, statsOf(t, db).Opened, 2)
+	})
+	t.Run("a BEGIN whose context is done is not sent", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
+		conn, err := db.Conn(t.Context())
+		must(t, err)
+		done, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err = conn.BeginTx(done, nil)
+		equal(t, errors.Is(err, context.Canceled), true)
+		_, err = conn.ExecContext(t.Context(), "select 1")
+		must(t, err)
+		must(t, conn.Close())
+		equal(t, statsOf(t, db).Opened, 1)
+	})
+}
+
+// slowCommits makes the table slow, whose inserts are checked for so many seconds when their transaction commits.
+func slowCommits(t *testing.T, db *sql.DB, seconds string) {
+	t.Helper()
+	exec(t, db, `create table slow (n int);
+		create function wait() returns trigger language plpgsql as 'begin perform pg_sleep(`+seconds+`); return null; end';
+		create constraint trigger late after insert on slow deferrable initially deferred for each row execute function wait()`)
+}
+
+// inTransaction counts the transactions of others.
+func (w *watcher) inTransaction() int {
+	var n int
+	must(w.t, w.conn.QueryRow(w.t.Context(), `select count(*) from pg_stat_activity where datname = current_database()
+		and state like 'idle in transaction%'`).Scan(&n))
+	return n
+}
+
+// databaseOf is the name of the database that uri leads to.
+func databaseOf(t *testing.T, uri string) string {
+	t.Helper()
+	config, err := pgx.ParseConfig(uri)
+	must(t, err)
+	return config.Database
+}
