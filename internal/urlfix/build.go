@@ -334,6 +334,9 @@ func (b *builder) names() *Error {
 
 // separated reports whether text holds a parameter, behind a separator that did not count as one.
 func separated(text, key string) bool {
+	if strings.IndexByte(text, '=') < 0 {
+		return false
+	}
 	text = strings.ToLower(text)
 	return strings.Contains(text, "&"+key+"=") || strings.Contains(text, ";"+key+"=")
 }
