@@ -156,10 +156,14 @@ func (c *Connector) hook(o options) {
 	}
 	c.config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		newPhysical(conn, c.config)
-		if o.afterConnect != nil {
-			return hookFailed(o.afterConnect(ctx, conn))
+		if o.afterConnect == nil {
+			return nil
 		}
-		return nil
+		err := hookFailed(o.afterConnect(ctx, conn))
+		if err != nil && c.tracer != nil {
+			c.tracer.ConnClosing(conn) // pgxpool does not call BeforeClose here
+		}
+		return err
 	}
 }
 

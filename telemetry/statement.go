@@ -31,7 +31,7 @@ type statement struct {
 func (t *Tracer) newStatement(on *server, prefix, sql string) *statement {
 	text := sqltext.Read(sql)
 	if prefix != "" {
-		text.Summary, text.Operation, text.Class = strings.TrimSpace(prefix+" "+text.Summary), prefix, sqltext.Other
+		text.Summary, text.Operation, text.Class = prefixed(prefix, text.Summary), prefix, sqltext.Other
 	}
 	shown := t.shown(sql, text)
 	s := &statement{
@@ -48,6 +48,17 @@ func (t *Tracer) newStatement(on *server, prefix, sql string) *statement {
 	}
 	s.prepareSpan(on)
 	return s
+}
+
+// summaryLimit is the conventions' for db.query.summary, in bytes.
+const summaryLimit = 255
+
+// prefixed puts an operation in front of a summary, of which nothing is left if both are too long.
+func prefixed(operation, summary string) string {
+	if whole := operation + " " + summary; summary != "" && len(whole) <= summaryLimit {
+		return whole
+	}
+	return operation
 }
 
 // prepareSpan makes the options with which spans begin.
@@ -96,7 +107,8 @@ func (t *Tracer) shown(sql string, text sqltext.Text) string {
 	case t.config.QueryText == QueryTextNone || text.Masked == "": // it may set a password
 		return ""
 	case t.config.QueryText == QueryTextRaw:
-		return cut(sql, rawLimit)
+		seen, _, _ := strings.Cut(sql, "\x00") // what follows nobody has looked at, neither sqltext nor the server
+		return cut(seen, rawLimit)
 	}
 	return text.Masked
 }
