@@ -72,7 +72,7 @@ func errorType(err error) string {
 // *net.OpError is a number of the system's.
 func innermost(err error) error {
 	for {
-		if op, ok := err.(*net.OpError); ok {
+		if op, ok := err.(*net.OpError); ok { //nolint:errorlint // each layer is looked at
 			return op
 		}
 		inner := errors.Unwrap(err)

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -63,7 +64,7 @@ func prefixed(operation, summary string) string {
 
 // prepareSpan makes the options with which spans begin.
 func (s *statement) prepareSpan(on *server) {
-	all := append(on.attributes[:len(on.attributes):len(on.attributes)], s.described...)
+	all := slices.Concat(on.attributes, s.described)
 	var early []attribute.KeyValue
 	for _, a := range all {
 		if a.Key == semconv.DBSystemNameKey || a.Key == semconv.DBQuerySummaryKey {
@@ -140,6 +141,6 @@ func newMeasured(where []attribute.KeyValue, summary string) *measured {
 
 // failed are the options for a statement that ended with an error.
 func (m *measured) failed(o outcome) []metric.RecordOption {
-	attributes := append(m.attributes[:len(m.attributes):len(m.attributes)], o.attributes()...)
+	attributes := slices.Concat(m.attributes, o.attributes())
 	return []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attributes...))}
 }
