@@ -144,6 +144,7 @@ func (l *Conn) IsValid() bool {
 	if !l.phys.reusable() || l.phys.expired(time.Now()) || l.connector.stale(l.phys) {
 		return false
 	}
+	l.connector.tracer.Settled(l.stdConn.Conn())
 	if !l.connector.lot.park(l) {
 		l.yielding = true
 		return false

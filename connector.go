@@ -192,10 +192,14 @@ func (c *Connector) hook(o options) {
 	c.config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		c.endWithCertificate(newPhysical(conn, c.config, c.generation.Load()))
 		c.connected.Store(true)
-		if o.afterConnect != nil {
-			return hookFailed(o.afterConnect(ctx, conn))
+		if o.afterConnect == nil {
+			return nil
 		}
-		return nil
+		err := hookFailed(o.afterConnect(ctx, conn))
+		if err != nil && c.tracer != nil {
+			c.tracer.ConnClosing(conn) // pgxpool does not call BeforeClose here
+		}
+		return err
 	}
 }
 

@@ -141,7 +141,7 @@ func isDemandError(err error) bool {
 			return true
 		}
 	}
-	switch err := err.(type) {
+	switch err := err.(type) { //nolint:errorlint // each layer is looked at
 	case interface{ Unwrap() error }:
 		cause := err.Unwrap()
 		return cause != nil && isDemandError(cause)

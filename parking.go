@@ -185,7 +185,7 @@ func (l *parkingLot) leave(lease *Conn) (*stdConn, uint32) {
 	case leaseEmpty, leaseClosed:
 		return nil, before
 	case leaseParked, leaseFresh:
-		l.move(lease.phys, held) // out of reach of rebalance
+		l.move(lease.phys, inPool) // out of reach of rebalance
 	}
 	return lease.stdConn, before
 }

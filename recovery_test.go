@@ -104,7 +104,7 @@ func TestBackendsTerminatedUnderLoad(t *testing.T) {
 		db := open(t, name, uri)
 		l := startLoad(t, db)
 		for range 10 {
-			l.moves(t, 100)
+			l.moves(t, 1000) // database/sql tries three times: a statement must not meet three of the ten
 			endAll(t, cluster, databaseOf(t, uri))
 		}
 		l.moves(t, 100)
@@ -221,7 +221,6 @@ func TestAFailureOfTheServerEndsTheGeneration(t *testing.T) {
 			_, err := db.ExecContext(ctx, "create temp table t ()")
 			if err == nil {
 				_, err = db.ExecContext(ctx, "drop table t")
-				must(t, err)
 			}
 			return err != nil
 		})

@@ -64,7 +64,8 @@ func (c *Connector) connTracer(app pgx.QueryTracer) pgx.QueryTracer {
 	case app == nil:
 		return c.tracer
 	}
-	return multitracer.New(app, c.tracer)
+	// Ours is first: tracers such as otelpgx end the span that they find in the context, and ours do not look there.
+	return multitracer.New(c.tracer, app)
 }
 
 // watch makes the steps of one connect visible.

@@ -35,15 +35,14 @@ var (
 )
 
 func newPoolTracer(lot *parkingLot, app pgx.QueryTracer, ours *telemetry.Tracer) *poolTracer {
-	t := &poolTracer{lot: lot, next: &multitracer.Tracer{}}
-	if app != nil {
-		t.next = multitracer.New(app)
-	}
+	var tracers []pgx.QueryTracer
 	if ours != nil {
-		t.next.PoolAcquireTracers = append(t.next.PoolAcquireTracers, ours)
-		t.next.PoolReleaseTracers = append(t.next.PoolReleaseTracers, ours)
+		tracers = append(tracers, ours) // first, as in connTracer
 	}
-	return t
+	if app != nil {
+		tracers = append(tracers, app)
+	}
+	return &poolTracer{lot: lot, next: multitracer.New(tracers...)}
 }
 
 func (t *poolTracer) TraceAcquireStart(

@@ -27,7 +27,8 @@ type backend struct {
 	log  string        // name of the file
 }
 
-// start runs program and returns when readyURL answers 200. api is where the server takes questions.
+// start runs program and returns when readyURL answers 200. api is where the server takes questions. It ends with the
+// test, unless it is to be kept.
 func start(t *testing.T, api, readyURL, program string, args ...string) *backend {
 	t.Helper()
 	b := &backend{url: api, gone: make(chan struct{}), cmd: exec.Command(program, args...)}
@@ -43,9 +44,13 @@ func start(t *testing.T, api, readyURL, program string, args ...string) *backend
 		_ = b.cmd.Wait() // how it ended is in its log
 		close(b.gone)
 	}()
-	if !*keep {
-		t.Cleanup(func() { b.stop(t) })
-	}
+	t.Cleanup(func() {
+		if *keep {
+			fmt.Printf("%s goes on at %s until it is killed: kill %d\n", t.Name(), b.url, b.cmd.Process.Pid)
+			return
+		}
+		b.stop(t)
+	})
 	pgtest.Eventually(t, program+" is ready", func() bool {
 		if b.ended() {
 			t.Fatalf("%s ended; the end of its log:\n%s", program, b.logTail())
@@ -55,7 +60,7 @@ func start(t *testing.T, api, readyURL, program string, args ...string) *backend
 	return b
 }
 
-// scratch is a directory that outlives the test if the backend does.
+// scratch makes a directory that outlives the test if the backend does.
 func scratch(t *testing.T) string {
 	t.Helper()
 	if !*keep {

@@ -91,14 +91,17 @@ func TestJaeger(t *testing.T) {
 			}
 		})
 	}
+	t.Run("the guide shows what Jaeger does", func(t *testing.T) {
+		for _, tree := range []string{placedTrace, refusedTrace} {
+			if !strings.Contains(guide(t), strings.ReplaceAll(strings.TrimSuffix(tree, "\n"), "\n", "\n    ")) {
+				t.Errorf("the guide does not show%s", tree)
+			}
+		}
+	})
 	t.Run("each of pgsafe's spans tells which server and pool it was", func(t *testing.T) {
 		checkServer(t, traces, cluster.Port(), database)
 	})
 	t.Run("nothing that Jaeger has is a secret", func(t *testing.T) { checkSecrets(t, raw) })
-	if *keep {
-		fmt.Printf("Jaeger goes on at %s (%s/api/traces?service=%s); kill %d ends it\n",
-			jaeger.url, jaeger.url, service, jaeger.cmd.Process.Pid)
-	}
 }
 
 // startJaeger returns Jaeger and the host and port where it takes spans by OTLP over HTTP.

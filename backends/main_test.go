@@ -11,7 +11,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgtest"
 )
 
-var keep = flag.Bool("keep", false, "leave Jaeger running after TestJaeger, with the traces in it")
+var keep = flag.Bool("keep", false, "leave the backends running after the tests, with what they were sent")
 
 func TestMain(m *testing.M) {
 	flag.Parse()

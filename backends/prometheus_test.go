@@ -28,22 +28,6 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgtest"
 )
 
-// instruments are all that pgsafe measures with, as Prometheus knows them: the unit is in the name, and counters end
-// with "total".
-var instruments = []struct{ name, kind string }{
-	{"db_client_operation_duration_seconds", "histogram"},
-	{"db_client_response_returned_rows", "histogram"},
-	{"db_client_connection_count", "gauge"},
-	{"db_client_connection_idle_max", "gauge"},
-	{"db_client_connection_idle_min", "gauge"},
-	{"db_client_connection_max", "gauge"},
-	{"db_client_connection_pending_requests", "gauge"},
-	{"db_client_connection_timeouts_total", "counter"},
-	{"db_client_connection_create_time_seconds", "histogram"},
-	{"db_client_connection_wait_time_seconds", "histogram"},
-	{"db_client_connection_use_time_seconds", "histogram"},
-}
-
 // The load.
 const (
 	poolMax = 3  // connections, and transactions that hold one each
@@ -101,14 +85,19 @@ func TestPrometheus(t *testing.T) {
 		prometheus.shows(t, `sum(db_client_operation_duration_seconds_sum) > bool 0`, 1)
 		prometheus.shows(t, `sum(db_client_response_returned_rows_sum)`, poolMax*rows)
 	})
-	for _, i := range instruments {
-		t.Run(i.name+" is a "+i.kind, func(t *testing.T) {
-			if got := prometheus.kindOf(t, i.name); got != i.kind {
+	for name, kind := range instruments(t) {
+		t.Run(name+" is a "+kind, func(t *testing.T) {
+			if got := prometheus.kindOf(t, name); got != kind {
 				t.Errorf("Prometheus takes it for a %q", got)
 			}
 		})
 	}
 	t.Run("there is no other instrument", func(t *testing.T) { prometheus.knowsNoOther(t) })
+	for _, question := range questions(t) {
+		t.Run("the guide's question has an answer: "+question, func(t *testing.T) {
+			pgtest.Eventually(t, "it has", func() bool { return len(prometheus.query(t, question)) > 0 })
+		})
+	}
 }
 
 // exportMetrics makes OpenTelemetry's global provider of meters one that Prometheus can read at the host and port that
@@ -136,7 +125,7 @@ func startPrometheus(t *testing.T, target string) *backend {
 	if err != nil {
 		t.Fatalf("%v: scripts/backends.sh installs it, and so does apt-get install prometheus", err)
 	}
-	dir := t.TempDir()
+	dir := scratch(t)
 	config := filepath.Join(dir, "prometheus.yml")
 	must(t, os.WriteFile(config, []byte(`
 global: {scrape_interval: 200ms, scrape_timeout: 200ms}
@@ -248,13 +237,13 @@ func (b *backend) kindOf(t *testing.T, name string) string {
 	return ""
 }
 
-// knowsNoOther fails if anything is measured for which instruments has no line.
+// knowsNoOther fails if anything is measured that the guide does not tell of.
 func (b *backend) knowsNoOther(t *testing.T) {
 	t.Helper()
 	others := b.metadata(t)
 	delete(others, "target_info") // the resource, which the exporter adds
-	for _, i := range instruments {
-		delete(others, i.name)
+	for name := range instruments(t) {
+		delete(others, name)
 	}
 	for name := range others {
 		t.Error(name)

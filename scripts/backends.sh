@@ -1,10 +1,10 @@
 #!/bin/sh
 # Shows pgsafe in real backends: builds Jaeger from its Go module, installs Prometheus where there is none, and runs
-# the tests of backends/ against both. Arguments go to go test: `scripts/backends.sh -run TestJaeger -keep` leaves
-# Jaeger running with the traces in it. PGSAFE_JAEGER_BIN=/path/to/all-in-one is used instead of a build of our own.
+# the tests of backends/ against both. Arguments go to go test: `scripts/backends.sh -keep` leaves both running,
+# with what they were sent. PGSAFE_JAEGER_BIN=/path/to/all-in-one is used instead of a build of our own.
 #
-# The first run downloads about 100 MB of modules and compiles for minutes; what it built is kept in the user's cache.
-# It wants a PostgreSQL: scripts/test.sh gets one.
+# The first run downloads hundreds of modules and compiles for minutes, into about a gigabyte of Go's build cache; the
+# program is kept in the user's cache. It wants a PostgreSQL: scripts/test.sh gets one.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -51,4 +51,4 @@ if ! command -v prometheus >/dev/null; then
 fi
 
 step "go test ./backends"
-go test -C backends -tags backends -race -count=1 . "$@"
+go test -C backends -tags backends -race -count=1 "$@"

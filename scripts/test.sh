@@ -90,13 +90,14 @@ fi
 
 step "go vet"
 go vet work
+go vet -tags backends ./backends
 
 step "staticcheck"
 tools=$(mktemp -d)
 trap 'rm -rf "$tools"' EXIT
 GOWORK=off go build -C scripts/tools -o "$tools/" honnef.co/go/tools/cmd/staticcheck
 for module in $(go list -m -f '{{.Dir}}'); do
-	(cd "$module" && "$tools/staticcheck" ./...)
+	(cd "$module" && "$tools/staticcheck" -tags backends ./...)
 done
 
 step "the library builds for other systems"

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -39,8 +41,13 @@ func (t *Tracer) TraceAcquireEnd(ctx context.Context, _ *pgxpool.Pool, data pgxp
 	c.mu.Unlock()
 }
 
-// gaveUp tells of a wait in vain. There is no statement to tell it of, so the application's own span has the event.
+// gaveUp tells of a wait in vain. There is no statement to tell it of, so the application's own span has the event. A
+// connect that failed has a span of its own.
 func (t *Tracer) gaveUp(ctx context.Context, waited time.Duration, err error) {
+	var failed *pgconn.ConnectError
+	if errors.As(err, &failed) {
+		return
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		t.metrics.timedOut(ctx)
 	}
@@ -61,4 +68,22 @@ func (t *Tracer) TraceRelease(_ *pgxpool.Pool, data pgxpool.TraceReleaseData) {
 // Used measures how long a connection was in use, before it went back to the pool or was parked.
 func (t *Tracer) Used(d time.Duration) {
 	t.metrics.used(context.Background(), d)
+}
+
+// An event on a statement that had to wait for a connection, and how long, in seconds.
+const (
+	waitEvent   = "pgsafe.pool.wait"
+	waitTimeKey = attribute.Key("pgsafe.pool.wait_time")
+)
+
+// waitNoticed is the shortest wait that is told. A connection that is there at once takes microseconds.
+const waitNoticed = time.Millisecond
+
+// takeWait returns how long the user of the connection waited for it, once.
+func (c *conn) takeWait() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	waited := c.waited
+	c.waited = 0
+	return waited
 }

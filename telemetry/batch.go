@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,6 +11,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/pgsafe/pgsafe/internal/sqltext"
 )
 
 var _ pgx.BatchTracer = (*Tracer)(nil)
@@ -30,7 +33,9 @@ const (
 // batch is one under way.
 type batch struct {
 	running
-	ended int // statements of it that have
+	read  int               // statements of it whose end was told
+	tag   pgconn.CommandTag // of the last of them that ended a transaction
+	ended bool              // pgx ends a batch that failed early once more when it is closed
 }
 
 type batchKey struct{}
@@ -41,10 +46,14 @@ func (t *Tracer) TraceBatchStart(ctx context.Context, pc *pgx.Conn, data pgx.Tra
 		return ctx
 	}
 	c := t.connOf(pc)
+	spans := t.wantsSpan(ctx)
+	if !spans && !t.metrics.measureStatements(ctx) && !c.underWay() {
+		return ctx
+	}
 	s := t.batchStatement(c, data.Batch)
 	b := &batch{running: running{statement: s, started: time.Now()}}
 	waited := c.takeWait()
-	if t.wantsSpan(ctx) {
+	if spans {
 		ctx = t.startSpan(ctx, c, &b.running)
 	}
 	if b.span != nil {
@@ -57,6 +66,7 @@ func (t *Tracer) TraceBatchStart(ctx context.Context, pc *pgx.Conn, data pgx.Tra
 // batchStatement makes up what stands for all statements of a batch. One alone stands for itself.
 func (t *Tracer) batchStatement(c *conn, queued *pgx.Batch) *statement {
 	var texts []string
+	whole := &statement{}
 	summary, alike := "", true
 	for i, q := range queued.QueuedQueries {
 		s := c.server.statements.Get(c.textOf(q.SQL))
@@ -68,23 +78,25 @@ func (t *Tracer) batchStatement(c *conn, queued *pgx.Batch) *statement {
 		}
 		alike = alike && s.name == summary
 		texts = append(texts, s.shown)
+		if s.class >= sqltext.Begin { // as of several statements in one text, the last counts
+			whole.class, whole.mode, whole.commits = s.class, s.mode, s.commits
+		}
 	}
 	name := batchOperation
-	if alike && summary != "" {
-		name += " " + summary
+	if alike {
+		name = prefixed(batchOperation, summary)
 	}
 	what := append(described(name, joinTexts(texts)), semconv.DBOperationBatchSize(queued.Len()))
-	s := &statement{name: name, summary: name, described: what, measured: c.server.summaries.Get(name)}
-	s.prepareSpan(c.server)
-	return s
+	whole.name, whole.summary, whole.described, whole.measured = name, name, what, c.server.summaries.Get(name)
+	whole.prepareSpan(c.server)
+	return whole
 }
 
 // joinTexts is one text if all are alike, else all of them, up to the limit.
 func joinTexts(texts []string) string {
 	var all strings.Builder
-	alike := true
+	alike := !slices.ContainsFunc(texts, func(text string) bool { return text != texts[0] })
 	for i, text := range texts {
-		alike = alike && text == texts[0]
 		if i > 0 {
 			all.WriteString("; ")
 		}
@@ -105,8 +117,11 @@ func (t *Tracer) TraceBatchQuery(ctx context.Context, _ *pgx.Conn, data pgx.Trac
 	if !ok {
 		return
 	}
-	position := b.ended
-	b.ended++
+	position := b.read
+	b.read++
+	if tag := data.CommandTag.String(); tag == "COMMIT" || tag == "ROLLBACK" {
+		b.tag = data.CommandTag
+	}
 	o := outcomeOf(ctx, data.Err)
 	if b.span != nil && o.failed() {
 		b.span.AddEvent(failedEvent, trace.WithAttributes(append(o.attributes(), positionKey.Int(position))...))
@@ -115,12 +130,14 @@ func (t *Tracer) TraceBatchQuery(ctx context.Context, _ *pgx.Conn, data pgx.Trac
 
 // TraceBatchEnd ends the span.
 func (t *Tracer) TraceBatchEnd(ctx context.Context, pc *pgx.Conn, data pgx.TraceBatchEndData) {
-	if _, ok := ctx.Value(batchKey{}).(*batch); !ok {
+	b, ok := ctx.Value(batchKey{}).(*batch)
+	if !ok || b.ended {
 		return
 	}
+	b.ended = true
 	c, o := t.connOf(pc), outcomeOf(ctx, data.Err)
 	if r, ok := c.pop(); ok {
 		t.end(ctx, c, r, o, rowCount{})
-		c.leave(r.statement, o, pgconn.CommandTag{})
+		c.leave(r.statement, o, b.tag)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 // conn is what the tracer remembers of one physical connection.
 type conn struct {
+	tracer   *Tracer
 	pgx      *pgx.Conn
 	server   *server
 	prepared map[string]string // texts of statements that the application prepared under names of its own
@@ -29,6 +30,7 @@ type running struct {
 	started   time.Time
 	span      trace.Span           // nil if there is none
 	late      []attribute.KeyValue // those that it gets when it ends
+	copies    bool                 // it is a COPY of pgx's
 }
 
 // customDataKey is where a conn hangs on its connection (pgconn.PgConn.CustomData).
@@ -44,7 +46,7 @@ func (t *Tracer) connOf(c *pgx.Conn) *conn {
 }
 
 func (t *Tracer) remember(c *pgx.Conn, e endpoint) *conn {
-	known := &conn{pgx: c, server: t.serverAt(e), open: make([]running, 0, 2)}
+	known := &conn{tracer: t, pgx: c, server: t.serverAt(e), open: make([]running, 0, 2)}
 	c.PgConn().CustomData()[customDataKey] = known
 	t.conns.add(known)
 	return known
@@ -54,6 +56,14 @@ func (c *conn) push(r running) {
 	c.mu.Lock()
 	c.open = append(c.open, r)
 	c.mu.Unlock()
+}
+
+// underWay tells whether a statement or a transaction that is told of has not ended. What runs then is noted even if
+// it is told of itself to nobody, because its end is that of the innermost, and may be that of the transaction.
+func (c *conn) underWay() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.open) > 0 || c.tx != nil
 }
 
 // pop reports false if no statement is open: it began before there was an SDK, or was ended by abandon.
@@ -72,13 +82,32 @@ func (c *conn) pop() (running, bool) {
 
 // abandon ends what is open on a connection that nobody will use any more, and says so.
 func (c *conn) abandon() {
+	c.abandonStatements()
+	c.endTransaction()
+}
+
+func (c *conn) abandonStatements() {
 	for r, ok := c.pop(); ok; r, ok = c.pop() {
 		if r.span != nil {
 			r.span.SetAttributes(append(r.late[:len(r.late):len(r.late)], unclosedKey.Bool(true))...)
 			r.span.End()
 		}
 	}
-	c.endTransaction()
+}
+
+// Settled is called before a connection, on which nothing runs and no transaction is open, is put aside for another user.
+// What is still noted of it is of no concern to that one: a statement whose end pgx did not tell (its argument
+// panicked), and a wait after which nothing ran.
+func (t *Tracer) Settled(pc *pgx.Conn) {
+	if t == nil {
+		return
+	}
+	if c, known := pc.PgConn().CustomData()[customDataKey].(*conn); known {
+		c.takeWait()
+		if c.underWay() {
+			c.abandon()
+		}
+	}
 }
 
 // ConnClosing is called before a connection is closed, by its pool.
@@ -107,11 +136,12 @@ func (s *conns) remove(c *conn) {
 	delete(s.open, c)
 }
 
-// abandon ends what is open on any of them.
+// abandon ends the statements that are open on any of them. A transaction may go on after the pool was closed, and ends
+// with what the application does, or with its connection.
 func (s *conns) abandon() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.open {
-		c.abandon()
+		c.abandonStatements()
 	}
 }

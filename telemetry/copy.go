@@ -12,9 +12,17 @@ var _ pgx.CopyFromTracer = (*Tracer)(nil)
 // TraceCopyFromStart begins the span of a COPY FROM STDIN. Its text is the one that pgx sends (copy_from.go, run), but
 // for the format.
 func (t *Tracer) TraceCopyFromStart(ctx context.Context, pc *pgx.Conn, data pgx.TraceCopyFromStartData) context.Context {
-	return t.TraceQueryStart(ctx, pc, pgx.TraceQueryStartData{
+	c := t.connOf(pc)
+	if t.config.Statements != StatementsTraced || !t.wantsSpan(ctx) && !t.metrics.measureStatements(ctx) && !c.underWay() {
+		return ctx
+	}
+	ctx = t.TraceQueryStart(ctx, pc, pgx.TraceQueryStartData{
 		SQL: "COPY " + tableName(data.TableName) + " (" + columns(data.ColumnNames) + ") FROM STDIN",
 	})
+	c.mu.Lock()
+	c.open[len(c.open)-1].copies = true
+	c.mu.Unlock()
+	return ctx
 }
 
 // tableName quotes only what needs it, so that the summary is the one of a COPY written by hand.

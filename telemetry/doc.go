@@ -21,15 +21,15 @@
 //	db.query.text                       the text without literals and comments
 //	db.query.parameter.<n>              an argument, counted from 0; only with WithQueryParameters
 //	db.operation.batch.size             statements in a batch
-//	db.response.returned_rows           rows of a SELECT, once they are closed
+//	db.response.returned_rows           rows of a SELECT or FETCH, once they are closed
 //	pgsafe.response.affected_rows       rows that were written
 //	db.response.status_code             SQLSTATE of an error
 //	error.type                          SQLSTATE, "timeout", or the type of a Go error
 //	pgsafe.canceled                     the caller gave up, which is no error
-//	pgsafe.rows.unclosed                nobody closed the rows before the connection went back or the pool was closed
+//	pgsafe.rows.unclosed                it had not ended when the connection went back or the pool was closed: rows that nobody closed, a panic
 //	pgsafe.transaction.isolation_level  only if BEGIN names one
 //	pgsafe.transaction.read_only        only if BEGIN says so, one way or the other
-//	pgsafe.transaction.outcome          commit, rollback, or unknown for a COMMIT without an answer
+//	pgsafe.transaction.outcome          commit, rollback, prepared, or unknown for a COMMIT without an answer
 //	pgsafe.transaction.statements       statements in it, without BEGIN and what ends it
 //
 // Events on spans:

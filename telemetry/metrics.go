@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -138,7 +139,7 @@ func (m *metrics) observe(snapshot func() Pool) error {
 }
 
 func (m *metrics) inState(state dbconv.ClientConnectionStateAttr) metric.ObserveOption {
-	attributes := append(m.where[:len(m.where):len(m.where)], semconv.DBClientConnectionStateKey.String(string(state)))
+	attributes := slices.Concat(m.where, []attribute.KeyValue{semconv.DBClientConnectionStateKey.String(string(state))})
 	return metric.WithAttributeSet(attribute.NewSet(attributes...))
 }
 

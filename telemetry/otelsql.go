@@ -31,7 +31,7 @@ func (t *Tracer) Wrap(l Layer, next driver.Connector) (driver.Connector, error) 
 	if !l.otelsql {
 		return next, nil
 	}
-	wrapped := otelsql.WrapDriver(oneConnector{next}, t.OtelsqlOptions(l)...)
+	wrapped := otelsql.WrapDriver(oneConnector{next}, t.otelsqlOptions(l)...)
 	return wrapped.(driver.DriverContext).OpenConnector("")
 }
 
@@ -40,7 +40,7 @@ func (t *Tracer) ObserveDB(l Layer, db *sql.DB) {
 	if !l.otelsql {
 		return
 	}
-	registered, err := otelsql.RegisterDBStatsMetrics(db, t.OtelsqlOptions(l)...)
+	registered, err := otelsql.RegisterDBStatsMetrics(db, t.otelsqlOptions(l)...)
 	if err != nil {
 		otel.Handle(err)
 		return
@@ -67,10 +67,10 @@ func (o oneConnector) Open(string) (driver.Conn, error) {
 	return o.connector.Connect(context.Background())
 }
 
-// OtelsqlOptions are otelsql's options with its defaults corrected, and then those of l. Left as they are, spans would
+// otelsqlOptions are otelsql's options with its defaults corrected, and then those of l. Left as they are, spans would
 // have no db.system.name and no server.address, the method's name in place of the statement's, its text with all
 // literals, the words of the server's errors, and one for each reset of a session and each set of rows.
-func (t *Tracer) OtelsqlOptions(l Layer) []otelsql.Option {
+func (t *Tracer) otelsqlOptions(l Layer) []otelsql.Option {
 	s := t.serverAt(endpoint{t.config.Host, t.config.Port})
 	options := []otelsql.Option{
 		otelsql.WithTracerProvider(quietProvider{TracerProvider: t.tracerProvider()}),
@@ -84,6 +84,7 @@ func (t *Tracer) OtelsqlOptions(l Layer) []otelsql.Option {
 		}),
 		otelsql.WithSpanOptions(otelsql.SpanOptions{
 			DisableErrSkip: true, DisableQuery: true, OmitConnResetSession: true, OmitRows: true, OmitConnectorConnect: true,
+			RecordError: func(err error) bool { return outcomeOf(context.Background(), err).failed() },
 		}),
 		otelsql.WithDisableSkipErrMeasurement(true),
 		otelsql.WithAttributesGetter(func(_ context.Context, _ otelsql.Method, query string, _ []driver.NamedValue) []attribute.KeyValue {

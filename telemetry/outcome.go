@@ -71,10 +71,27 @@ func errorType(err error) string {
 	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &netErr) && netErr.Timeout() {
 		return timeout
 	}
-	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
+	return fmt.Sprintf("%T", innermost(err))
+}
+
+// innermost follows what an error wraps; of several the last, which is the last attempt of a connect. What is in a
+// *net.OpError is a number of the system's.
+func innermost(err error) error {
+	for {
+		if op, ok := err.(*net.OpError); ok { //nolint:errorlint // each layer is looked at
+			return op
+		}
+		inner := errors.Unwrap(err)
+		if several, ok := err.(interface{ Unwrap() []error }); ok {
+			if all := several.Unwrap(); len(all) > 0 {
+				inner = all[len(all)-1]
+			}
+		}
+		if inner == nil {
+			return err
+		}
 		err = inner
 	}
-	return fmt.Sprintf("%T", err)
 }
 
 func (o outcome) failed() bool { return o.errorType != "" }

@@ -59,7 +59,7 @@ func TestAWaitIsAnEventOnTheStatementThatWaited(t *testing.T) {
 
 func TestAWaitInVainIsAnEventOnTheCallersSpan(t *testing.T) {
 	r := newRecorder(t)
-	db := r.open(pgtest.Shared(t), "&pool_max_conns=1&pool_acquire_timeout=10ms")
+	db := r.open(pgtest.Shared(t), "&pool_max_conns=1&pool_acquire_timeout=2s")
 	holder, err := db.Conn(context.Background())
 	must(t, err)
 	defer holder.Close()

@@ -39,13 +39,22 @@ func (t *Tracer) TracePrepareEnd(ctx context.Context, pc *pgx.Conn, data pgx.Tra
 	}
 	c := t.connOf(pc)
 	if r, within := c.innermost(); within {
-		if r.span != nil {
+		if r.span != nil && data.Err == nil {
 			r.span.AddEvent(prepareEvent)
 		}
+		if r.copies && data.Err != nil { // pgx does not end the trace of such a COPY (copy_from.go, run)
+			t.TraceQueryEnd(ctx, pc, pgx.TraceQueryEndData{Err: data.Err})
+		}
+		return
+	}
+	if strings.HasPrefix(p.data.Name, "stmtcache_") { // pgx's own, for a statement of which nothing is told
 		return
 	}
 	if data.Err == nil {
 		c.name(p.data)
+	}
+	if !t.wantsSpan(ctx) && !t.metrics.measureStatements(ctx) {
+		return
 	}
 	r := running{statement: c.server.prepares.Get(strings.TrimSuffix(p.data.SQL, " ")), started: p.started}
 	if t.wantsSpan(ctx) {

@@ -31,10 +31,10 @@ func (t *Tracer) TraceQueryStart(ctx context.Context, pc *pgx.Conn, data pgx.Tra
 		return ctx
 	}
 	spans := t.wantsSpan(ctx)
-	if !spans && !t.metrics.measureStatements(ctx) {
+	c := t.connOf(pc)
+	if !spans && !t.metrics.measureStatements(ctx) && !c.underWay() {
 		return ctx
 	}
-	c := t.connOf(pc)
 	s := c.server.statements.Get(c.textOf(data.SQL))
 	r := running{statement: s, started: time.Now()}
 	waited := c.takeWait()
@@ -144,22 +144,4 @@ func rowsOf(tag pgconn.CommandTag) rowCount {
 		return rowCount{affectedRowsKey, tag.RowsAffected()}
 	}
 	return rowCount{}
-}
-
-// An event on a statement that had to wait for a connection, and how long, in seconds.
-const (
-	waitEvent   = "pgsafe.pool.wait"
-	waitTimeKey = attribute.Key("pgsafe.pool.wait_time")
-)
-
-// waitNoticed is the shortest wait that is told. A connection that is there at once takes microseconds.
-const waitNoticed = time.Millisecond
-
-// takeWait returns how long the user of the connection waited for it, once.
-func (c *conn) takeWait() time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	waited := c.waited
-	c.waited = 0
-	return waited
 }

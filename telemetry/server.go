@@ -42,9 +42,15 @@ func (t *Tracer) serverAt(e endpoint) *server {
 		return s
 	}
 	s := t.newServer(e)
-	t.servers[e] = s
+	if len(t.servers) < maxServers {
+		t.servers[e] = s
+	}
 	return s
 }
+
+// maxServers bounds how many servers are remembered, in case an application moves its connects to ever new ones. The
+// connections to others have a server of their own each.
+const maxServers = 64
 
 func (t *Tracer) newServer(e endpoint) *server {
 	where := append(slices.Clone(t.config.Attributes), semconv.DBSystemNamePostgreSQL, semconv.ServerAddress(e.host))

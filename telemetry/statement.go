@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -31,7 +32,7 @@ type statement struct {
 func (t *Tracer) newStatement(on *server, prefix, sql string) *statement {
 	text := sqltext.Read(sql)
 	if prefix != "" {
-		text.Summary, text.Operation, text.Class = strings.TrimSpace(prefix+" "+text.Summary), prefix, sqltext.Other
+		text.Summary, text.Operation, text.Class = prefixed(prefix, text.Summary), prefix, sqltext.Other
 	}
 	shown := t.shown(sql, text)
 	s := &statement{
@@ -50,9 +51,20 @@ func (t *Tracer) newStatement(on *server, prefix, sql string) *statement {
 	return s
 }
 
+// summaryLimit is the conventions' for db.query.summary, in bytes.
+const summaryLimit = 255
+
+// prefixed puts an operation in front of a summary, of which nothing is left if both are too long.
+func prefixed(operation, summary string) string {
+	if whole := operation + " " + summary; summary != "" && len(whole) <= summaryLimit {
+		return whole
+	}
+	return operation
+}
+
 // prepareSpan makes the options with which spans begin.
 func (s *statement) prepareSpan(on *server) {
-	all := append(on.attributes[:len(on.attributes):len(on.attributes)], s.described...)
+	all := slices.Concat(on.attributes, s.described)
 	var early []attribute.KeyValue
 	for _, a := range all {
 		if a.Key == semconv.DBSystemNameKey || a.Key == semconv.DBQuerySummaryKey {
@@ -96,7 +108,8 @@ func (t *Tracer) shown(sql string, text sqltext.Text) string {
 	case t.config.QueryText == QueryTextNone || text.Masked == "": // it may set a password
 		return ""
 	case t.config.QueryText == QueryTextRaw:
-		return cut(sql, rawLimit)
+		seen, _, _ := strings.Cut(sql, "\x00") // what follows nobody has looked at, neither sqltext nor the server
+		return cut(seen, rawLimit)
 	}
 	return text.Masked
 }
@@ -128,6 +141,6 @@ func newMeasured(where []attribute.KeyValue, summary string) *measured {
 
 // failed are the options for a statement that ended with an error.
 func (m *measured) failed(o outcome) []metric.RecordOption {
-	attributes := append(m.attributes[:len(m.attributes):len(m.attributes)], o.attributes()...)
+	attributes := slices.Concat(m.attributes, o.attributes())
 	return []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attributes...))}
 }

@@ -14,11 +14,11 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 )
 
-// ScopeName is the name of the instrumentation scope that spans and metrics carry.
-const ScopeName = "github.com/pgsafe/pgsafe"
+// scopeName is the name of the instrumentation scope that spans and metrics carry.
+const scopeName = "github.com/pgsafe/pgsafe"
 
-// QueryText says what of a statement's text its span shows, as db.query.text. The summary, which holds names of
-// tables and nothing else, is shown always.
+// QueryText says what of a statement's text its span shows, as db.query.text. The summary, operations and the names
+// of what they work on, is shown always.
 type QueryText uint8
 
 const (
@@ -82,10 +82,10 @@ func New(c Config) *Tracer {
 		t.waiting = provider
 	}
 	if _, none := provider.(noop.TracerProvider); !none {
-		t.tracer = provider.Tracer(ScopeName, trace.WithSchemaURL(semconv.SchemaURL))
+		t.tracer = provider.Tracer(scopeName, trace.WithSchemaURL(semconv.SchemaURL))
 	}
 	var err error
-	t.metrics, err = newMetrics(t.meterProvider().Meter(ScopeName, metric.WithSchemaURL(semconv.SchemaURL)), t.poolAttributes())
+	t.metrics, err = newMetrics(t.meterProvider().Meter(scopeName, metric.WithSchemaURL(semconv.SchemaURL)), t.poolAttributes())
 	if err != nil {
 		otel.Handle(err)
 		t.metrics, _ = newMetrics(noopmetric.Meter{}, nil) // which refuses nothing

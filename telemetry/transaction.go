@@ -26,6 +26,7 @@ const (
 // The values of outcomeKey. What is unknown is a COMMIT that was sent and not answered.
 const (
 	outcomeCommit   = "commit"
+	outcomePrepared = "prepared" // for a second phase: PREPARE TRANSACTION
 	outcomeRollback = "rollback"
 	outcomeUnknown  = "unknown"
 )
@@ -34,7 +35,9 @@ const (
 type transaction struct {
 	span       trace.Span
 	parent     trace.SpanContext // of BEGIN
-	statements int64             // without BEGIN and what ends it
+	mode       []attribute.KeyValue
+	statements int64 // without BEGIN and what ends it
+	aborted    bool  // a statement has failed, and COMMIT will roll back
 }
 
 // enter returns the context in which a statement's span begins. Within a transaction its parent is the transaction's
@@ -58,7 +61,7 @@ func (t *Tracer) enter(ctx context.Context, c *conn, s *statement) (context.Cont
 
 func (t *Tracer) startTransaction(ctx context.Context, c *conn, s *statement, parent trace.SpanContext) *transaction {
 	_, span := t.tracer.Start(ctx, transactionName, trace.WithAttributes(c.server.attributes...), trace.WithAttributes(s.mode...))
-	return &transaction{span: span, parent: parent}
+	return &transaction{span: span, parent: parent, mode: s.mode}
 }
 
 // modeOf reads the attributes of a transaction out of the text that begins it.
@@ -91,6 +94,10 @@ func (c *conn) leave(s *statement, o outcome, tag pgconn.CommandTag) {
 	}
 	pc := c.pgx.PgConn()
 	if !pc.IsClosed() && pc.TxStatus() != 'I' {
+		c.tx.aborted = pc.TxStatus() == 'E'
+		if tag := tag.String(); s.class == sqltext.End && (tag == "COMMIT" || tag == "ROLLBACK") {
+			c.chain(strings.ToLower(tag))
+		}
 		return
 	}
 	if s.class == sqltext.Begin && (o.failed() || o.canceled) {
@@ -99,16 +106,30 @@ func (c *conn) leave(s *statement, o outcome, tag pgconn.CommandTag) {
 		c.tx = nil
 		return
 	}
-	c.endTransactionLocked(endOf(s, tag, pc.IsClosed()))
+	c.endTransactionLocked(endOf(s, o, tag, pc.IsClosed(), c.tx.aborted))
 }
 
-// endOf tells how a transaction ended, of which the last statement is known. The server says COMMIT only if it did.
-func endOf(s *statement, tag pgconn.CommandTag, closed bool) string {
-	switch {
-	case tag.String() == "COMMIT":
+// chain ends a transaction by COMMIT AND CHAIN or ROLLBACK AND CHAIN, which begin another of the same mode.
+func (c *conn) chain(how string) {
+	before := c.tx
+	c.endTransactionLocked(how)
+	ctx := trace.ContextWithSpanContext(context.Background(), before.parent)
+	_, span := c.tracer.tracer.Start(ctx, transactionName, trace.WithAttributes(c.server.attributes...), trace.WithAttributes(before.mode...))
+	c.tx = &transaction{span: span, parent: before.parent, mode: before.mode}
+}
+
+// endOf tells how a transaction ended, of which the last statement is known. The server says COMMIT only if it did; but
+// it says it of the last statement of a text.
+func endOf(s *statement, o outcome, tag pgconn.CommandTag, closed, aborted bool) string {
+	switch said := tag.String(); {
+	case said == "COMMIT":
 		return outcomeCommit
+	case said == "PREPARE TRANSACTION":
+		return outcomePrepared
 	case closed && s.commits:
 		return outcomeUnknown
+	case said != "ROLLBACK" && s.commits && !aborted && !o.failed() && !o.canceled:
+		return outcomeCommit
 	}
 	return outcomeRollback
 }

@@ -3,14 +3,15 @@ package sqltext
 import (
 	"hash/maphash"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 )
 
-// Cache keeps what was made of SQL texts. It holds a bounded number of texts and none longer than 16 KiB, so texts with
-// embedded literals, each of them new, neither fill the memory nor drive out those that are in use. It is safe for
-// concurrent use.
+// Cache keeps what was made of SQL texts. It holds a bounded number of texts, and of long ones fewer: they may take 4 MiB
+// in all. So texts with embedded literals, each of them new, neither fill the memory nor drive out those that are in use.
+// Of a text longer than 16 KiB only as much as is read counts. It is safe for concurrent use.
 type Cache[V any] struct {
 	value  func(sql string) V
 	seed   maphash.Seed
@@ -20,6 +21,9 @@ type Cache[V any] struct {
 // perShard is for how many texts a part of a cache has room, at least: enough that a few busy ones in the same part do
 // not drive each other out, and few enough to copy the part for each text that is added.
 const perShard = 64
+
+// shardBytes bounds the texts of a part of a cache: with 2,048 texts, 32 parts of 2 KiB a text on average.
+const shardBytes = perShard * 2 << 10
 
 // NewCache returns a cache of at most limit texts, or of one if limit is less. value is called for each text that is
 // not in it, by several goroutines at once if they ask for it at once.
@@ -36,9 +40,7 @@ func NewCache[V any](limit int, value func(sql string) V) *Cache[V] {
 
 // Get returns what value returned for sql. All callers get the same value for as long as the text is kept.
 func (c *Cache[V]) Get(sql string) V {
-	if len(sql) > maxRead {
-		return c.value(sql)
-	}
+	sql = sql[:min(len(sql), maxRead+1)] // no more of it is read; one byte more says that there is more
 	hash := maphash.String(c.seed, sql)
 	s := &c.shards[hash%uint64(len(c.shards))]
 	if e := s.find(hash, sql); e != nil {
@@ -66,6 +68,7 @@ type shard[V any] struct {
 	mu      sync.Mutex  // guards replacing entries, and all below
 	ring    []*entry[V] // the same entries, in the order of the hand
 	hand    int
+	bytes   int // of the texts
 	limit   int
 }
 
@@ -107,17 +110,34 @@ func (s *shard[V]) add(e *entry[V]) *entry[V] {
 	} else {
 		delete(entries, s.replace(e).hash)
 	}
+	for s.bytes += len(e.sql); s.bytes > shardBytes && len(s.ring) > 1; {
+		delete(entries, s.remove().hash)
+	}
 	s.entries.Store(&entries)
 	return e
 }
 
-// replace puts an entry into the place of another one, which it returns.
-func (s *shard[V]) replace(e *entry[V]) *entry[V] {
+// next moves the hand to the first entry that nobody used since it last came by, and returns that.
+func (s *shard[V]) next() *entry[V] {
 	for s.ring[s.hand].used.Swap(false) {
 		s.hand = (s.hand + 1) % len(s.ring)
 	}
-	old := s.ring[s.hand]
+	s.bytes -= len(s.ring[s.hand].sql)
+	return s.ring[s.hand]
+}
+
+// replace puts an entry into the place of another one, which it returns.
+func (s *shard[V]) replace(e *entry[V]) *entry[V] {
+	old := s.next()
 	s.ring[s.hand] = e
 	s.hand = (s.hand + 1) % len(s.ring)
+	return old
+}
+
+// remove takes an entry out and returns it.
+func (s *shard[V]) remove() *entry[V] {
+	old := s.next()
+	s.ring = slices.Delete(s.ring, s.hand, s.hand+1)
+	s.hand %= len(s.ring)
 	return old
 }

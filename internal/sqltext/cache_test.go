@@ -2,6 +2,7 @@ package sqltext_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -104,13 +105,24 @@ func TestCacheKeepsNoMoreThanItsKeys(t *testing.T) {
 			t.Error("the longer one is kept")
 		}
 	})
-	t.Run("a long text is not kept", func(t *testing.T) {
+	t.Run("of a long text what is read is kept", func(t *testing.T) {
+		var made []int
+		c := sqltext.NewCache(10, func(sql string) int { made = append(made, len(sql)); return 0 })
+		for _, n := range []int{16 << 10, 16<<10 + 1, 1 << 20} {
+			c.Get(strings.Repeat("x", n))
+		}
+		if !slices.Equal(made, []int{16 << 10, 16<<10 + 1}) {
+			t.Errorf("values were made of %v", made)
+		}
+	})
+	t.Run("long texts are few, and drive out none in use", func(t *testing.T) {
 		made := 0
-		c := sqltext.NewCache(10, func(string) int { made++; return made })
-		c.Get(strings.Repeat("x", 16<<10))
-		c.Get(strings.Repeat("x", 16<<10+1))
-		c.Get(strings.Repeat("x", 16<<10+1))
-		if made != 3 || c.Len() != 1 {
+		c := sqltext.NewCache(64, func(string) int { made++; return 0 })
+		for i := range 1000 {
+			c.Get("SELECT 1")
+			c.Get(fmt.Sprint(i) + strings.Repeat("x", 16<<10))
+		}
+		if made != 1001 || c.Len() > 9 {
 			t.Errorf("%d values were made and %d texts kept", made, c.Len())
 		}
 	})

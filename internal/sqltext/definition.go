@@ -64,6 +64,8 @@ func (p *parser) definition(verb string) {
 	case about == withSecrets, about == withPassword && p.mentions("PASSWORD"):
 		p.hidden = true
 		return
+	case kind == "SCHEMA" || kind == "RULE": // they have other statements in them
+		p.hidden = p.mentions("PASSWORD") && (p.mentions("ROLE") || p.mentions("USER"))
 	}
 	if about != nameless {
 		p.defined()

@@ -10,7 +10,9 @@ type parser struct {
 
 	class  Class
 	hidden bool // nothing of the text may be shown
-	secret int  // the tokens from here on are one value, to be masked
+
+	readsInput bool // it is a COPY FROM STDIN
+	secret     int  // the tokens from here on are one value, to be masked
 }
 
 // peek returns the next token, or a zero one at the end.

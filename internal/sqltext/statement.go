@@ -173,8 +173,9 @@ func (p *parser) copyTable() {
 	p.skip("BINARY")
 	p.target()
 	p.skipGroup()
-	if p.is("FROM") {
+	if p.skip("FROM") {
 		p.classify(Write)
+		p.readsInput = p.is("STDIN")
 	} else {
 		p.classify(Query)
 	}

@@ -1,6 +1,9 @@
 package sqltext
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 const (
 	maxRead    = 16 << 10 // bytes of a text that are read, and of the longest one that a Cache keeps
@@ -64,7 +67,8 @@ func Read(sql string) Text {
 		class  Class
 		hidden bool
 	)
-	for i, statement := range split(tokens) {
+	statements := split(tokens)
+	for i, statement := range statements {
 		p := parser{tokens: statement, out: &sum, secret: len(statement)}
 		if i > 0 {
 			sum.separate()
@@ -75,9 +79,16 @@ func Read(sql string) Text {
 		hidden = hidden || p.hidden
 		out.print(statement[:p.secret])
 		out.mask(statement[p.secret:])
+		if p.readsInput { // what follows may be its rows, as in a dump
+			if rest := slices.Concat(statements[i+1:]...); len(rest) > 0 {
+				out.separate()
+				out.mask(rest)
+			}
+			break
+		}
 	}
 	t := Text{Summary: sum.String(), Operation: strings.Clone(sum.first), Class: class}
-	if !hidden {
+	if !hidden && sum.first != "" { // what is no statement may be anything
 		t.Masked = out.finish(whole)
 	}
 	return t

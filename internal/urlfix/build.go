@@ -316,7 +316,7 @@ func (b *builder) names() *Error {
 		d.warn("database", "it looks like a path; a socket directory is written as postgres:///DATABASE?host=/DIRECTORY")
 	}
 	if separated(d.User, "password") || separated(d.Database, "password") {
-		return fault(CodeAmbiguous, "user or database", -1, "a password parameter stands in it, behind a separator that means nothing there", encodeHint)
+		return fault(CodeValue, "user or database", -1, "a password parameter stands in it, behind a separator that means nothing there", encodeHint)
 	}
 	if separated(d.Database, "sslmode") {
 		d.warn("database", "sslmode stands in it, and has no effect there: parameters begin with a question mark")
@@ -334,6 +334,9 @@ func (b *builder) names() *Error {
 
 // separated reports whether text holds a parameter, behind a separator that did not count as one.
 func separated(text, key string) bool {
+	if strings.IndexByte(text, '=') < 0 {
+		return false
+	}
 	text = strings.ToLower(text)
 	return strings.Contains(text, "&"+key+"=") || strings.Contains(text, ";"+key+"=")
 }

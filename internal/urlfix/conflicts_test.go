@@ -58,8 +58,8 @@ func TestPortsInTheHostsOfAQuery(t *testing.T) {
 
 func TestAParameterInAName(t *testing.T) {
 	checkRefusal(t, []refusal{
-		{"a password behind a semicolon", "jdbc:postgresql://h/db?user=u;password=s3cretPw", urlfix.CodeAmbiguous, "user or database"},
-		{"a password behind an ampersand", "postgres://u@h/db&PASSWORD=s3cretPw", urlfix.CodeAmbiguous, "user or database"},
+		{"a password behind a semicolon", "jdbc:postgresql://h/db?user=u;password=s3cretPw", urlfix.CodeValue, "user or database"},
+		{"a password behind an ampersand", "postgres://u@h/db&PASSWORD=s3cretPw", urlfix.CodeValue, "user or database"},
 	})
 	checkWarnings(t, []noted{{"sslmode without a question mark", "postgres://u:p@h/db&sslmode=verify-full", "database"}})
 }

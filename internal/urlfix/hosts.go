@@ -87,16 +87,16 @@ func (b *builder) hostList() ([]Host, *Error) {
 // is a host, with a port or without.
 func (b *builder) cutHostPorts() {
 	var names, ports []string
-	any := false
+	numbered := false
 	for element := range strings.SplitSeq(b.seen.host.value, ",") {
 		name, port := hostAndPort(element)
 		if _, ok := plainPort(port); !ok || name == "" || checkHost(name) != "" {
 			return
 		}
-		any = any || port != ""
+		numbered = numbered || port != ""
 		names, ports = append(names, name), append(ports, port)
 	}
-	if any {
+	if numbered {
 		b.seen.host.value = strings.Join(names, ",")
 		b.seen.port = given{true, strings.Join(ports, ","), b.seen.host.pos}
 		b.d.change("host", "its ports were taken out of it; libpq would look up a name with a port in it")

@@ -418,6 +418,7 @@ func tightKeywords(options map[string]string) bool {
 
 // tricky are strictly valid strings in which a rule shows that few strings need.
 var tricky = []string{
+	"postgres:///&password=x", "postgres:///d?host=h1:1,h2:2", "postgres://u:p@ss#w@h/d",
 	"", " ", "postgres://", "postgresql:///", "postgres://@", "postgres://:@:/", "postgres://:pw@", "postgres://u@",
 	"postgres://h?", "postgres://h/?", "postgres://h/d?application_name=x&", "postgres://h:/d", "postgres://,/d",
 	"postgres://h,/d", "postgres://h1,h2:5433/d", "postgres://h1:5433,h2/d?port=5433", "postgres:///d?host=a,b&port=1,2",

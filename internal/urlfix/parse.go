@@ -67,7 +67,7 @@ func parse(d *DSN, s, dialect string) *Error {
 	if err := checkText(s); err != nil {
 		return err
 	}
-	if dialect == "" && !strings.Contains(s, dialectKey) && !strings.Contains(s, "ialect=") {
+	if dialect == "" && !strings.Contains(s, "ialect") { // of pgsafe_dialect, the "_" of which may be escaped
 		if base, ok := libpqScheme(s); ok {
 			return parseURI(d, s, base, &libpqURI)
 		}
