@@ -21,12 +21,12 @@ func (queryTracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.Trace
 func (queryTracer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
 // poolTracer tells the lot of every acquire and release, those of native code too, and passes them on to the
-// application's own tracer. It is the tracer of the pool alone: connections get the application's, so that a
-// statement pays nothing for it.
+// application's own tracer and to telemetry. It is the tracer of the pool alone: connections have those two without it,
+// see connTracer.
 type poolTracer struct {
 	queryTracer
 	lot  *parkingLot
-	next *multitracer.Tracer // the application's, and that of telemetry
+	next *multitracer.Tracer
 }
 
 var (

@@ -60,7 +60,7 @@ func (t *Tracer) gaveUp(ctx context.Context, waited time.Duration, err error) {
 // TraceRelease is called when a connection goes back to the pool. What is open on it then was forgotten: the pool
 // closes such a connection.
 func (t *Tracer) TraceRelease(_ *pgxpool.Pool, data pgxpool.TraceReleaseData) {
-	if c, known := data.Conn.PgConn().CustomData()[customDataKey].(*conn); known {
+	if c, known := knownConn(data.Conn); known {
 		c.abandon()
 	}
 }

@@ -94,8 +94,10 @@ func (t *Tracer) batchStatement(c *conn, queued *pgx.Batch) *statement {
 
 // joinTexts is one text if all are alike, else all of them, up to the limit.
 func joinTexts(texts []string) string {
+	if !slices.ContainsFunc(texts, func(text string) bool { return text != texts[0] }) {
+		return strings.Join(texts[:min(1, len(texts))], "")
+	}
 	var all strings.Builder
-	alike := !slices.ContainsFunc(texts, func(text string) bool { return text != texts[0] })
 	for i, text := range texts {
 		if i > 0 {
 			all.WriteString("; ")
@@ -104,9 +106,6 @@ func joinTexts(texts []string) string {
 		if all.Len() > batchTextLimit {
 			break
 		}
-	}
-	if alike && len(texts) > 0 {
-		return texts[0]
 	}
 	return cut(all.String(), batchTextLimit)
 }

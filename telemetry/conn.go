@@ -38,11 +38,16 @@ const customDataKey = "github.com/pgsafe/pgsafe/telemetry"
 
 // connOf returns what is remembered of c, from now on if it is new.
 func (t *Tracer) connOf(c *pgx.Conn) *conn {
-	data := c.PgConn().CustomData()
-	if known, ok := data[customDataKey].(*conn); ok {
+	if known, ok := knownConn(c); ok {
 		return known
 	}
 	return t.remember(c, endpoint{t.config.Host, t.config.Port})
+}
+
+// knownConn returns what is remembered of c, if anything is.
+func knownConn(c *pgx.Conn) (*conn, bool) {
+	known, ok := c.PgConn().CustomData()[customDataKey].(*conn)
+	return known, ok
 }
 
 func (t *Tracer) remember(c *pgx.Conn, e endpoint) *conn {
@@ -102,7 +107,7 @@ func (t *Tracer) Settled(pc *pgx.Conn) {
 	if t == nil {
 		return
 	}
-	if c, known := pc.PgConn().CustomData()[customDataKey].(*conn); known {
+	if c, known := knownConn(pc); known {
 		c.takeWait()
 		if c.underWay() {
 			c.abandon()
@@ -112,7 +117,7 @@ func (t *Tracer) Settled(pc *pgx.Conn) {
 
 // ConnClosing is called before a connection is closed, by its pool.
 func (t *Tracer) ConnClosing(pc *pgx.Conn) {
-	if c, known := pc.PgConn().CustomData()[customDataKey].(*conn); known {
+	if c, known := knownConn(pc); known {
 		c.abandon()
 		t.conns.remove(c)
 	}

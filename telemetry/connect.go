@@ -70,18 +70,9 @@ func (t *Tracer) TraceConnectEnd(ctx context.Context, data pgx.TraceConnectEndDa
 	if c.span == nil {
 		return
 	}
-	c.span.SetAttributes(t.chosenAttributes(c.chosen)...)
+	c.span.SetAttributes(c.chosen.attributes()...) // which of several servers it was
 	outcomeOf(ctx, data.Err).mark(c.span)
 	c.span.End()
-}
-
-// chosenAttributes tell which of several servers it was.
-func (t *Tracer) chosenAttributes(e endpoint) []attribute.KeyValue {
-	attributes := []attribute.KeyValue{semconv.ServerAddress(e.host)}
-	if e.port != defaultPort {
-		attributes = append(attributes, semconv.ServerPort(int(e.port)))
-	}
-	return attributes
 }
 
 // event adds one of the steps to the span.

@@ -89,9 +89,9 @@ func TestProgram(t *testing.T) {
 	must(t, db.Close())
 	golden(t, "metrics.golden", measured)
 	tree := r.tree()
-	for _, secret := range []string{"s3cretPw", "Ada", "Grace", "comment", "already exists"} {
-		if strings.Contains(tree, secret) {
-			t.Errorf("the spans show %q", secret)
+	for _, secret := range []string{"s3cretPw", pgtest.TLSPassword, "Ada", "Grace", "comment", "already exists"} {
+		if strings.Contains(tree, secret) || strings.Contains(measured, secret) {
+			t.Errorf("the spans or the metrics show %q", secret)
 		}
 	}
 	golden(t, "program.golden", tree)

@@ -88,7 +88,7 @@ func (t *Tracer) describe(span trace.Span, waited time.Duration, args []any) {
 
 // TraceQueryEnd ends the span. For a statement with rows pgx calls it when they are closed.
 func (t *Tracer) TraceQueryEnd(ctx context.Context, pc *pgx.Conn, data pgx.TraceQueryEndData) {
-	c, known := pc.PgConn().CustomData()[customDataKey].(*conn)
+	c, known := knownConn(pc)
 	if !known {
 		return
 	}

@@ -19,6 +19,15 @@ type endpoint struct {
 
 func (e endpoint) String() string { return net.JoinHostPort(e.host, strconv.Itoa(int(e.port))) }
 
+// attributes tell where a span's server is.
+func (e endpoint) attributes() []attribute.KeyValue {
+	attributes := []attribute.KeyValue{semconv.ServerAddress(e.host)}
+	if e.port != defaultPort {
+		attributes = append(attributes, semconv.ServerPort(int(e.port)))
+	}
+	return attributes
+}
+
 // defaultPort is left out of spans, as the conventions ask.
 const defaultPort = 5432
 
@@ -53,12 +62,10 @@ func (t *Tracer) serverAt(e endpoint) *server {
 const maxServers = 64
 
 func (t *Tracer) newServer(e endpoint) *server {
-	where := append(slices.Clone(t.config.Attributes), semconv.DBSystemNamePostgreSQL, semconv.ServerAddress(e.host))
+	where := append(slices.Clone(t.config.Attributes), semconv.DBSystemNamePostgreSQL)
+	where = append(where, e.attributes()...)
 	if t.config.Database != "" {
 		where = append(where, semconv.DBNamespace(t.config.Database))
-	}
-	if e.port != defaultPort {
-		where = append(where, semconv.ServerPort(int(e.port)))
 	}
 	s := &server{attributes: append(slices.Clone(where), semconv.DBClientConnectionPoolName(t.poolName(endpoint{t.config.Host, t.config.Port})))}
 	s.summaries = sqltext.NewCache(cacheLimit, func(summary string) *measured { return newMeasured(where, summary) })

@@ -51,7 +51,7 @@ func (t *Tracer) enter(ctx context.Context, c *conn, s *statement) (context.Cont
 		if s.class != sqltext.Begin {
 			return ctx, trace.SpanContext{}
 		}
-		c.tx = t.startTransaction(ctx, c, s, parent)
+		c.tx = t.startTransaction(ctx, c, s.mode)
 	}
 	if !parent.IsValid() || parent.Equal(c.tx.parent) {
 		return trace.ContextWithSpan(ctx, c.tx.span), trace.SpanContext{}
@@ -59,9 +59,9 @@ func (t *Tracer) enter(ctx context.Context, c *conn, s *statement) (context.Cont
 	return ctx, c.tx.span.SpanContext()
 }
 
-func (t *Tracer) startTransaction(ctx context.Context, c *conn, s *statement, parent trace.SpanContext) *transaction {
-	_, span := t.tracer.Start(ctx, transactionName, trace.WithAttributes(c.server.attributes...), trace.WithAttributes(s.mode...))
-	return &transaction{span: span, parent: parent, mode: s.mode}
+func (t *Tracer) startTransaction(ctx context.Context, c *conn, mode []attribute.KeyValue) *transaction {
+	_, span := t.tracer.Start(ctx, transactionName, trace.WithAttributes(c.server.attributes...), trace.WithAttributes(mode...))
+	return &transaction{span: span, parent: trace.SpanContextFromContext(ctx), mode: mode}
 }
 
 // modeOf reads the attributes of a transaction out of the text that begins it.
@@ -113,9 +113,7 @@ func (c *conn) leave(s *statement, o outcome, tag pgconn.CommandTag) {
 func (c *conn) chain(how string) {
 	before := c.tx
 	c.endTransactionLocked(how)
-	ctx := trace.ContextWithSpanContext(context.Background(), before.parent)
-	_, span := c.tracer.tracer.Start(ctx, transactionName, trace.WithAttributes(c.server.attributes...), trace.WithAttributes(before.mode...))
-	c.tx = &transaction{span: span, parent: before.parent, mode: before.mode}
+	c.tx = c.tracer.startTransaction(trace.ContextWithSpanContext(context.Background(), before.parent), c, before.mode)
 }
 
 // endOf tells how a transaction ended, of which the last statement is known. The server says COMMIT only if it did; but

@@ -96,8 +96,11 @@ func finish(d DSN, together seen, rules *dialect) (DSN, seen, *Error) {
 		tools = []*tool{rules.tool}
 	}
 	for _, t := range tools {
-		if t.finish != nil {
-			if err := t.finish(b); err != nil {
+		for _, finish := range [...]func(*builder) *Error{t.finish, t.finishLater} {
+			if finish == nil {
+				continue
+			}
+			if err := finish(b); err != nil {
 				return d, together, err
 			}
 		}

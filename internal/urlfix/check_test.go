@@ -62,10 +62,7 @@ func TestHostParams(t *testing.T) {
 		{"addresses with a host", "host=a,b hostaddr=::1,::2 port=1", "host=a,b;port=1,1;"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d, err := urlfix.Parse(c.dsn)
-			if err != nil {
-				t.Fatal(err)
-			}
+			d := mustParse(t, c.dsn)
 			got := ""
 			for _, p := range d.HostParams() {
 				got += p.Key + "=" + p.Value + ";"

@@ -98,10 +98,7 @@ func TestKeywordsOfLibPQ(t *testing.T) {
 		{"lib/pq's certificates in line", "host=h sslinline=true", urlfix.CodeUnsupported, "sslinline"},
 		{"Ecto's timeout", "ecto://u:p@h/d?timeout=123binrem", urlfix.CodeValue, "timeout"},
 	})
-	d, err := urlfix.Parse("host=h user=u sslmode=disable binary_parameters=yes")
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := mustParse(t, "host=h user=u sslmode=disable binary_parameters=yes")
 	if len(d.Driver) != 1 || d.Driver[0].Value != "exec" {
 		t.Errorf("binary_parameters became %v", d.Driver)
 	}

@@ -39,6 +39,8 @@ type tool struct {
 	// finish gives a meaning to the parameters with useLater, and to those that mean more next to the tool's keys in a
 	// plain URI. It may be nil.
 	finish func(b *builder) *Error
+	// finishLater is finish for a tool that looks at parameters with useLater only, and has nothing to do without any.
+	finishLater func(b *builder) *Error
 }
 
 // queryStyle says how the query of a URI is decoded.
@@ -56,7 +58,7 @@ var (
 )
 
 // keywordTool also has lib/pq's own keys: of the tools in foreign.go, it alone reads this form.
-var keywordTool = tool{name: "libpq", finish: finishLibpqGo, rules: with(table(
+var keywordTool = tool{name: "libpq", finishLater: finishLibpqGo, rules: with(table(
 	&rule{name: "ssl", use: useRefuse, hint: "write sslmode=require or sslmode=verify-full"},
 ), slices.Collect(maps.Values(libpqGoTool.rules)))}
 

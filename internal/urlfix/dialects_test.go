@@ -12,10 +12,7 @@ func checkLeftOut(t *testing.T, prefix, uri, keys string) {
 	t.Helper()
 	for key := range strings.FieldsSeq(keys) {
 		t.Run(key+" is left out", func(t *testing.T) {
-			d, err := urlfix.Parse(prefix + key + "=1")
-			if err != nil {
-				t.Fatal(err)
-			}
+			d := mustParse(t, prefix+key+"=1")
 			if d.URI() != uri || d.Pool != nil || d.Driver != nil || len(d.Warnings)+len(d.Changes) == 0 {
 				t.Errorf("%s, %v, %v, warnings %v, changes %v", d.URI(), d.Pool, d.Driver, d.Warnings, d.Changes)
 			}

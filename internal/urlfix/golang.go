@@ -10,7 +10,7 @@ var (
 	libpqGoKeyword = dialect{name: "libpq-go", read: parseKeywordValue, tool: &libpqGoTool, settings: true, defaults: libpqGoDefaults}
 )
 
-var libpqGoTool = tool{name: "lib/pq", finish: finishLibpqGo, rules: table(
+var libpqGoTool = tool{name: "lib/pq", finishLater: finishLibpqGo, rules: table(
 	&rule{name: "binary_parameters", use: useLater, check: checkGoBool},
 	&rule{name: "disable_prepared_binary_result", use: useIgnore, check: checkGoBool},
 	&rule{name: "sslinline", use: useRefuse, drop: []string{"false", "no", "0"}, hint: "put certificate and key into files, and name them as sslcert and sslkey"},

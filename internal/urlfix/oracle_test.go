@@ -118,10 +118,7 @@ func TestPgxAgreesWithEveryCase(t *testing.T) {
 
 func TestSettingsReachTheServerAsOptions(t *testing.T) {
 	hermetic(t)
-	d, err := urlfix.Parse(`postgres://h/db?search_path=a%20b%5Cc&options=-c%20x.y%3D1`)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := mustParse(t, `postgres://h/db?search_path=a%20b%5Cc&options=-c%20x.y%3D1`)
 	config, err := pgx.ParseConfig(d.URI())
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,16 @@ import (
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
+// mustParse reads a string that is valid.
+func mustParse(t testing.TB, dsn string) *urlfix.DSN {
+	t.Helper()
+	d, err := urlfix.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
 // means is a table row: a string, and the canonical URI with its meaning.
 type means struct {
 	name, dsn, uri string
@@ -17,10 +27,7 @@ func checkMeaning(t *testing.T, rows []means) {
 	t.Helper()
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			d, err := urlfix.Parse(row.dsn)
-			if err != nil {
-				t.Fatal(err)
-			}
+			d := mustParse(t, row.dsn)
 			if got := d.URI(); got != row.uri {
 				t.Errorf("got  %s\nwant %s", got, row.uri)
 			}
@@ -125,10 +132,7 @@ func TestTextThatIsWrongInEveryDialect(t *testing.T) {
 }
 
 func TestTheEmptyStringIsTheEnvironment(t *testing.T) {
-	d, err := urlfix.Parse("")
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := mustParse(t, "")
 	if d.Hosts != nil || d.User != "" || d.Database != "" || d.Password.IsSet() || d.Params != nil {
 		t.Errorf("%v is not empty", d)
 	}
@@ -161,20 +165,14 @@ func TestEmptyKeywords(t *testing.T) {
 		{"nothing of another tool", "jdbc:postgresql://h/db?user=&password=", ""},
 	} {
 		t.Run("a DSN knows "+c.name, func(t *testing.T) {
-			d, err := urlfix.Parse(c.dsn)
-			if err != nil {
-				t.Fatal(err)
-			}
+			d := mustParse(t, c.dsn)
 			if got := strings.Join(d.Empty, " "); got != c.want {
 				t.Errorf("%q", got)
 			}
 		})
 	}
 	t.Run("an empty value takes back the one before it", func(t *testing.T) {
-		d, err := urlfix.Parse("host=h passfile=/x passfile=''")
-		if err != nil {
-			t.Fatal(err)
-		}
+		d := mustParse(t, "host=h passfile=/x passfile=''")
 		if len(d.Params) > 0 {
 			t.Error(d)
 		}
@@ -219,10 +217,7 @@ func TestWarningsAndChanges(t *testing.T) {
 
 func checkNote(t *testing.T, dsn, part string, of func(*urlfix.DSN) []urlfix.Note) {
 	t.Helper()
-	d, err := urlfix.Parse(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := mustParse(t, dsn)
 	notes := of(d)
 	if len(notes) != 1 || notes[0].Part != part || notes[0].Text == "" {
 		t.Errorf("notes are %v, want one on %s", notes, part)

@@ -40,10 +40,7 @@ func shows(text, secret string) bool {
 }
 
 func TestNothingPrintsASecret(t *testing.T) {
-	d, err := urlfix.Parse("postgres://u:" + secret + "@h/db?sslpassword=" + "Zq7%21Xw9%23Vk3")
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := mustParse(t, "postgres://u:"+secret+"@h/db?sslpassword="+"Zq7%21Xw9%23Vk3")
 	hidden := struct{ dsn urlfix.DSN }{*d} // fmt cannot call methods on it
 	type public struct{ Secret urlfix.Secret }
 	for name, v := range map[string]any{

@@ -38,12 +38,12 @@ func sqlalchemyDriver(name string, t *tool) *dialect {
 }
 
 // psycopgTool: SQLAlchemy hands every key to libpq, which knows no server settings and no "ssl" outside of URIs.
-var psycopgTool = tool{name: "SQLAlchemy", finish: finishSQLAlchemy, rules: with(table(
+var psycopgTool = tool{name: "SQLAlchemy", finishLater: finishSQLAlchemy, rules: with(table(
 	&rule{name: "ssl", use: useRefuse, hint: "psycopg does not know it; write sslmode=require or sslmode=verify-full"},
 ), engineRules)}
 
 // saAsyncpgTool: dialects/postgresql/asyncpg.py, and SSLMode.parse in asyncpg's connect_utils.py.
-var saAsyncpgTool = tool{name: "SQLAlchemy", finish: finishSQLAlchemy, rules: with(table(
+var saAsyncpgTool = tool{name: "SQLAlchemy", finishLater: finishSQLAlchemy, rules: with(table(
 	&rule{name: "ssl", use: useSSL, check: checkSSLMode, hint: "asyncpg fails on ssl=true; write ssl=verify-full, or ssl=require for an unverified connection"},
 	&rule{name: "prepared_statement_cache_size", use: useLater, check: checkCount},
 	&rule{name: "statement_cache_size", use: useLater, check: checkCount},

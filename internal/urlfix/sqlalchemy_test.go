@@ -102,10 +102,7 @@ func TestAsyncpgUnderSQLAlchemy(t *testing.T) {
 		{"a function's name", s + "prepared_statement_name_func=f", urlfix.CodeUnsupported, "prepared_statement_name_func"},
 	})
 	t.Run("no cache means no prepared statements", func(t *testing.T) {
-		d, err := urlfix.Parse(s + "prepared_statement_cache_size=0")
-		if err != nil {
-			t.Fatal(err)
-		}
+		d := mustParse(t, s+"prepared_statement_cache_size=0")
 		if len(d.Driver) != 1 || d.Driver[0] != (urlfix.Param{Key: "default_query_exec_mode", Value: "exec"}) {
 			t.Errorf("driver is %v", d.Driver)
 		}

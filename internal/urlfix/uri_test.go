@@ -111,10 +111,7 @@ func TestServerSettings(t *testing.T) {
 		{"follow options that are there", "postgres://h/db?options=-c%20a.b%3D1&search_path=app&sslmode=require", "postgres://h/db?options=-c%20a.b%3D1%20-c%20search_path%3Dapp&sslmode=require"},
 	})
 	t.Run("stay apart for the driver", func(t *testing.T) {
-		d, err := urlfix.Parse("postgres://h/db?search_path=a&search_path=b&application_name=x")
-		if err != nil {
-			t.Fatal(err)
-		}
+		d := mustParse(t, "postgres://h/db?search_path=a&search_path=b&application_name=x")
 		if len(d.Settings) != 1 || d.Settings[0] != (urlfix.Param{Key: "search_path", Value: "b"}) {
 			t.Errorf("settings are %v", d.Settings)
 		}
@@ -130,10 +127,7 @@ func TestServerSettings(t *testing.T) {
 }
 
 func TestPoolAndDriverKeysAreNoPartOfTheURI(t *testing.T) {
-	d, err := urlfix.Parse("postgres://h/db?pool_max_conns=5&pgsafe_conn=native&sslmode=require&default_query_exec_mode=exec")
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := mustParse(t, "postgres://h/db?pool_max_conns=5&pgsafe_conn=native&sslmode=require&default_query_exec_mode=exec")
 	if want := "postgres://h/db?sslmode=require"; d.URI() != want {
 		t.Errorf("got %s, want %s", d.URI(), want)
 	}

@@ -8,6 +8,14 @@ const placeholderWarning = "it looks like a placeholder that was not filled in, 
 // and [YOUR-PASSWORD] of vendors' consoles, %(user)s of Python, $DB_USER. As user, password and database such texts
 // are valid. As host none is.
 func placeholder(s string) bool {
+	if s == "" {
+		return false
+	}
+	switch s[0] {
+	case '$', '{', '<', '[', '%':
+	default:
+		return false // as nearly always
+	}
 	for _, brackets := range [...][2]string{{"${", "}"}, {"{", "}"}, {"<", ">"}, {"[", "]"}, {"%(", ")s"}} {
 		inner, opened := strings.CutPrefix(s, brackets[0])
 		if inner, closed := strings.CutSuffix(inner, brackets[1]); opened && closed && inner != "" {

@@ -26,10 +26,7 @@ func checkBeside(t *testing.T, rows []beside) {
 	t.Helper()
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			d, err := urlfix.Parse(row.dsn)
-			if err != nil {
-				t.Fatal(err)
-			}
+			d := mustParse(t, row.dsn)
 			var keys []string
 			for _, p := range slices.Concat(d.Pool, d.Driver) {
 				if p.Key != "pgsafe_dialect" {
@@ -62,10 +59,7 @@ func checkNotes(t *testing.T, rows []noted, of func(*urlfix.DSN) []urlfix.Note) 
 	t.Helper()
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			d, err := urlfix.Parse(row.dsn)
-			if err != nil {
-				t.Fatal(err)
-			}
+			d := mustParse(t, row.dsn)
 			var parts []string
 			for _, n := range of(d) {
 				parts = append(parts, n.Part)
