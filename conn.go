@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/pgsafe/pgsafe/internal/ctxsettings"
 	"github.com/pgsafe/pgsafe/internal/guard"
 )
 
@@ -40,10 +41,12 @@ type Conn struct {
 	phys      *physical
 	state     atomic.Uint32
 	born      time.Time
-	judged    bool           // it was looked at since the last use, and is not broken as far as known
-	yielding  bool           // database/sql was told to give this lease back for somebody who waits
-	bindErr   error          // why an empty lease could get no connection
-	open      map[string]int // texts of the lease's open statements
+	judged    bool                  // it was looked at since the last use, and is not broken as far as known
+	yielding  bool                  // database/sql was told to give this lease back for somebody who waits
+	bindErr   error                 // why an empty lease could get no connection
+	open      map[string]int        // texts of the lease's open statements
+	inherits  *ctxsettings.Settings // what a statement runs with whose context has none
+	cleaning  <-chan struct{}       // closed when its connection has been reset; nil if it was clean
 }
 
 var (
@@ -69,7 +72,7 @@ func Raw(conn *sql.Conn, f func(*pgx.Conn) error) error {
 			driverConn = layer.Raw()
 		}
 		if lease, ok := driverConn.(*Conn); ok {
-			if err := lease.use(context.Background()); err != nil {
+			if err := lease.useFor(context.Background(), nil); err != nil {
 				return err
 			}
 		}
@@ -84,7 +87,7 @@ func Raw(conn *sql.Conn, f func(*pgx.Conn) error) error {
 // Conn returns the pgx connection, for use within sql.Conn.Raw. It is nil only if the lease lost its connection
 // before its first use and no other could be had; Raw returns the reason.
 func (l *Conn) Conn() *pgx.Conn {
-	if l.use(context.Background()) != nil {
+	if l.useFor(context.Background(), nil) != nil {
 		return nil
 	}
 	return l.stdConn.Conn()
@@ -100,6 +103,7 @@ func (l *Conn) use(ctx context.Context) error {
 }
 
 func (l *Conn) useSlowly(ctx context.Context) error {
+	l.awaitCleaning()
 	if l.bindErr != nil {
 		return l.bindErr
 	}
@@ -122,6 +126,8 @@ func (l *Conn) useSlowly(ctx context.Context) error {
 
 // ResetSession is called by database/sql before it uses the lease again.
 func (l *Conn) ResetSession(ctx context.Context) error {
+	l.awaitCleaning()
+	l.inherits = ctxsettings.Of(ctx)
 	if l.connector.lot.use(l) {
 		if l.fit(ctx) {
 			return nil
@@ -145,6 +151,9 @@ func (l *Conn) IsValid() bool {
 		return false
 	}
 	l.connector.tracer.Settled(l.stdConn.Conn())
+	if l.soiled() {
+		return l.cleanAside()
+	}
 	if !l.connector.lot.park(l) {
 		l.yielding = true
 		return false
@@ -160,6 +169,7 @@ const recycleAge = 10 * time.Second
 // Close gives the connection back to the pool, or closes it if it is broken or has outlived what the application
 // allows.
 func (l *Conn) Close() error {
+	l.awaitCleaning()
 	std, before := l.connector.lot.leave(l)
 	if std == nil {
 		return nil
@@ -191,7 +201,7 @@ func closeNow(conn *pgx.Conn) {
 
 // PrepareContext prepares a statement, or finds it prepared on the connection by an earlier lease.
 func (l *Conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	if err := l.use(ctx); err != nil {
+	if err := l.useFor(ctx, nil); err != nil {
 		return nil, err
 	}
 	stmt, err := prepare(ctx, l, query)
@@ -208,7 +218,7 @@ func (l *Conn) Prepare(query string) (driver.Stmt, error) {
 
 // ExecContext runs a statement that returns no rows.
 func (l *Conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	if err := l.use(ctx); err != nil {
+	if err := l.useFor(ctx, l.connector.residues.Get(query)); err != nil {
 		return nil, err
 	}
 	res, err := l.stdConn.ExecContext(ctx, query, l.connector.commented(ctx, args))
@@ -218,7 +228,7 @@ func (l *Conn) ExecContext(ctx context.Context, query string, args []driver.Name
 // QueryContext runs a statement that returns rows. They are pgx's own, and so are their errors: where the context ends
 // while they are read, it is sql.Rows that tells so (Rows.awaitDone, database/sql).
 func (l *Conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	if err := l.use(ctx); err != nil {
+	if err := l.useFor(ctx, l.connector.residues.Get(query)); err != nil {
 		return nil, err
 	}
 	rows, err := l.stdConn.QueryContext(ctx, query, l.connector.commented(ctx, args))

@@ -19,8 +19,10 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/pgsafe/pgsafe/internal/ctxsettings"
 	"github.com/pgsafe/pgsafe/internal/guard"
 	"github.com/pgsafe/pgsafe/internal/libpq"
+	"github.com/pgsafe/pgsafe/internal/sqltext"
 	"github.com/pgsafe/pgsafe/telemetry"
 )
 
@@ -48,9 +50,11 @@ type Connector struct {
 	lot          *parkingLot
 	poolers      *poolers
 	certificates *certificates
-	sparing      map[recovery]*sparing // of records, by what they are about
-	canceler     *guard.Canceler       // nil where pgx cancels statements
-	patience     time.Duration         // how long a statement may take to end once its context has
+	sparing      map[recovery]*sparing    // of records, by what they are about
+	residues     *sqltext.Cache[*residue] // of texts of statements, nil for those that leave nothing
+	shared       atomic.Bool              // native code may use the pool too
+	canceler     *guard.Canceler          // nil where pgx cancels statements
+	patience     time.Duration            // how long a statement may take to end once its context has
 	driver       *Driver
 
 	ctx    context.Context // ends with Close, for work in the background
@@ -139,6 +143,7 @@ func newConnector(conn *libpq.Config, o options, opts []Option) (*Connector, err
 	c.poolers = &poolers{modeGiven: o.modeGiven, onFound: c.foundPooler}
 	c.certificates = &certificates{onExpired: c.drainExpired, onDue: c.certificateDue}
 	c.sparing = newSparing()
+	c.residues = sqltext.NewCache(residueLimit, newResidue)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if err := c.cancelWithin(o.cancelTimeout); err != nil {
 		return nil, err
@@ -190,12 +195,16 @@ func (c *Connector) hook(o options) {
 		c.config.BeforeClose = c.tracer.ConnClosing
 	}
 	c.config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		c.endWithCertificate(newPhysical(conn, c.config, c.generation.Load()))
+		ph := newPhysical(conn, c.config, c.generation.Load())
+		c.endWithCertificate(ph)
 		c.connected.Store(true)
 		if o.afterConnect == nil {
 			return nil
 		}
 		err := hookFailed(o.afterConnect(ctx, conn))
+		if err == nil {
+			err = ph.keepBaseline(ctx)
+		}
 		if err != nil && c.tracer != nil {
 			c.tracer.ConnClosing(conn) // pgxpool does not call BeforeClose here
 		}
@@ -241,7 +250,7 @@ func (c *Connector) open() (*pgxpool.Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pgsafe: make the pool: %w", err)
 	}
-	c.leases = stdlib.GetPoolConnector(pool, stdlib.OptionShouldPing(c.shouldPing))
+	c.leases = stdlib.GetPoolConnector(pool, stdlib.OptionShouldPing(c.shouldPing), stdlib.OptionResetSession(refuseSettings))
 	c.pool.Store(pool)
 	c.warmUpInBackground(pool)
 	return pool, nil
@@ -258,6 +267,9 @@ func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 
 // connect is Connect without the layer of telemetry that may be around it.
 func (c *Connector) connect(ctx context.Context) (driver.Conn, error) {
+	if c.native && ctxsettings.Of(ctx) != nil {
+		return nil, errNativeSettings
+	}
 	std, err := c.acquire(ctx)
 	if err != nil {
 		return nil, err
@@ -265,7 +277,7 @@ func (c *Connector) connect(ctx context.Context) (driver.Conn, error) {
 	if c.native {
 		return std, nil
 	}
-	lease := &Conn{stdConn: std, connector: c, phys: physicalOf(std.Conn()), born: time.Now()}
+	lease := &Conn{stdConn: std, connector: c, phys: physicalOf(std.Conn()), born: time.Now(), inherits: ctxsettings.Of(ctx)}
 	c.lot.lend(lease.phys, lease)
 	return lease, nil
 }
@@ -275,10 +287,10 @@ func (c *Connector) acquire(ctx context.Context) (*stdConn, error) {
 	if _, err := c.open(); err != nil {
 		return nil, err
 	}
-	waitCtx := ctx
+	waitCtx := c.forLease(ctx)
 	if d := c.profile.AcquireTimeout; d > 0 {
 		var cancel context.CancelFunc
-		waitCtx, cancel = context.WithTimeout(ctx, d)
+		waitCtx, cancel = context.WithTimeout(waitCtx, d)
 		defer cancel()
 	}
 	started := time.Now()
@@ -332,6 +344,7 @@ func ConnectorOf(db *sql.DB) (*Connector, bool) {
 // file and the order of load_balance_hosts are added for each connection, as is what WithBeforeConnect does. Do not
 // connect with it by other means.
 func (c *Connector) Pool() *pgxpool.Pool {
+	c.shared.Store(true)
 	pool, err := c.open()
 	if err == nil {
 		return pool

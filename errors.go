@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgsafe/pgsafe/internal/libpq"
+	"github.com/pgsafe/pgsafe/session"
 )
 
 // Kind says what an error means to the code that has to decide what to do next.
@@ -32,7 +33,7 @@ const (
 	KindUnique                    // a unique or exclusion constraint was violated (23505, 23P01)
 	KindConstraint                // another integrity constraint was violated (class 23)
 	KindAuth                      // wrong password, unknown role, not admitted (class 28)
-	KindConfig                    // a connection string, a certificate or a database name is wrong (3D000), or TLS or another demand is not met
+	KindConfig                    // a connection string, a certificate, a database name (3D000) or a setting is wrong, or TLS or another demand is not met
 	KindCommitUnknown             // a COMMIT whose outcome is not known
 	KindOther                     // anything else
 )
@@ -69,6 +70,8 @@ func KindOf(err error) Kind {
 		pgErr      *pgconn.PgError
 	)
 	switch {
+	case errors.Is(err, session.ErrCommitUnknown):
+		return KindCommitUnknown
 	case errors.As(err, &dsnErr):
 		return KindConfig
 	case errors.Is(err, context.Canceled):
@@ -77,6 +80,8 @@ func KindOf(err error) Kind {
 		return KindTimeout
 	case errors.As(err, &acquireErr):
 		return acquireErr.kind()
+	case errors.Is(err, session.ErrSettings):
+		return KindConfig
 	case errors.As(err, &pgErr) && refusedByPooler(pgErr):
 		return KindConfig
 	case pgErr != nil:
@@ -162,6 +167,17 @@ func kindOfNetwork(err error) Kind {
 	}
 	return KindOther
 }
+
+// commitUnknownError is the error of a COMMIT that was sent on a connection which broke before the answer came.
+type commitUnknownError struct{ cause error }
+
+// Error tells how the connection broke.
+func (e *commitUnknownError) Error() string {
+	return session.ErrCommitUnknown.Error() + ": " + e.cause.Error()
+}
+
+// Unwrap returns what it is, and how the connection broke.
+func (e *commitUnknownError) Unwrap() []error { return []error{session.ErrCommitUnknown, e.cause} }
 
 // SQLState returns the five-character SQLSTATE of the server's error in err, or "" if there is none.
 func SQLState(err error) string {

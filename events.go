@@ -56,7 +56,7 @@ func (c *Connector) recovered(cause recovery) {
 
 // newSparing makes what limits the records of each cause.
 func newSparing() map[recovery]*sparing {
-	return map[recovery]*sparing{recoveredStatement: {}, recoveredConnect: {}, recoveredCertificate: {}, notCanceled: {}}
+	return map[recovery]*sparing{recoveredStatement: {}, recoveredConnect: {}, recoveredCertificate: {}, notCanceled: {}, leakedState: {}}
 }
 
 // notCanceled is where records of cancel requests are limited.

@@ -107,7 +107,10 @@ func (c *Connector) preparePooled(ctx context.Context, conn *pgx.Conn) (bool, er
 	if ph := physicalOf(conn); ph != nil && (ph.dead || ph.expired(time.Now())) {
 		return false, nil
 	}
-	return clearPooled(ctx, conn)
+	if fit, err := clearPooled(ctx, conn); !fit || err != nil {
+		return fit, err
+	}
+	return c.unsettlePooled(ctx, conn), nil
 }
 
 // shouldPing is asked by pgx's stdlib before database/sql uses a connection again that is not a lease of ours

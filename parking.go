@@ -29,6 +29,8 @@ type parkingLot struct {
 	used      func(time.Duration) // is told how long a connection was in use; nil if nobody wants to know
 	saturated func() bool         // whether the pool can give no connection without waiting; nil if it has no cap
 
+	arrivals arrivals // are told by acquireStarted
+
 	mu        sync.Mutex // guards all below; nothing blocks under it
 	acquiring int        // Acquire calls under way
 	lists     [places]connList
@@ -82,6 +84,7 @@ func (l *parkingLot) acquireStarted() {
 	l.acquiring++
 	l.mu.Unlock()
 	l.rebalance()
+	l.arrivals.tell()
 }
 
 // acquireEnded is called after acquireStarted, with the connection or nil.
@@ -173,6 +176,13 @@ func (l *parkingLot) park(lease *Conn) bool {
 	l.mu.Unlock()
 	l.tellUse(inUse)
 	return true
+}
+
+// setAside puts a lease aside whose connection is still at work. park ends that.
+func (l *parkingLot) setAside(lease *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lease.state.Store(leaseParked)
 }
 
 // leave takes a lease out of the lot for good and returns what it still held, nil if that was taken back, and the

@@ -105,6 +105,12 @@ func (t *connecting) TraceConnectEnd(ctx context.Context, data pgx.TraceConnectE
 // namelessKey is where a connection says that statements of db.Prepare are to have no name on it.
 const namelessKey = customDataKey + "/nameless"
 
+// behindPooler tells whether conn is known to lead to a pooler.
+func behindPooler(conn *pgx.Conn) bool {
+	_, known := conn.PgConn().CustomData()[namelessKey]
+	return known
+}
+
 func nameless(conn *pgx.Conn) bool {
 	is, _ := conn.PgConn().CustomData()[namelessKey].(bool)
 	return is

@@ -23,6 +23,7 @@ type physical struct {
 	idleSince  time.Time // since when it was parked before its present use
 	dead       bool      // found to be so by the pool that is about to hand it out
 	lost       error     // why it broke
+	session    serverSession
 
 	place      place
 	since      time.Time // when it came to its place
@@ -41,6 +42,7 @@ func newPhysical(conn *pgx.Conn, p *pgxpool.Config, generation uint64) *physical
 		wire:       guard.WireOf(conn.PgConn()),
 		socket:     guard.SocketOf(conn.PgConn().Conn()),
 		statements: newStatements(conn),
+		session:    serverSession{pooled: behindPooler(conn)},
 	}
 	if p.MaxConnLifetime > 0 {
 		ph.expires = time.Now().Add(p.MaxConnLifetime)

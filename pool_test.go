@@ -586,7 +586,7 @@ func TestPreparedStatements(t *testing.T) {
 		stmt, err := db.PrepareContext(t.Context(), "select 5")
 		must(t, err)
 		defer stmt.Close()
-		exec(t, db, "deallocate all")
+		exec(t, db, "do $$ begin execute 'deallocate all'; end $$")
 		var n int
 		err = stmt.QueryRowContext(t.Context()).Scan(&n)
 		equal(t, pgsafe.SQLState(err), "26000")

@@ -77,6 +77,15 @@ func (p *Profile) set(key, value string) error {
 		p.PingAfter, err = duration(key, value)
 	case "pool_ping_timeout":
 		p.PingTimeout, err = duration(key, value)
+	case "pool_reset":
+		switch value {
+		case "leftovers":
+			p.Reset = ResetLeftovers
+		case "always":
+			p.Reset = ResetAlways
+		default:
+			err = poolError(key, "not one of leftovers and always", "use pool_reset=always, or leave it out")
+		}
 	default:
 		err = poolError("", "a pool setting is not known", "")
 	}

@@ -53,7 +53,24 @@ type Profile struct {
 	// WarmUp is how many connections are opened in the background at the first use. Zero opens none ahead.
 	// Key: pool_warmup.
 	WarmUp int32
+
+	// Reset says when a connection is reset before its next user gets it. Zero means when its statements have left
+	// something in the session. Key: pool_reset.
+	Reset SessionReset
 }
+
+// SessionReset says when what statements have left in the server's session is undone: settings, roles, LISTEN, temporary
+// tables, advisory locks of the session, cursors WITH HOLD, statements of PREPARE. A reset takes one round trip, in
+// the background. Statements that the driver has prepared stay.
+type SessionReset uint8
+
+const (
+	// ResetLeftovers resets a connection after statements whose text says that they leave something behind. What a
+	// function, a procedure or a DO block does by itself cannot be seen, nor what native code does with the *pgx.Conn.
+	ResetLeftovers SessionReset = iota
+	// ResetAlways resets a connection whenever it comes back from database/sql. Key: pool_reset=always.
+	ResetAlways
+)
 
 // The defaults of a zero Profile. 30 s of idleness keep a fleet of services from holding more connections than it
 // did on database/sql's own pool.
@@ -91,7 +108,7 @@ func Production() Profile {
 }
 
 // Auth is for a small service that must answer soon or not at all: 2 connections kept, 5 more when needed, and two
-// seconds to get one.
+// seconds to get one. A connection is reset after each use, whatever ran.
 func Auth() Profile {
 	return Profile{
 		MaxConns:              7,
@@ -101,6 +118,7 @@ func Auth() Profile {
 		MaxConnIdleTime:       5 * time.Minute,
 		AcquireTimeout:        2 * time.Second,
 		PingTimeout:           time.Second,
+		Reset:                 ResetAlways,
 	}
 }
 
@@ -134,6 +152,8 @@ func (p Profile) validate() error {
 	case p.MinIdleConns > limit:
 		return poolError("pool_min_idle_conns", "more connections are to be kept than the pool may hold",
 			"make pool_min_idle_conns at most pool_max_conns")
+	case p.Reset > ResetAlways:
+		return poolError("pool_reset", "Reset is none of the constants", "use ResetLeftovers or ResetAlways")
 	case p.WarmUp > limit:
 		return poolError("pool_warmup", "more connections are to be opened ahead than the pool may hold",
 			"make pool_warmup at most pool_max_conns")

@@ -19,6 +19,7 @@ type Stmt struct {
 	key       string
 	inputs    int
 	inherited bool // prepared by an earlier Stmt, and not run by this one yet
+	leaves    *residue
 }
 
 var (
@@ -34,7 +35,7 @@ func keyOf(text string) string { return text + " " }
 
 // prepare makes a statement on a lease that is in use.
 func prepare(ctx context.Context, l *Conn, text string) (*Stmt, error) {
-	s := &Stmt{lease: l, key: keyOf(text)}
+	s := &Stmt{lease: l, key: keyOf(text), leaves: l.connector.residues.Get(text)}
 	l.countOpen(s.key, +1)
 	if err := s.prepare(ctx); err != nil {
 		l.countOpen(s.key, -1)
@@ -63,7 +64,7 @@ func (l *Conn) countOpen(key string, by int) {
 
 // ready makes sure that the statement is prepared on the connection that the lease holds now.
 func (s *Stmt) ready(ctx context.Context) error {
-	if err := s.lease.use(ctx); err != nil {
+	if err := s.lease.useFor(ctx, s.leaves); err != nil {
 		return err
 	}
 	if s.on == s.lease.phys && s.on.statements.has(s.key) {

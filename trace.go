@@ -58,6 +58,13 @@ func (c *Connector) poolGauges() telemetry.Pool {
 
 // connTracer is the tracer of connections: the application's, ours, or both.
 func (c *Connector) connTracer(app pgx.QueryTracer) pgx.QueryTracer {
+	if c.native {
+		return refusing(c.ownTracer(app))
+	}
+	return c.ownTracer(app)
+}
+
+func (c *Connector) ownTracer(app pgx.QueryTracer) pgx.QueryTracer {
 	switch {
 	case c.tracer == nil:
 		return app

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgsafe/pgsafe/internal/guard"
 )
@@ -20,7 +21,8 @@ var _ driver.Tx = (*Tx)(nil)
 
 // BeginTx begins a transaction.
 func (l *Conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	if err := l.use(ctx); err != nil {
+	local, err := l.useForTx(ctx)
+	if err != nil {
 		return nil, err
 	}
 	if ctx.Err() != nil {
@@ -29,7 +31,12 @@ func (l *Conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	if _, err := l.stdConn.BeginTx(ctx, opts); err != nil {
 		return nil, l.endedHarmless(ctx, err)
 	}
-	return &Tx{lease: l, ctx: ctx}, nil
+	tx := &Tx{lease: l, ctx: ctx}
+	if err := l.applyLocal(ctx, local); err != nil {
+		_ = tx.Rollback() // it closes the connection if it fails
+		return nil, err
+	}
+	return tx, nil
 }
 
 // Begin is BeginTx without a context.
@@ -38,18 +45,22 @@ func (l *Conn) Begin() (driver.Tx, error) {
 }
 
 // Commit commits the transaction. It is pgx.ErrTxCommitRollback if the server rolled back instead, as it does after an
-// error. If the transaction's context ends meanwhile, the server still has the connector's cancel timeout to answer.
+// error, and session.ErrCommitUnknown, wrapped, if the connection broke after it was sent. If the transaction's context ends meanwhile, the server still has the connector's cancel timeout to answer.
 func (t *Tx) Commit() error {
 	if err := t.lease.use(t.ctx); err != nil {
 		return err
 	}
 	conn := t.lease.stdConn.Conn()
+	usable := !conn.IsClosed()
 	tag, err := conn.Exec(guard.Patient(t.ctx, t.lease.connector.patience), "commit")
 	if err == nil && tag.String() == "ROLLBACK" {
 		return pgx.ErrTxCommitRollback
 	}
 	if err != nil && !conn.IsClosed() && conn.PgConn().TxStatus() != 'I' {
 		_ = t.Rollback() // it was not even sent; Rollback closes the connection if it fails
+	}
+	if err != nil && usable && conn.IsClosed() && !pgconn.SafeToRetry(err) {
+		return &commitUnknownError{err}
 	}
 	return err
 }

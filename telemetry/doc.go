@@ -54,6 +54,7 @@
 //	db.client.connection.use_time           histogram      s             from having it to giving it back or parking it
 //	pgsafe.cancel.count                     counter        {request}     cancel requests, by pgsafe.cancel.outcome: taken or closed
 //	pgsafe.recovery.count                   counter        {recovery}    failures kept from the application, by pgsafe.recovery.cause
+//	pgsafe.session.leaked_state             counter        {state}       things left in a session, which was reset, by pgsafe.session.state and db.query.summary
 //	pgsafe.tls.certificate.expiry           gauge          s             until the client certificate expires; negative once it has
 //
 // No span or measurement holds the words of a server or of an error, and no argument unless it is asked for by name.

@@ -8,12 +8,14 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 )
 
 // survival are the instruments of what is done about failures.
 type survival struct {
 	cancels    metric.Int64Counter
 	recoveries metric.Int64Counter
+	leaks      metric.Int64Counter
 }
 
 func newSurvival(meter metric.Meter) (survival, error) {
@@ -21,7 +23,9 @@ func newSurvival(meter metric.Meter) (survival, error) {
 		metric.WithDescription("The number of requests to cancel a statement whose context has ended."))
 	recoveries, e2 := meter.Int64Counter("pgsafe.recovery.count", metric.WithUnit("{recovery}"),
 		metric.WithDescription("The number of times that a failure was kept from the application."))
-	return survival{cancels, recoveries}, errors.Join(e1, e2)
+	leaks, e3 := meter.Int64Counter("pgsafe.session.leaked_state", metric.WithUnit("{state}"),
+		metric.WithDescription("The number of things that statements left in a session, which was reset."))
+	return survival{cancels, recoveries, leaks}, errors.Join(e1, e2, e3)
 }
 
 // Canceled counts a cancel request, with err if the server did not take it and the connection is closed.
@@ -38,10 +42,15 @@ func (t *Tracer) Recovered(cause string) {
 	t.metrics.count(t.metrics.recoveries, attribute.String("pgsafe.recovery.cause", cause))
 }
 
-func (m *metrics) count(counter metric.Int64Counter, what attribute.KeyValue) {
+// LeakedState counts one thing that a statement left in a session, which was reset.
+func (t *Tracer) LeakedState(what, summary string) {
+	t.metrics.count(t.metrics.leaks, attribute.String("pgsafe.session.state", what), semconv.DBQuerySummary(summary))
+}
+
+func (m *metrics) count(counter metric.Int64Counter, what ...attribute.KeyValue) {
 	ctx := context.Background()
 	if counter.Enabled(ctx) {
-		set := attribute.NewSet(append(m.where[:len(m.where):len(m.where)], what)...)
+		set := attribute.NewSet(append(m.where[:len(m.where):len(m.where)], what...)...)
 		counter.Add(ctx, 1, metric.WithAttributeSet(set))
 	}
 }

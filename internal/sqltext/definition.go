@@ -41,6 +41,7 @@ func (p *parser) definition(verb string) {
 	for p.is(modifiers...) {
 		if p.skip("TEMP", "TEMPORARY") {
 			p.classify(Session)
+			p.leavesTemporary()
 		}
 		p.skip(modifiers...)
 	}
@@ -100,6 +101,9 @@ func (p *parser) defined() {
 	p.skip("ONLY")
 	p.skip("AUTHORIZATION") // CREATE SCHEMA AUTHORIZATION name
 	p.skip("ON")
+	if p.inTemporarySchema() {
+		p.leavesTemporary()
+	}
 	p.target()
 }
 

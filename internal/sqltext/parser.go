@@ -9,6 +9,7 @@ type parser struct {
 	out    *summary
 
 	class  Class
+	state  State
 	hidden bool // nothing of the text may be shown
 
 	readsInput bool // it is a COPY FROM STDIN

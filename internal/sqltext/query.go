@@ -212,9 +212,13 @@ func (p *parser) into(l *level) {
 	}
 	if p.is("TEMP", "TEMPORARY") {
 		p.classify(Session)
+		p.leaves(Temporary)
 	}
 	p.skip("TEMP", "TEMPORARY", "UNLOGGED")
 	p.skip("TABLE")
+	if p.inTemporarySchema() {
+		p.leaves(Temporary)
+	}
 	p.classify(Schema)
 	l.expect = tableOnly
 }
@@ -231,8 +235,8 @@ func (p *parser) named(l *level) {
 	case expect == tableOnly, expect == fromItem && !l.knows(fold(name)):
 		p.out.add(name)
 	}
-	if p.is("(") && marksSession[lastPart(fold(name))] {
-		p.classify(Session)
+	if p.is("(") {
+		p.called(lastPart(fold(name)))
 	}
 }
 
@@ -255,12 +259,3 @@ func fold(name string) string {
 }
 
 func lastPart(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }
-
-// marksSession are the functions that leave something behind in the session.
-var marksSession = map[string]bool{
-	"set_config":                  true,
-	"pg_advisory_lock":            true,
-	"pg_advisory_lock_shared":     true,
-	"pg_try_advisory_lock":        true,
-	"pg_try_advisory_lock_shared": true,
-}

@@ -86,6 +86,7 @@ func (p *parser) simple(key string) {
 	}
 	p.classify(c.class)
 	p.out.operation(c.operation)
+	p.leaves(p.leftBy(key))
 	p.skipGroup() // options, as VACUUM has
 	p.skipAll(c.skip...)
 	switch c.arity {
@@ -127,9 +128,9 @@ func (p *parser) transaction(key string) {
 // set reads SET. Values are masked whatever they are: SET app.secret = hunter2 needs no quotes. Roles and the modes of
 // transactions are no values in this sense.
 func (p *parser) set() {
-	operation, class := "SET", Session
+	operation, class, stays := "SET", Session, Settings|Role
 	if p.skip("LOCAL") {
-		operation, class = "SET LOCAL", Other
+		operation, class, stays = "SET LOCAL", Other, 0
 	} else if p.is("SESSION") && p.after() != "AUTHORIZATION" && p.after() != "CHARACTERISTICS" {
 		p.at++
 	}
@@ -138,22 +139,30 @@ func (p *parser) set() {
 		p.classify(Other)
 		p.out.operation("SET " + p.peek().key)
 		return
+	case p.is("SESSION") && p.after() == "AUTHORIZATION":
+		operation += " SESSION AUTHORIZATION"
+		stays &= Role
 	case p.is("SESSION"):
 		operation += " SESSION " + p.after()
+		stays &= Settings
 	case p.is("ROLE") && p.after() != "=" && p.after() != "TO":
 		operation += " ROLE"
+		stays &= Role
 	case p.is("TIME") && p.after() == "ZONE":
 		operation += " TIME ZONE"
+		stays &= Settings
 		p.at += 2
 		p.secret = p.at
-	default:
+	default: // the name may be that of the role
 		p.classify(class)
+		p.leaves(stays)
 		p.out.operation(operation)
 		p.target()
 		p.value()
 		return
 	}
 	p.classify(class)
+	p.leaves(stays)
 	p.out.operation(operation)
 }
 
@@ -202,6 +211,7 @@ func (p *parser) prepare() {
 	}
 	p.out.operation("PREPARE")
 	p.classify(Session)
+	p.leaves(Prepared)
 	if p.find("AS") {
 		p.at++
 		p.statement()
@@ -220,6 +230,7 @@ func (p *parser) declare() {
 		p.at++
 		if p.skip("HOLD") {
 			p.classify(Session)
+			p.leaves(Cursors)
 		}
 	}
 }

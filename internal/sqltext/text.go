@@ -31,6 +31,9 @@ type Text struct {
 	Operation string
 
 	Class Class
+
+	// Leaves is what it leaves behind in the session, as far as its words tell.
+	Leaves State
 }
 
 // Class is what a text does, as far as its words tell: what a function does that it calls is not known.
@@ -65,6 +68,7 @@ func Read(sql string) Text {
 		sum    summary
 		out    printer
 		class  Class
+		state  State
 		hidden bool
 	)
 	statements := split(tokens)
@@ -76,6 +80,7 @@ func Read(sql string) Text {
 		}
 		p.statement()
 		class = stronger(class, p.class)
+		state |= p.state
 		hidden = hidden || p.hidden
 		out.print(statement[:p.secret])
 		out.mask(statement[p.secret:])
@@ -87,7 +92,7 @@ func Read(sql string) Text {
 			break
 		}
 	}
-	t := Text{Summary: sum.String(), Operation: strings.Clone(sum.first), Class: class}
+	t := Text{Summary: sum.String(), Operation: strings.Clone(sum.first), Class: class, Leaves: state}
 	if !hidden && sum.first != "" { // what is no statement may be anything
 		t.Masked = out.finish(whole)
 	}

@@ -70,6 +70,7 @@ var keywords = table(
 	&rule{name: "pool_ping_after", use: usePool},
 	&rule{name: "pool_ping_timeout", use: usePool},
 	&rule{name: "pool_profile", use: usePool},
+	&rule{name: "pool_reset", use: usePool},
 	&rule{name: "pool_acquire_timeout", use: usePool},
 	&rule{name: "pool_warmup", use: usePool},
 

@@ -1,0 +1,67 @@
+package session
+
+import (
+	"context"
+	"fmt"
+)
+
+// BatchOption changes how Batch works.
+type BatchOption func(*batch)
+
+type batch struct {
+	tx       *TxOptions
+	progress func(done, items int)
+}
+
+// WithProgress calls f after each chunk that was committed, with the number of items done so far and in all. It is called by
+// the goroutine that called Batch.
+func WithProgress(f func(done, items int)) BatchOption {
+	return func(b *batch) { b.progress = f }
+}
+
+// WithChunkTx sets how the transaction of each chunk runs.
+func WithChunkTx(opts TxOptions) BatchOption {
+	return func(b *batch) { b.tx = &opts }
+}
+
+// BatchError tells how far Batch has come: all before From is committed, and nothing from there on.
+type BatchError struct {
+	From, To int // the chunk that failed: the items from From up to, but not including, To
+	Err      error
+}
+
+func (e *BatchError) Error() string {
+	return fmt.Sprintf("session: items %d to %d: %v", e.From, e.To, e.Err)
+}
+
+func (e *BatchError) Unwrap() error { return e.Err }
+
+// Batch calls f for items 0 to items-1 in chunks of at most size, one after another in one session, each in a
+// transaction of its own (see Tx), with the chunk's bounds: from, and to, which is not part of it.
+//
+//	err := db.Batch(session.Detach(ctx), len(orders), 500, func(ctx context.Context, from, to int) error {
+//		return insert(ctx, orders[from:to])
+//	})
+//
+// It stops at the first chunk that fails, and when ctx ends, with a *BatchError that tells which. If the cause is
+// ErrCommitUnknown that chunk may be committed. It panics if size is below one.
+func (db *DB) Batch(ctx context.Context, items, size int, f func(ctx context.Context, from, to int) error, opts ...BatchOption) error {
+	if size < 1 {
+		panic("session: Batch with chunks of less than one item")
+	}
+	b := &batch{progress: func(int, int) {}}
+	for _, opt := range opts {
+		opt(b)
+	}
+	return db.Do(ctx, func(ctx context.Context) error {
+		for from := 0; from < items; from += size {
+			to := min(from+size, items)
+			err := db.Tx(ctx, b.tx, func(ctx context.Context) error { return f(ctx, from, to) })
+			if err != nil {
+				return &BatchError{from, to, err}
+			}
+			b.progress(to, items)
+		}
+		return nil
+	})
+}

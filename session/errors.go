@@ -1,0 +1,88 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrEnded is returned, wrapped, when something runs with the context of a session or a transaction that is over. Its
+	// message names the line that began it. It is errors.Is(err, context.Canceled) too.
+	ErrEnded = errors.New("session: it has ended")
+
+	// ErrBusy is returned, wrapped, when a statement cannot run because something else has the connection and would have to
+	// end first: rows that are still open, or a nested transaction. Its message names the line that opened it. It occurs
+	// within a transaction, and in a session whose connection carries state.
+	ErrBusy = errors.New("session: the connection is busy")
+
+	// ErrNested is returned by BeginTx within Tx: a *sql.Tx cannot be part of another. Use Tx, which nests.
+	ErrNested = errors.New("session: BeginTx within a transaction of Tx: use Tx, which nests")
+
+	// ErrRolledBack is returned, wrapped, by Tx when the server rolled the transaction back instead of committing it: a
+	// statement in it had failed, and the function returned nil nevertheless; or its connection was lost, and the server says
+	// that the COMMIT did not take place. That failure is wrapped too, where it is known.
+	ErrRolledBack = errors.New("session: the transaction was rolled back and not committed")
+
+	// ErrCommitUnknown is returned, wrapped, when the connection broke after COMMIT was sent and before its answer came:
+	// the transaction may have been committed. Such a transaction is never run again by itself; see WithCommitCheck.
+	ErrCommitUnknown = errors.New("session: the outcome of COMMIT is unknown")
+)
+
+// endedError tells what has ended.
+type endedError struct {
+	what string
+	from origin
+}
+
+func (e *endedError) Error() string {
+	return fmt.Sprintf("session: the %s %s has ended", e.what, e.from.begun())
+}
+
+// Is makes it both what it is to us and what it is to code that knows contexts only.
+func (e *endedError) Is(target error) bool { return target == ErrEnded || target == context.Canceled }
+
+// busyError tells what is in the way.
+type busyError struct {
+	what string
+	from *caller
+}
+
+func (e *busyError) Error() string {
+	return fmt.Sprintf("%v: the %s opened at %s must end first", ErrBusy, e.what, e.from)
+}
+
+func (e *busyError) Is(target error) bool { return target == ErrBusy }
+
+// outcomeError is a COMMIT that did not succeed: what is ErrRolledBack or ErrCommitUnknown.
+type outcomeError struct {
+	what      error
+	causes    []error
+	repeating bool // the transaction may run again
+}
+
+func (e *outcomeError) Error() string {
+	if err := errors.Join(e.causes...); err != nil {
+		return e.what.Error() + ": " + err.Error()
+	}
+	return e.what.Error()
+}
+
+func (e *outcomeError) Unwrap() []error { return append([]error{e.what}, e.causes...) }
+
+// stateOf returns the SQLSTATE of the server's error in err, "" if there is none. The drivers for PostgreSQL all have
+// this method on their errors.
+func stateOf(err error) string {
+	var withState interface{ SQLState() string }
+	if errors.As(err, &withState) {
+		return withState.SQLState()
+	}
+	return ""
+}
+
+// lostConflict tells whether err is one of the two that a transaction meets only because of another (PostgreSQL's
+// manual, 13.5).
+func lostConflict(err error) bool {
+	state := stateOf(err)
+	return state == "40001" || state == "40P01"
+}

@@ -1,0 +1,199 @@
+package session
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"time"
+
+	"github.com/pgsafe/pgsafe/internal/ctxsettings"
+)
+
+// A session holds its connection softly: between statements only while nobody waits for one. The one whose turn it is
+// (turn.go) takes the connection with take and gives it back with leave.
+
+// enter takes the turn for a statement. It reports false if the statement is to go to the pool instead: the connection
+// is busy, or there is none and somebody waits for one, whom the pool serves in order.
+func (s *session) enter(ctx context.Context, leaves bool) (bool, error) {
+	s.mu.Lock()
+	ended, carries, has := s.ended, s.carries, s.conn != nil
+	s.mu.Unlock()
+	switch {
+	case ended != nil:
+		return false, ended
+	case carries || leaves:
+		err := s.turn.wait(ctx, s.db.options.patience)
+		return err == nil, err
+	case !has && s.db.pressed():
+		s.db.holds.yield()
+		return false, nil
+	}
+	return s.turn.try(), nil
+}
+
+// take returns the session's connection for something that runs with ctx. It is for the one whose turn it is, who
+// calls leave if there is no error.
+func (s *session) take(ctx context.Context) (*sql.Conn, error) {
+	settings := ctxsettings.Of(ctx)
+	s.mu.Lock()
+	conn, ended := s.conn, s.ended
+	if conn != nil && settings == nil && s.settings != nil && !s.carries {
+		// On a connection that is kept, a statement without settings has those of the one before. What a statement sees must
+		// not depend on whether it was kept.
+		s.conn = nil
+	}
+	kept := s.conn != nil
+	s.idleAt, s.settings = time.Time{}, settings
+	s.mu.Unlock()
+	s.db.holds.remove(s)
+	switch {
+	case ended != nil:
+		s.leave()
+		return nil, ended
+	case kept:
+		return conn, nil
+	case conn != nil:
+		closeConn(conn)
+	}
+	return s.checkOut(ctx)
+}
+
+func (s *session) checkOut(ctx context.Context) (*sql.Conn, error) {
+	waits := s.tally.waiting()
+	conn, err := s.db.sql.Conn(ctx)
+	waits.done()
+	if err != nil {
+		s.turn.done()
+		return nil, err
+	}
+	s.tally.checkouts.Add(1)
+	s.mu.Lock()
+	s.conn = conn
+	s.mu.Unlock()
+	return conn, nil
+}
+
+// leave ends the turn of a statement.
+func (s *session) leave() {
+	if conn := s.settle(); conn != nil {
+		closeConn(conn)
+	}
+}
+
+// leaveRows ends the turn of rows. They give the connection back to conn only when this has returned (Rows.close), and
+// Conn.Close waits for that.
+func (s *session) leaveRows() {
+	if conn := s.settle(); conn != nil {
+		go closeConn(conn)
+	}
+}
+
+// discard ends the turn of something that leaves the connection in no state to go on with.
+func (s *session) discard() {
+	s.mu.Lock()
+	conn := s.conn
+	s.conn, s.carries = nil, false
+	s.mu.Unlock()
+	s.turn.done()
+	if conn != nil {
+		closeConn(conn)
+	}
+}
+
+// settle ends a turn, and returns the connection if it is to be given back.
+func (s *session) settle() *sql.Conn {
+	s.mu.Lock()
+	conn, pinned := s.conn, s.carries
+	keep := conn != nil && s.ended == nil && (pinned || s.db.options.linger > 0)
+	if !keep {
+		s.conn = nil
+	} else if !pinned {
+		s.idleAt = time.Now()
+		s.startLinger()
+	}
+	s.mu.Unlock()
+	if !keep {
+		s.turn.done()
+		return conn
+	}
+	if !pinned {
+		s.db.holds.add(s)
+	}
+	s.turn.done()
+	// Who begins to wait, or ends the session, from now on finds the connection; who has done so before is found here.
+	if s.end() != nil || !pinned && s.db.pressed() {
+		return s.takeIdle()
+	}
+	return nil
+}
+
+// startLinger sets the timer, unless it runs: then lapse looks again.
+func (s *session) startLinger() {
+	if s.linger == nil {
+		s.linger = time.AfterFunc(s.db.options.linger, s.lapse)
+	}
+}
+
+// lapse gives the connection back if it was kept long enough.
+func (s *session) lapse() {
+	s.mu.Lock()
+	s.linger = nil
+	rest := time.Duration(0)
+	if !s.idleAt.IsZero() {
+		if rest = s.db.options.linger - time.Since(s.idleAt); rest > 0 {
+			s.linger = time.AfterFunc(rest, s.lapse)
+		}
+	}
+	s.mu.Unlock()
+	if rest <= 0 {
+		s.yield()
+	}
+}
+
+// yield gives the connection back if it is kept unused.
+func (s *session) yield() {
+	if conn := s.takeIdle(); conn != nil {
+		closeConn(conn)
+	}
+}
+
+// takeIdle takes the connection from the session if it is kept unused, and does not carry anything.
+func (s *session) takeIdle() *sql.Conn {
+	if !s.turn.try() {
+		return nil
+	}
+	s.mu.Lock()
+	var conn *sql.Conn
+	if s.ended != nil || !s.idleAt.IsZero() && !s.carries {
+		conn, s.conn, s.idleAt = s.conn, nil, time.Time{}
+	}
+	s.mu.Unlock()
+	s.db.holds.remove(s)
+	s.turn.done()
+	return conn
+}
+
+// lost is called when a statement was not run because the connection is broken. database/sql has closed it then
+// (Conn.closemuRUnlockCondReleaseConn). It reports whether the statement may run elsewhere: unless it needed what the
+// connection carried.
+func (s *session) lost(err error) bool {
+	if !errors.Is(err, driver.ErrBadConn) && !errors.Is(err, sql.ErrConnDone) {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	carried := s.carries
+	s.conn, s.carries = nil, false
+	return !carried
+}
+
+// keep is called when a statement is about to run that leaves something on the connection.
+func (s *session) keep() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.carries = true
+}
+
+// closeConn gives a connection back. Its error is that it was given back already, by database/sql, because it was broken.
+func closeConn(conn *sql.Conn) { _ = conn.Close() }

@@ -1,0 +1,157 @@
+package session
+
+import (
+	"context"
+	"slices"
+	"sync"
+)
+
+// openContext is the context of one call to database/sql that may leave something open: rows, or a transaction. It
+// knows when that is closed, and can end it.
+//
+// database/sql derives a context of its own from the one that it is given, for as long as the thing is open
+// (Rows.initContextClose and DB.beginDC call context.WithCancel, Rows.close and Tx.close the function that it returns).
+// context.WithCancel registers with a parent that has a method AfterFunc and is no context of its own kind
+// (cancelCtx.propagateCancel), and takes that back when the child is cancelled (removeChild). Done is a channel of its own,
+// so that the parent's parent is not taken for it (parentCancelCtx).
+type openContext struct {
+	context.Context // the caller's: its values and its deadline
+
+	kind    string
+	from    caller
+	session *session
+	turn    *turn  // whose rows they are, nil if they have a connection of their own
+	release func() // ends the turn, without blocking; nil if there is none
+
+	done     chan struct{}
+	unfollow func() bool
+
+	mu     sync.Mutex // guards all below; nothing else is locked under it
+	err    error
+	after  []*registration // in the order in which they came
+	closes *registration   // the one that is taken back when the rows are closed
+}
+
+// The kinds of things that are left open.
+const (
+	kindRows        = "rows"
+	kindRow         = "row"
+	kindTransaction = "transaction"
+)
+
+type registration struct{ f func() }
+
+func (s *session) newOpenContext(ctx context.Context, kind string) *openContext {
+	o := &openContext{Context: ctx, kind: kind, session: s, done: make(chan struct{})}
+	o.from.here()
+	return o
+}
+
+// Done is closed when the caller's context ends, while that is followed, or the session.
+func (o *openContext) Done() <-chan struct{} { return o.done }
+
+// Err tells why Done is closed.
+func (o *openContext) Err() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
+}
+
+// AfterFunc is what the context package asks for: f is to be called when Done is closed.
+func (o *openContext) AfterFunc(f func()) (stop func() bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err != nil {
+		go f() // the caller holds a lock that f takes (cancelCtx.propagateCancel)
+		return func() bool { return false }
+	}
+	r := &registration{f}
+	o.after = append(o.after, r)
+	return func() bool { return o.takeBack(r) }
+}
+
+// follow ends it when the caller's context ends.
+func (o *openContext) follow() {
+	if o.Context.Done() != nil {
+		o.unfollow = context.AfterFunc(o.Context, func() { o.end(o.Context.Err()) })
+	}
+}
+
+// stopFollowing reports false if the caller's context has ended it, or is about to.
+func (o *openContext) stopFollowing() bool { return o.unfollow == nil || o.unfollow() }
+
+// opened is called when rows or a transaction were returned. It reports false if they are closed already, or about to be because the
+// context has ended.
+func (o *openContext) opened() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err != nil || len(o.after) == 0 {
+		return false
+	}
+	// The driver's own registrations came before: database/sql makes rows of what the driver has returned.
+	o.closes = o.after[len(o.after)-1]
+	return true
+}
+
+// takeBack is called by the context package when a child was cancelled by whoever made it.
+func (o *openContext) takeBack(r *registration) bool {
+	o.mu.Lock()
+	i := slices.Index(o.after, r)
+	if i < 0 {
+		o.mu.Unlock()
+		return false
+	}
+	o.after = slices.Delete(o.after, i, i+1)
+	closed := r == o.closes
+	o.mu.Unlock()
+	if closed {
+		o.stopFollowing()
+		o.closed()
+	}
+	return true
+}
+
+// closed is called once what was open is closed. Rows still hold their connection then, for a moment: they give it back
+// next (Rows.close).
+func (o *openContext) closed() {
+	o.session.forget(o)
+	if o.release != nil {
+		o.release()
+	}
+}
+
+// isOpen tells whether there are rows to be closed, and not a statement that still runs.
+func (o *openContext) isOpen() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.closes != nil
+}
+
+// end closes Done. database/sql sees that by itself and closes the rows (Rows.awaitDone), and then takes its registration
+// back: it is not called. All others are, so that the driver cancels what runs, and that of a transaction, which looks only
+// at its own context (Tx.awaitDone).
+func (o *openContext) end(err error) {
+	for _, r := range o.finish(err) {
+		r.f()
+	}
+}
+
+// endQuietly does so without a word to the driver: what is left of the rows is read, and the statement is not cancelled,
+// which would end its transaction.
+func (o *openContext) endQuietly(err error) { o.finish(err) }
+
+func (o *openContext) finish(err error) (rest []*registration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err != nil {
+		return nil
+	}
+	o.err = err
+	close(o.done)
+	for _, r := range o.after {
+		if r != o.closes || o.kind == kindTransaction {
+			rest = append(rest, r)
+		}
+	}
+	return rest
+}

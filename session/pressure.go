@@ -1,0 +1,141 @@
+package session
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+	"weak"
+)
+
+// pool is what pgsafe's driver tells of its pool, and of texts.
+type pool interface {
+	// Waiting reports whether somebody waits for a connection, all being in use.
+	Waiting() bool
+
+	// OnAcquire has f called whenever somebody is about to take a connection, until stop is called.
+	OnAcquire(f func()) (stop func())
+
+	// Leaves tells whether a text leaves something in the server's session.
+	Leaves(text string) bool
+
+	// Summary is how a text is called, without any of its literals.
+	Summary(text string) string
+}
+
+// pressure remembers when somebody last had to wait. Where handlers outnumber connections, every connection that is kept
+// unused is soon wanted, and to take it back costs more than keeping it saves: so for a while none is kept.
+type pressure struct{ seen atomic.Int64 } // nanoseconds since start, 0 for never
+
+// calm is how long nobody may have waited before connections are kept again.
+const calm = 100 * time.Millisecond
+
+// start is what times are counted from, by the monotonic clock.
+var start = time.Now()
+
+func (p *pressure) note() { p.seen.Store(int64(time.Since(start))) }
+
+func (p *pressure) recent() bool {
+	seen := p.seen.Load()
+	return seen != 0 && time.Since(start) < time.Duration(seen)+calm
+}
+
+// pressed tells whether somebody waits for a connection, or did a moment ago. Of callers who wait, database/sql tells
+// nothing: that all connections are in use is what there is to see.
+func (db *DB) pressed() bool {
+	if db.holds.pressure.recent() {
+		return true
+	}
+	waiting := db.pool != nil && db.pool.Waiting()
+	if !waiting {
+		s := db.sql.Stats()
+		waiting = s.MaxOpenConnections > 0 && s.InUse >= s.MaxOpenConnections
+	}
+	if waiting {
+		db.holds.pressure.note()
+	}
+	return waiting
+}
+
+// yieldToWaiters gives an unused connection back whenever somebody begins to wait for one, for as long as the handle is
+// in use: there is no Close.
+func (db *DB) yieldToWaiters() {
+	pool, ref := db.pool, weak.Make(db.holds)
+	stop := pool.OnAcquire(func() {
+		if h := ref.Value(); h != nil && !h.empty() && pool.Waiting() {
+			h.pressure.note()
+			h.yield()
+		}
+	})
+	runtime.AddCleanup(db.holds, func(stop func()) { stop() }, stop)
+}
+
+// holds are the sessions that keep a connection unused, the longest first. The list goes through the sessions themselves,
+// so that nothing is allocated for a statement.
+type holds struct {
+	pressure pressure
+
+	mu         sync.Mutex // guards the list, nextHold and prevHold of each session too; nothing else is locked under it
+	head, tail *session
+}
+
+func (h *holds) empty() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.head == nil
+}
+
+// add puts a session at the end. It is not in the list.
+func (h *holds) add(s *session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s.prevHold = h.tail
+	if h.tail != nil {
+		h.tail.nextHold = s
+	} else {
+		h.head = s
+	}
+	h.tail = s
+}
+
+// remove takes a session out of the list, if it is in it.
+func (h *holds) remove(s *session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.removeLocked(s)
+}
+
+func (h *holds) removeLocked(s *session) {
+	if h.head != s && s.prevHold == nil {
+		return
+	}
+	if s.prevHold != nil {
+		s.prevHold.nextHold = s.nextHold
+	} else {
+		h.head = s.nextHold
+	}
+	if s.nextHold != nil {
+		s.nextHold.prevHold = s.prevHold
+	} else {
+		h.tail = s.prevHold
+	}
+	s.prevHold, s.nextHold = nil, nil
+}
+
+// yield gives one connection back, if any is kept unused.
+func (h *holds) yield() {
+	for {
+		h.mu.Lock()
+		s := h.head
+		if s == nil {
+			h.mu.Unlock()
+			return
+		}
+		h.removeLocked(s)
+		h.mu.Unlock()
+		if conn := s.takeIdle(); conn != nil {
+			closeConn(conn)
+			return
+		}
+	}
+}

@@ -1,0 +1,403 @@
+package pgsafe_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgsafe/pgsafe"
+	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/session"
+)
+
+const showTenant = "select coalesce(current_setting('app.tenant', true), '')"
+
+// tenant is a context with a setting.
+func tenant(ctx context.Context, value string) context.Context {
+	return session.WithSettings(ctx, map[string]string{"app.tenant": value})
+}
+
+// querier is what a statement can run on.
+type querier interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
+}
+
+// tenantOf is what a statement sees in ctx.
+func tenantOf(t testing.TB, ctx context.Context, q querier) string {
+	t.Helper()
+	var got string
+	must(t, q.QueryRowContext(ctx, showTenant).Scan(&got))
+	return got
+}
+
+// behindProxy opens a database through a proxy that counts.
+func behindProxy(t *testing.T, params ...string) (*sql.DB, *pgtest.Proxy) {
+	t.Helper()
+	proxy := pgtest.NewProxy(t, pgtest.Shared(t))
+	return open(t, pgsafe.DriverName, with(proxy.URI("postgres"), params...)), proxy
+}
+
+func TestSettingsFollowTheContext(t *testing.T) {
+	t.Run("every kind of statement runs with those of its context", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
+		db.SetMaxOpenConns(1)
+		exec(t, db, "create table seen (tenant text)")
+		const insert = "insert into seen select current_setting('app.tenant')"
+		stmt, err := db.PrepareContext(t.Context(), insert)
+		must(t, err)
+		defer stmt.Close()
+		for i, run := range []func(context.Context) error{
+			func(ctx context.Context) error { _, err := db.ExecContext(ctx, insert); return err },
+			func(ctx context.Context) error {
+				return db.QueryRowContext(ctx, insert+" returning tenant").Scan(new(string))
+			},
+			func(ctx context.Context) error { _, err := stmt.ExecContext(ctx); return err },
+			func(ctx context.Context) error {
+				rows, err := stmt.QueryContext(ctx)
+				if err == nil {
+					err = rows.Close()
+				}
+				return err
+			},
+			func(ctx context.Context) error {
+				tx, err := db.BeginTx(ctx, nil)
+				if err != nil {
+					return err
+				}
+				_, err = tx.ExecContext(context.WithoutCancel(t.Context()), insert)
+				return errors.Join(err, tx.Commit())
+			},
+		} {
+			must(t, run(tenant(t.Context(), fmt.Sprint(i))))
+			equal(t, tenantOf(t, t.Context(), db), "")
+		}
+		equal(t, one[string](t, db, "select string_agg(tenant, ',' order by tenant) from seen"), "0,1,2,3,4")
+	})
+	t.Run("they cost one round trip, and none while they stay", func(t *testing.T) {
+		t.Parallel()
+		db, proxy := behindProxy(t, "default_query_exec_mode=exec")
+		db.SetMaxOpenConns(1)
+		trips := func(ctx context.Context) int64 {
+			proxy.Reset()
+			tenantOf(t, ctx, db)
+			return proxy.RoundTrips()
+		}
+		bare := trips(t.Context())
+		equal(t, trips(t.Context()), bare)
+		equal(t, trips(tenant(t.Context(), "1")), bare+1)
+		equal(t, trips(tenant(t.Context(), "1")), bare) // equal, though made anew
+		equal(t, trips(tenant(t.Context(), "2")), bare+1)
+		both := session.WithRole(session.WithSettings(tenant(t.Context(), "3"), map[string]string{"app.b": "b"}), "pg_monitor")
+		equal(t, trips(both), bare+1)
+		equal(t, trips(both), bare)
+		equal(t, trips(t.Context()), bare+1)
+		equal(t, trips(t.Context()), bare)
+	})
+	t.Run("what the context does not name any more is as on a new connection", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "statement_timeout=7777"))
+		db.SetMaxOpenConns(1)
+		user := one[string](t, db, "select current_user")
+		ctx := session.WithSettings(t.Context(), map[string]string{"statement_timeout": "5s", "search_path": "pg_catalog"})
+		var timeout, path, role string
+		const show = "select current_setting('statement_timeout'), current_setting('search_path'), current_user"
+		see := func(ctx context.Context) string {
+			must(t, db.QueryRowContext(ctx, show).Scan(&timeout, &path, &role))
+			return timeout + " " + path + " " + role
+		}
+		before := see(t.Context())
+		equal(t, see(session.WithRole(ctx, "pg_monitor")), "5s pg_catalog pg_monitor")
+		equal(t, see(ctx), "5s pg_catalog "+user)
+		equal(t, see(session.WithRole(t.Context(), "pg_monitor")), strings.Replace(before, user, "pg_monitor", 1))
+		equal(t, see(t.Context()), before)
+	})
+	t.Run("what the application's function for new connections has set comes back", func(t *testing.T) {
+		t.Parallel()
+		db, err := pgsafe.Open(pgtest.Shared(t).Database(t), pgsafe.WithAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.Exec(ctx, `set app.tenant = 'it''s \ nobody'; set statement_timeout = '90s'; set role pg_monitor`)
+			return err
+		}))
+		must(t, err)
+		defer db.Close()
+		db.SetMaxOpenConns(1)
+		show := "select current_setting('statement_timeout') || current_user || current_setting('app.tenant')"
+		const want = `90spg_monitorit's \ nobody`
+		equal(t, one[string](t, db, show), want)
+		ctx := session.WithRole(tenant(session.WithSettings(t.Context(), map[string]string{"statement_timeout": "1s"}), "1"), "pg_read_all_data")
+		var got string
+		must(t, db.QueryRowContext(ctx, show).Scan(&got))
+		equal(t, got, "1spg_read_all_data1")
+		equal(t, one[string](t, db, show), want)
+		exec(t, db, "set app.tenant = 'by hand'; set statement_timeout = 0; set role none")
+		equal(t, one[string](t, db, show), want)
+	})
+	t.Run("a sql.Conn and a transaction go on with them, for statements without any", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
+		conn, err := db.Conn(tenant(t.Context(), "held"))
+		must(t, err)
+		equal(t, tenantOf(t, t.Context(), conn), "held")
+		equal(t, tenantOf(t, tenant(t.Context(), "other"), conn), "other")
+		equal(t, tenantOf(t, t.Context(), conn), "other")
+		tx, err := conn.BeginTx(tenant(t.Context(), "tx"), nil)
+		must(t, err)
+		equal(t, tenantOf(t, t.Context(), tx), "tx")
+		must(t, tx.Rollback())
+		equal(t, tenantOf(t, t.Context(), conn), "tx")
+		must(t, pgsafe.Raw(conn, func(c *pgx.Conn) error {
+			var got string
+			must(t, c.QueryRow(t.Context(), showTenant).Scan(&got))
+			equal(t, got, "tx")
+			return nil
+		}))
+		must(t, conn.Close())
+		equal(t, tenantOf(t, t.Context(), db), "")
+	})
+	t.Run("native code finds those of db.Conn's context", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
+		db.SetMaxOpenConns(1)
+		see := func(ctx context.Context) (got string) {
+			raw(t, ctx, db, func(c *pgx.Conn) error { return c.QueryRow(t.Context(), showTenant).Scan(&got) })
+			return got
+		}
+		equal(t, see(tenant(t.Context(), "a")), "a")
+		equal(t, see(t.Context()), "")
+	})
+	t.Run("native code on the pool finds none", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1"))
+		db.SetMaxIdleConns(-1)
+		c, _ := pgsafe.ConnectorOf(db)
+		for range 3 {
+			equal(t, tenantOf(t, tenant(t.Context(), "a"), db), "a")
+			var got string
+			must(t, c.Pool().QueryRow(t.Context(), showTenant).Scan(&got))
+			equal(t, got, "")
+		}
+		equal(t, c.Stats().Opened, 1)
+	})
+	t.Run("rows that are open stand in the way of others", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
+		conn, err := db.Conn(t.Context())
+		must(t, err)
+		defer conn.Close()
+		rows, err := conn.QueryContext(tenant(t.Context(), "a"), "select generate_series(1, 3)")
+		must(t, err)
+		_, err = conn.ExecContext(tenant(t.Context(), "b"), "select 1")
+		if err == nil || !strings.Contains(err.Error(), "rows of an earlier query") {
+			t.Errorf("got %v", err)
+		}
+		must(t, rows.Close())
+		equal(t, tenantOf(t, tenant(t.Context(), "b"), conn), "b")
+	})
+	t.Run("a statement that changes one of them holds until the next with a context", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
+		conn, err := db.Conn(t.Context())
+		must(t, err)
+		defer conn.Close()
+		ctx := tenant(t.Context(), "a")
+		_, err = conn.ExecContext(ctx, "set app.tenant = 'by hand'")
+		must(t, err)
+		equal(t, tenantOf(t, ctx, conn), "a")
+		tx, err := conn.BeginTx(ctx, nil)
+		must(t, err)
+		defer tx.Rollback()
+		_, err = tx.ExecContext(ctx, "set app.tenant = 'by hand'")
+		must(t, err)
+		equal(t, tenantOf(t, ctx, tx), "by hand") // it is the transaction's own doing
+	})
+}
+
+func TestSettingsThatAreNotApplied(t *testing.T) {
+	t.Run("in a transaction others are refused, and it goes on", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
+		exec(t, db, "create table t (n int)")
+		for what, c := range map[string]struct{ begun, then context.Context }{
+			"begun with others":     {tenant(t.Context(), "a"), tenant(t.Context(), "b")},
+			"begun without":         {t.Context(), tenant(t.Context(), "b")},
+			"begun with fewer":      {tenant(t.Context(), "a"), session.WithRole(tenant(t.Context(), "a"), "pg_monitor")},
+			"begun with, none then": {tenant(t.Context(), "a"), session.WithSettings(t.Context(), nil)},
+		} {
+			tx, err := db.BeginTx(c.begun, nil)
+			must(t, err)
+			_, err = tx.ExecContext(c.then, "insert into t values (1)")
+			if !errors.Is(err, session.ErrSettings) || !strings.Contains(fmt.Sprint(err), "transaction") {
+				t.Errorf("%s: got %v", what, err)
+			}
+			_, err = tx.PrepareContext(c.then, "insert into t values (2)")
+			equal(t, errors.Is(err, session.ErrSettings), true)
+			_, err = tx.ExecContext(c.begun, "insert into t values (3)")
+			must(t, err)
+			must(t, tx.Commit())
+		}
+		equal(t, one[string](t, db, "select string_agg(distinct n::text, '') from t"), "3")
+	})
+	t.Run("the server's refusal keeps the statement from running, and tells no value", func(t *testing.T) {
+		t.Parallel()
+		uri := pgtest.Shared(t).Database(t)
+		db := open(t, pgsafe.DriverName, uri)
+		db.SetMaxOpenConns(1)
+		exec(t, db, "create table t (n int)")
+		equal(t, tenantOf(t, tenant(t.Context(), "before"), db), "before")
+		for _, c := range []struct{ name, value, state, says string }{
+			{"statement_timeout", "s3cret", "22023", `"statement_timeout"`},
+			{"max_connections", "s3cret1", "55P02", `"max_connections"`},
+			{"no such name", "s3cret", "42602", `"no such name"`},
+			{"nosuchname", "s3cret", "42704", `"nosuchname"`},
+			{"", "", "22023", `the role "nobody_s"`},
+		} {
+			ctx := tenant(t.Context(), "after")
+			if c.name != "" {
+				ctx = session.WithSettings(ctx, map[string]string{c.name: c.value})
+			} else {
+				ctx = session.WithRole(ctx, "nobody_s")
+			}
+			_, err := db.ExecContext(ctx, "insert into t values (1)")
+			equal(t, errors.Is(err, session.ErrSettings), true)
+			equal(t, pgsafe.SQLState(err), c.state)
+			equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+			var all strings.Builder
+			for _, e := range append(unwrapped(err), err) {
+				fmt.Fprintf(&all, "%v %+v %#v\n", e, e, e)
+			}
+			if text := fmt.Sprint(err); !strings.Contains(text, c.says) || strings.Contains(all.String(), "s3cret") {
+				t.Errorf("the error is %s, and has %s", text, all.String())
+			}
+			equal(t, tenantOf(t, t.Context(), db), "") // nothing is set by halves
+		}
+		equal(t, one[int](t, db, "select count(*)::int from t"), 0)
+		equal(t, statsOf(t, db).Opened, 1)
+	})
+	t.Run("names and values that cannot be are refused before anything is sent", func(t *testing.T) {
+		t.Parallel()
+		db, proxy := behindProxy(t)
+		must(t, db.PingContext(t.Context()))
+		proxy.Reset()
+		for _, ctx := range []context.Context{tenant(t.Context(), "\x00"), session.WithRole(t.Context(), ""),
+			session.WithSettings(t.Context(), map[string]string{"role": "x"})} {
+			_, err := db.ExecContext(ctx, "select 1")
+			equal(t, errors.Is(err, session.ErrSettings), true)
+			_, err = db.BeginTx(ctx, nil)
+			equal(t, errors.Is(err, session.ErrSettings), true)
+		}
+		equal(t, proxy.RoundTrips(), 0)
+	})
+	t.Run("a context that ends while they are applied ends the statement, and the connection stays as it was", func(t *testing.T) {
+		t.Parallel()
+		uri := pgtest.Shared(t).Database(t)
+		db := open(t, pgsafe.DriverName, uri)
+		db.SetMaxOpenConns(1)
+		w := watch(t, uri)
+		// To take on a role the server reads the catalog, which waits here for whoever has locked that.
+		must(t, w.exec("begin; lock table pg_auth_members in access exclusive mode"))
+		exec(t, db, "select 1")
+		ctx := session.WithRole(tenant(whenItRuns(t, w, context.Canceled), "a"), "pg_monitor")
+		_, err := db.ExecContext(ctx, "select 1")
+		equal(t, errors.Is(err, context.Canceled), true)
+		must(t, w.exec("rollback"))
+		equal(t, tenantOf(t, t.Context(), db), "")
+		equal(t, statsOf(t, db).Opened, 1)
+	})
+	t.Run("a backend that is killed before they are applied is replaced, unseen", func(t *testing.T) {
+		t.Parallel()
+		uri := pgtest.Shared(t).Database(t)
+		db := open(t, pgsafe.DriverName, uri)
+		w := watch(t, uri)
+		for i := range 5 {
+			equal(t, tenantOf(t, tenant(t.Context(), fmt.Sprint(i)), db), fmt.Sprint(i))
+			w.terminate()
+		}
+	})
+	t.Run("with pgsafe_conn=native they are refused", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pgsafe_conn=native"))
+		exec(t, db, "create table t (n int)")
+		ctx := tenant(t.Context(), "a")
+		for range 2 { // with an idle connection, and without
+			_, err := db.ExecContext(ctx, "insert into t values (1)")
+			equal(t, errors.Is(err, session.ErrSettings), true)
+			_, err = db.Conn(ctx)
+			equal(t, errors.Is(err, session.ErrSettings), true)
+			db.SetMaxIdleConns(-1)
+		}
+		conn, err := db.Conn(t.Context())
+		must(t, err)
+		defer conn.Close()
+		_, err = conn.ExecContext(ctx, "insert into t values (1)") // on a held one it can only be refused
+		equal(t, err == nil, false)
+		equal(t, one[int](t, db, "select count(*)::int from t"), 0)
+	})
+}
+
+// unwrapped are all errors that err wraps.
+func unwrapped(err error) []error {
+	var next []error
+	switch e := err.(type) { //nolint:errorlint // each layer is looked at
+	case interface{ Unwrap() error }:
+		next = []error{e.Unwrap()}
+	case interface{ Unwrap() []error }:
+		next = e.Unwrap()
+	}
+	for _, e := range next {
+		next = append(next, unwrapped(e)...)
+	}
+	return next
+}
+
+func (w *watcher) exec(query string) error {
+	_, err := w.conn.Exec(w.t.Context(), query)
+	return err
+}
+
+func TestSettingsBehindAPooler(t *testing.T) {
+	pooler, database := pooled(t, map[string]string{"default_pool_size": "1"})
+	db := open(t, pgsafe.DriverName, pooler.URI(database))
+	t.Run("outside of a transaction they are refused, and the error says what helps", func(t *testing.T) {
+		for range 3 {
+			_, err := db.ExecContext(tenant(t.Context(), "a"), "select 1")
+			if !errors.Is(err, session.ErrSettings) || !strings.Contains(fmt.Sprint(err), "transaction") {
+				t.Fatalf("got %v", err)
+			}
+		}
+	})
+	t.Run("in a transaction they hold, and no longer", func(t *testing.T) {
+		for i := range 3 {
+			want := fmt.Sprint(i)
+			ctx := tenant(t.Context(), want)
+			tx, err := db.BeginTx(ctx, nil)
+			must(t, err)
+			equal(t, tenantOf(t, t.Context(), tx), want)
+			equal(t, tenantOf(t, ctx, tx), want)
+			_, err = tx.ExecContext(tenant(t.Context(), "other"), "select 1")
+			equal(t, errors.Is(err, session.ErrSettings), true)
+			must(t, tx.Commit())
+			equal(t, tenantOf(t, t.Context(), db), "") // of the one server connection that there is
+		}
+	})
+	t.Run("one that the server refuses ends the transaction, and the connection can be used", func(t *testing.T) {
+		ctx := session.WithSettings(t.Context(), map[string]string{"statement_timeout": "s3cret"})
+		_, err := db.BeginTx(ctx, nil)
+		equal(t, errors.Is(err, session.ErrSettings), true)
+		equal(t, strings.Contains(fmt.Sprint(err), "s3cret"), false)
+		equal(t, tenantOf(t, t.Context(), db), "")
+	})
+	t.Run("nor are they set where nobody has noticed the pooler", func(t *testing.T) {
+		// The mode of execution is the application's choice here, and the process id is what is compared.
+		db := open(t, pgsafe.DriverName, with(pooler.URI(database), "default_query_exec_mode=cache_statement"))
+		_, err := db.ExecContext(tenant(t.Context(), "a"), "select 1")
+		equal(t, errors.Is(err, session.ErrSettings), true)
+		equal(t, tenantOf(t, t.Context(), open(t, "pgx", pooler.URI(database)+"&default_query_exec_mode=exec")), "")
+	})
+}
