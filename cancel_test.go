@@ -203,7 +203,7 @@ func TestCancelledStatements(t *testing.T) {
 		equal(t, statsOf(t, db).Opened, 50)
 		most := dials.most()
 		t.Logf("at most %d cancel requests at a time", most)
-		if most < 1 || most > 8 {
+		if most < 1 || most > 4 {
 			t.Errorf("%d cancel requests at a time", most)
 		}
 	})

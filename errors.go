@@ -77,10 +77,8 @@ func KindOf(err error) Kind {
 		return KindTimeout
 	case errors.As(err, &acquireErr):
 		return acquireErr.kind()
-	case errors.As(err, &pgErr) && refusedByPooler(pgErr):
-		return KindConfig
-	case pgErr != nil:
-		return kindOfState(pgErr.Code)
+	case errors.As(err, &pgErr):
+		return kindOfServerError(pgErr)
 	case isCertificateError(err):
 		return KindConfig
 	}
