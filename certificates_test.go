@@ -52,58 +52,24 @@ func install(t *testing.T, certFile, keyFile string, lifetime time.Duration) err
 }
 
 func TestClientCertificates(t *testing.T) {
-	t.Run("that are replaced under load fail nothing", func(t *testing.T) {
-		dsn, certFile, keyFile := certified(t, time.Hour)
-		// Each connection lives for two statements or so, so that new ones are made all the time.
-		db := open(t, pgsafe.DriverName, with(dsn, "pool_max_conn_lifetime=1ms&pool_max_conns=4"))
-		rotating := make(chan error, 1)
-		var rotations, statements atomic.Int32
-		ctx, stop := context.WithCancel(t.Context())
-		defer stop()
-		go func() {
-			for ctx.Err() == nil {
-				if err := install(t, certFile, keyFile, time.Hour); err != nil {
-					rotating <- err
-					return
-				}
-				rotations.Add(1)
-			}
-			rotating <- nil
-		}()
-		inParallel(t, 4, func(int) error {
-			for range 100 {
-				if _, err := db.ExecContext(ctx, "select 1"); err != nil {
-					return err
-				}
-				statements.Add(1)
-			}
-			return nil
+	// A server says of a certificate what it has to say at another point of each version: before the client takes the
+	// connection for made, or after.
+	for _, version := range []string{"TLSv1.2", "TLSv1.3"} {
+		only := "ssl_min_protocol_version=" + version + "&ssl_max_protocol_version=" + version
+		t.Run("let the user in that they name, "+version, func(t *testing.T) {
+			dsn, _, _ := certified(t, time.Hour)
+			db := open(t, pgsafe.DriverName, with(dsn, only))
+			equal(t, one[string](t, db, "select version || client_dn from pg_stat_ssl where pid = pg_backend_pid()"), version+"/CN=postgres")
+			err := open(t, pgsafe.DriverName, with(strings.Replace(dsn, "postgres@", "other@", 1), only)).PingContext(t.Context())
+			equal(t, pgsafe.KindOf(err), pgsafe.KindAuth)
 		})
-		stop()
-		must(t, <-rotating)
-		opened := statsOf(t, db).Opened
-		t.Logf("%d statements, 0 errors; %d rotations, %d connections opened", statements.Load(), rotations.Load(), opened)
-		if rotations.Load() < 3 || opened < 20 {
-			t.Error("too few rotations or connects for this test to mean anything")
-		}
-	})
-	t.Run("that have expired are named in the error", func(t *testing.T) {
-		dsn, certFile, _ := certified(t, -time.Hour)
-		var log syncBuffer
-		c, err := pgsafe.NewConnector(dsn, pgsafe.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
-		must(t, err)
-		db := sql.OpenDB(c)
-		defer db.Close()
-		err = db.PingContext(t.Context())
-		equal(t, errors.Is(err, pgsafe.ErrCertificateExpired), true)
-		equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
-		for _, want := range []string{certFile, time.Now().Add(-time.Hour).UTC().Format("2006-01-02")} {
-			if !strings.Contains(fmt.Sprint(err), want) {
-				t.Errorf("the error does not name %s: %v", want, err)
-			}
-		}
-		equal(t, strings.Contains(log.String(), "level=ERROR msg=\"pgsafe: the client certificate has expired\""), true)
-	})
+		t.Run("that are replaced under load fail nothing, "+version, func(t *testing.T) {
+			testRotation(t, only)
+		})
+		t.Run("that have expired are named in the error, "+version, func(t *testing.T) {
+			testExpired(t, only)
+		})
+	}
 	t.Run("that have expired and are replaced work without a restart", func(t *testing.T) {
 		dsn, certFile, keyFile := certified(t, -time.Hour)
 		db := open(t, pgsafe.DriverName, dsn)
@@ -147,6 +113,63 @@ func TestClientCertificates(t *testing.T) {
 			t.Errorf("it has %v s left, want at most 600", left)
 		}
 	})
+}
+
+// testRotation replaces a certificate all the time while connections are made and statements run.
+func testRotation(t *testing.T, only string) {
+	t.Helper()
+	dsn, certFile, keyFile := certified(t, time.Hour)
+	// Each connection lives for two statements or so, so that new ones are made all the time.
+	db := open(t, pgsafe.DriverName, with(dsn, only+"&pool_max_conn_lifetime=1ms&pool_max_conns=4"))
+	rotating := make(chan error, 1)
+	var rotations, statements atomic.Int32
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	go func() {
+		for ctx.Err() == nil {
+			if err := install(t, certFile, keyFile, time.Hour); err != nil {
+				rotating <- err
+				return
+			}
+			rotations.Add(1)
+		}
+		rotating <- nil
+	}()
+	inParallel(t, 4, func(int) error {
+		for range 100 {
+			if _, err := db.ExecContext(ctx, "select 1"); err != nil {
+				return err
+			}
+			statements.Add(1)
+		}
+		return nil
+	})
+	stop()
+	must(t, <-rotating)
+	opened := statsOf(t, db).Opened
+	t.Logf("%d statements, 0 errors; %d rotations, %d connections opened", statements.Load(), rotations.Load(), opened)
+	if rotations.Load() < 3 || opened < 20 {
+		t.Error("too few rotations or connects for this test to mean anything")
+	}
+}
+
+func testExpired(t *testing.T, only string) {
+	t.Helper()
+	dsn, certFile, _ := certified(t, -time.Hour)
+	var log syncBuffer
+	c, err := pgsafe.NewConnector(with(dsn, only), pgsafe.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	must(t, err)
+	db := sql.OpenDB(c)
+	defer db.Close()
+	err = db.PingContext(t.Context())
+	equal(t, errors.Is(err, pgsafe.ErrCertificateExpired), true)
+	equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+	for _, want := range []string{certFile, time.Now().Add(-time.Hour).UTC().Format("2006-01-02")} {
+		if !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("the error does not name %s: %v", want, err)
+		}
+	}
+	equal(t, strings.Contains(log.String(), "level=ERROR msg=\"pgsafe: the client certificate has expired\""), true)
 }
 
 // holdNative takes n connections out of the pool, and returns what gives them back.

@@ -47,6 +47,7 @@ type Conn struct {
 	open      map[string]int        // texts of the lease's open statements
 	inherits  *ctxsettings.Settings // what a statement runs with whose context has none
 	cleaning  <-chan struct{}       // closed when its connection has been reset; nil if it was clean
+	rows      Rows                  // of the query under way
 }
 
 var (
@@ -147,6 +148,7 @@ func (l *Conn) IsValid() bool {
 		return l.bindErr == nil // an empty lease may be kept: it costs nothing
 	}
 	l.judged = true
+	l.connector.learn(l.phys)
 	if !l.phys.reusable() || l.phys.expired(time.Now()) || l.connector.stale(l.phys) {
 		return false
 	}
@@ -225,14 +227,13 @@ func (l *Conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	return res, l.ended(ctx, err)
 }
 
-// QueryContext runs a statement that returns rows. They are pgx's own, and so are their errors: where the context ends
-// while they are read, it is sql.Rows that tells so (Rows.awaitDone, database/sql).
+// QueryContext runs a statement that returns rows, a *Rows.
 func (l *Conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	if err := l.useFor(ctx, l.connector.residues.Get(query)); err != nil {
 		return nil, err
 	}
 	rows, err := l.stdConn.QueryContext(ctx, query, l.connector.commented(ctx, args))
-	return rows, l.ended(ctx, err)
+	return l.queried(ctx, rows, err)
 }
 
 // Ping asks the server for a sign of life. If there is none the connection is closed. pgx's own would give it back to

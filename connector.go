@@ -44,10 +44,12 @@ type Connector struct {
 	observeDB    func(*sql.DB) // what telemetry wants of a DB whose Connector this is
 	brokenAt     atomic.Int64  // when a connection was last found broken, in Unix nanoseconds
 	generation   atomic.Uint64 // of the connections, see recovery.go
+	census       census
 	wantsPrimary bool
 	connected    atomic.Bool // at least once
 
 	lot          *parkingLot
+	attempts     *attempts
 	poolers      *poolers
 	certificates *certificates
 	sparing      map[recovery]*sparing    // of records, by what they are about
@@ -80,7 +82,8 @@ var (
 
 // NewConnector parses dsn, in any form that Normalize takes. The error is a *DSNError. The empty string means
 // libpq's environment variables and defaults. No connection is made. Without connect_timeout, connecting to one
-// address may take 10 s.
+// address may take 10 s. Within that time, and the caller's, it is tried again while the server starts or has no room, or
+// while nobody answers where a server was before; where there was none yet, for 3 s.
 func NewConnector(dsn string, opts ...Option) (*Connector, error) {
 	o := newOptions(opts)
 	env := ""
@@ -138,6 +141,7 @@ func newConnector(conn *libpq.Config, o options, opts []Option) (*Connector, err
 		scrub:   newScrubber(conn.Conn),
 		lot:     &parkingLot{},
 	}
+	c.attempts = newAttempts(&conn.Conn.Config)
 	c.wantsPrimary = wantsPrimary(&conn.Conn.Config)
 	c.driver = &Driver{opts: opts, connector: c}
 	c.poolers = &poolers{modeGiven: o.modeGiven, onFound: c.foundPooler}
@@ -170,45 +174,76 @@ func (c *Connector) hook(o options) {
 	c.config.ShouldPing = c.shouldPingPooled
 	c.config.PrepareConn = c.preparePooled
 	c.config.BeforeConnect = func(ctx context.Context, cc *pgx.ConnConfig) error {
-		cc.Tracer = &connecting{poolers: c.poolers, next: c.connTracer(app)}
 		c.lot.rebalance() // a place in the pool was taken
-		c.conn.Prepare(cc)
-		if err := c.askPassword(ctx, cc, o.password); err != nil {
+		if err := c.stagger(ctx); err != nil {
 			return err
 		}
-		if err := c.beforeConnect(ctx, cc, o.beforeConnect); err != nil {
+		if err := c.attempts.begin(ctx); err != nil {
 			return err
 		}
-		if o.password == nil {
-			c.conn.Settle(cc)
-		}
-		c.certify(cc)
-		if c.canceler != nil {
-			c.canceler.Watch(&cc.Config)
-		}
-		c.watchErrors(&cc.Config)
-		guard.Watch(&cc.Config)
-		c.watch(cc)
-		return nil
-	}
-	if c.tracer != nil {
-		c.config.BeforeClose = c.tracer.ConnClosing
-	}
-	c.config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		ph := newPhysical(conn, c.config, c.generation.Load())
-		c.endWithCertificate(ph)
-		c.connected.Store(true)
-		if o.afterConnect == nil {
-			return nil
-		}
-		err := hookFailed(o.afterConnect(ctx, conn))
-		if err == nil {
-			err = ph.keepBaseline(ctx)
-		}
-		if err != nil && c.tracer != nil {
-			c.tracer.ConnClosing(conn) // pgxpool does not call BeforeClose here
+		cc.Tracer = c.connTracer(app)
+		err := c.prepareConnect(ctx, cc, o)
+		if err != nil {
+			c.attempts.failed(ctx)
 		}
 		return err
+	}
+	c.config.BeforeClose = c.closing
+	c.config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		c.connected.Store(true)
+		ph := newPhysical(conn, c.config, c.generation.Load())
+		c.endWithCertificate(ph)
+		c.census.add(ph.generation)
+		if err := afterConnect(ctx, ph, o.afterConnect); err != nil {
+			c.closing(conn) // pgxpool does not call BeforeClose here
+			c.attempts.failed(ctx)
+			return err
+		}
+		c.attempts.succeeded(ctx)
+		return nil
+	}
+}
+
+// prepareConnect completes the configuration that one connection is made with.
+func (c *Connector) prepareConnect(ctx context.Context, cc *pgx.ConnConfig, o options) error {
+	c.conn.Prepare(cc)
+	if err := c.askPassword(ctx, cc, o.password); err != nil {
+		return err
+	}
+	if err := c.beforeConnect(ctx, cc, o.beforeConnect); err != nil {
+		return err
+	}
+	if o.password == nil {
+		c.conn.Settle(cc)
+	}
+	cc.Tracer = &connecting{poolers: c.poolers, attempts: c.attempts, next: cc.Tracer}
+	c.certify(cc)
+	if c.canceler != nil {
+		c.canceler.Watch(&cc.Config)
+	}
+	c.watchErrors(&cc.Config)
+	guard.Watch(&cc.Config)
+	c.attempts.watch(ctx, &cc.Config)
+	c.watch(cc)
+	return nil
+}
+
+// afterConnect calls the application's function, which may be nil.
+func afterConnect(ctx context.Context, ph *physical, f func(context.Context, *pgx.Conn) error) error {
+	if f == nil {
+		return nil
+	}
+	if err := f(ctx, ph.conn); err != nil {
+		return hookFailed(err)
+	}
+	return ph.keepBaseline(ctx)
+}
+
+// closing is told of each connection before it is closed.
+func (c *Connector) closing(conn *pgx.Conn) {
+	c.census.remove(physicalOf(conn).generation)
+	if c.tracer != nil {
+		c.tracer.ConnClosing(conn)
 	}
 }
 
@@ -293,11 +328,7 @@ func (c *Connector) acquire(ctx context.Context) (*stdConn, error) {
 		waitCtx, cancel = context.WithTimeout(waitCtx, d)
 		defer cancel()
 	}
-	started := time.Now()
-	conn, err := c.leases.Connect(waitCtx)
-	if err != nil {
-		conn, err = connectAgain(waitCtx, c, started, err, c.leases.Connect)
-	}
+	conn, err := connectWithin(waitCtx, c, c.leases.Connect)
 	if err != nil {
 		return nil, c.acquireError(ctx, waitCtx, err)
 	}

@@ -28,6 +28,18 @@
 // Whoever finds the pool at its cap waits, first come, first served, for at most the profile's AcquireTimeout. What
 // the application sets on its *sql.DB (SetMaxOpenConns, SetConnMaxLifetime and so on) keeps its meaning.
 //
+// # Failures
+//
+// A statement whose context ends is cancelled on the server, and a transaction is rolled back; the connection stays. A
+// statement that the server has certainly not begun is repeated by database/sql on another connection; one that may have
+// run never is. When the server restarts, or a standby takes its place, all connections are renewed and statements wait
+// for it, within connect_timeout and their contexts:
+//
+//	db, err := sql.Open("pgsafe", "postgres://app@db1,db2/orders?target_session_attrs=read-write")
+//
+// Files with certificates, keys and passwords are read anew when they change; WithPassword asks the application for each
+// connection. PgBouncer in transaction mode is recognised. docs/failure-behaviour.md lists what happens when.
+//
 // # Telemetry
 //
 // With an OpenTelemetry SDK in the application there are spans of statements, transactions and connects, and metrics of

@@ -82,10 +82,8 @@ func KindOf(err error) Kind {
 		return acquireErr.kind()
 	case errors.Is(err, session.ErrSettings):
 		return KindConfig
-	case errors.As(err, &pgErr) && refusedByPooler(pgErr):
-		return KindConfig
-	case pgErr != nil:
-		return kindOfState(pgErr.Code)
+	case errors.As(err, &pgErr):
+		return kindOfServerError(pgErr)
 	case isCertificateError(err):
 		return KindConfig
 	}

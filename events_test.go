@@ -3,6 +3,8 @@ package pgsafe_test
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -17,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/pgsafe/pgsafe"
+	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
 )
 
@@ -58,14 +61,27 @@ func counted(t *testing.T, reader sdkmetric.Reader, name, attribute string) int6
 
 func TestEvents(t *testing.T) {
 	t.Run("cancel requests are counted", func(t *testing.T) {
-		db, log, reader := observed(t, pgtest.Shared(t).Database(t))
+		cluster := pgtest.Shared(t)
+		uri := cluster.Database(t)
+		db, log, reader := observed(t, uri)
+		admin := cluster.Admin(t)
 		for range 3 {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-			_, err := db.ExecContext(ctx, "select pg_sleep(60)")
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() {
+				_, err := db.ExecContext(ctx, "select pg_sleep(60)")
+				done <- err
+			}()
+			pgtest.Eventually(t, "the statement runs", func() bool {
+				var n int
+				must(t, admin.QueryRow(t.Context(), "select count(*) from pg_stat_activity where datname = $1 and state = 'active'", databaseOf(t, uri)).Scan(&n))
+				return n == 1
+			})
 			cancel()
-			equal(t, pgsafe.KindOf(err), pgsafe.KindTimeout)
+			equal(t, pgsafe.KindOf(<-done), pgsafe.KindCanceled)
 		}
 		equal(t, counted(t, reader, "pgsafe.cancel.count", "taken"), 3)
+		equal(t, counted(t, reader, "pgsafe.cancel.count", "closed"), 0)
 		equal(t, strings.Contains(log.String(), "cancelled"), false)
 	})
 	t.Run("those that the server does not take are all counted, and told in few records", func(t *testing.T) {
@@ -99,6 +115,35 @@ func TestEvents(t *testing.T) {
 		must(t, db.PingContext(t.Context()))
 		equal(t, counted(t, reader, "pgsafe.recovery.count", "generation"), 1)
 		equal(t, strings.Count(log.String(), "57P01"), 1)
+	})
+	t.Run("a statement that is left to database/sql to repeat is counted and told", func(t *testing.T) {
+		cluster := pgtest.Shared(t)
+		uri := cluster.Database(t)
+		db, log, reader := observed(t, uri)
+		conn, err := db.Conn(t.Context())
+		must(t, err)
+		defer conn.Close()
+		must(t, conn.PingContext(t.Context()))
+		equal(t, counted(t, reader, "pgsafe.recovery.count", "statement"), 0)
+		endAll(t, cluster, databaseOf(t, uri))
+		gone(t, cluster, databaseOf(t, uri))
+		_, err = conn.ExecContext(t.Context(), "select $1::int", 1)
+		equal(t, errors.Is(err, driver.ErrBadConn), true)
+		equal(t, counted(t, reader, "pgsafe.recovery.count", "statement"), 1)
+		equal(t, strings.Count(log.String(), "cause=statement"), 1)
+	})
+	t.Run("a server that let in after it had refused is counted and told", func(t *testing.T) {
+		cluster := pgtest.New(t, pgserver.Options{})
+		must(t, cluster.Halt(pgserver.Fast))
+		db, log, reader := observed(t, cluster.URI("postgres"))
+		done := make(chan error, 1)
+		go func() { done <- db.PingContext(t.Context()) }()
+		pgtest.Eventually(t, "it was refused", func() bool { return statsOf(t, db).Opened >= 2 })
+		equal(t, counted(t, reader, "pgsafe.recovery.count", "connect"), 0)
+		must(t, cluster.Restart(t.Context()))
+		must(t, <-done)
+		equal(t, counted(t, reader, "pgsafe.recovery.count", "connect"), 1)
+		equal(t, strings.Count(log.String(), "cause=connect"), 1)
 	})
 }
 

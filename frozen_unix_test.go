@@ -3,28 +3,73 @@
 package pgsafe_test
 
 import (
+	"context"
+	"database/sql"
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
 )
 
+// freezing is how long the server is frozen.
+const freezing = 5 * time.Second
+
+// TestServerThatIsFrozen stops all processes of a server under load, with pgx beside.
 func TestServerThatIsFrozen(t *testing.T) {
 	cluster := pgtest.New(t, pgserver.Options{})
-	db := open(t, pgsafe.DriverName, with(cluster.URI("postgres"), "pgsafe_cancel_timeout=100ms", "connect_timeout=2"))
-	holdAll(t, db, 2)()
-	rows, err := cluster.Admin(t).Query(t.Context(), "select pid from pg_stat_activity where backend_type = 'client backend'")
-	must(t, err)
-	var pids []int
-	for rows.Next() {
-		var pid int
-		must(t, rows.Scan(&pid))
-		pids = append(pids, pid)
+	loads := map[string]*impatience{}
+	for _, name := range []string{"pgx", pgsafe.DriverName} {
+		loads[name] = startImpatience(t, open(t, name, cluster.Database(t)))
+		loads[name].moves(t, 100)
 	}
-	must(t, rows.Err())
+	before := statsOf(t, loads[pgsafe.DriverName].db).Opened
+	thaw := freeze(t, cluster)
+	atFreeze := map[string]int64{}
+	for name, l := range loads {
+		atFreeze[name] = l.good.Load()
+	}
+	<-time.After(freezing)
+	for name, l := range loads {
+		if n := l.good.Load() - atFreeze[name]; n > impatient { // those that had their answer
+			t.Errorf("%s: %d statements succeeded on a frozen server", name, n)
+		}
+	}
+	thaw()
+	thawed := time.Now()
+	for name, l := range loads {
+		l.moves(t, 1)
+		first := time.Since(thawed)
+		l.moves(t, 100)
+		l.end()
+		t.Logf("%s: %v; the first after the freeze seen after %v", name, l, first.Round(time.Millisecond))
+	}
+	l := loads[pgsafe.DriverName]
+	t.Logf("pgsafe: %d attempts to connect", statsOf(t, l.db).Opened-before)
+	equal(t, l.other.Load(), 0)
+	if l.late.Load() == 0 {
+		t.Error("no statement was late")
+	}
+	// Nobody stays behind: the server has as many sessions as the pool has connections.
+	database := one[string](t, l.db, "select current_database()")
+	pgtest.Eventually(t, "the server has the pool's sessions only", func() bool {
+		return cluster.Activity(t, database) == statsOf(t, l.db).Total
+	})
+}
+
+// freeze stops the server's processes until thaw.
+func freeze(t *testing.T, cluster *pgtest.Cluster) (thaw func()) {
+	t.Helper()
+	admin := cluster.Admin(t)
+	must(t, cluster.Pause()) // no more sessions from here on
+	pids := sessions(t, admin)
 	signal := func(sig syscall.Signal) {
 		for _, pid := range pids {
 			if err := syscall.Kill(pid, sig); err != nil && err != syscall.ESRCH {
@@ -33,16 +78,86 @@ func TestServerThatIsFrozen(t *testing.T) {
 		}
 	}
 	signal(syscall.SIGSTOP)
-	t.Cleanup(func() { signal(syscall.SIGCONT) })
-	must(t, cluster.Pause())
-	for range 5 {
-		if worksWithin(t, db, 200*time.Millisecond) {
-			t.Error("a frozen server has answered")
+	thaw = sync.OnceFunc(func() {
+		signal(syscall.SIGCONT)
+		must(t, cluster.Resume())
+	})
+	t.Cleanup(thaw)
+	return thaw
+}
+
+// sessions returns the process ids of the server's sessions, but for the one that asks.
+func sessions(t *testing.T, admin *pgx.Conn) (pids []int) {
+	t.Helper()
+	rows, err := admin.Query(t.Context(), "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()")
+	must(t, err)
+	pids, err = pgx.CollectRows(rows, pgx.RowTo[int])
+	must(t, err)
+	return pids
+}
+
+// impatient is how many workers an impatience has.
+const impatient = 10
+
+// impatience is workers that query all the time and give each statement half a second.
+type impatience struct {
+	db                *sql.DB
+	good, late, other atomic.Int64
+	longest           atomic.Int64 // statement, in nanoseconds
+	stop              context.CancelFunc
+	running           sync.WaitGroup
+}
+
+func startImpatience(t *testing.T, db *sql.DB) *impatience {
+	t.Helper()
+	db.SetMaxOpenConns(impatient)
+	db.SetMaxIdleConns(impatient)
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &impatience{db: db, stop: cancel}
+	for worker := range impatient {
+		l.running.Go(func() {
+			for ctx.Err() == nil {
+				l.query(worker)
+			}
+		})
+	}
+	t.Cleanup(l.end)
+	return l
+}
+
+func (l *impatience) query(worker int) {
+	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+	defer cancel()
+	started := time.Now()
+	var n int
+	err := l.db.QueryRowContext(ctx, "select $1::int", worker).Scan(&n)
+	switch pgsafe.KindOf(err) {
+	case pgsafe.KindNone:
+		l.good.Add(1)
+	case pgsafe.KindTimeout:
+		l.late.Add(1)
+	default:
+		l.other.Add(1)
+	}
+	for took := int64(time.Since(started)); ; {
+		if longest := l.longest.Load(); took <= longest || l.longest.CompareAndSwap(longest, took) {
+			return
 		}
 	}
-	must(t, cluster.Resume())
-	signal(syscall.SIGCONT)
-	thawed := time.Now()
-	pgtest.Eventually(t, "it works again", func() bool { return worksWithin(t, db, time.Second) })
-	t.Logf("after a freeze the first statement succeeded within %v", time.Since(thawed).Round(time.Millisecond))
+}
+
+func (l *impatience) moves(t *testing.T, n int64) {
+	t.Helper()
+	from := l.good.Load()
+	pgtest.Eventually(t, "queries succeed", func() bool { return l.good.Load() >= from+n })
+}
+
+func (l *impatience) end() {
+	l.stop()
+	l.running.Wait()
+}
+
+func (l *impatience) String() string {
+	return fmt.Sprintf("%d good, %d late, %d other errors, the longest statement took %v", l.good.Load(), l.late.Load(),
+		l.other.Load(), time.Duration(l.longest.Load()).Round(time.Millisecond))
 }

@@ -52,6 +52,14 @@ func (c *Connector) suspect(idleSince time.Time) bool {
 // suspectOthers is called when a connection was found broken.
 func (c *Connector) suspectOthers() { c.brokenAt.Store(time.Now().UnixNano()) }
 
+// learn makes the others suspect if a connection comes back closed: by a statement that was cancelled and had no answer,
+// say. Where cancelling always closes, that means nothing.
+func (c *Connector) learn(ph *physical) {
+	if c.canceler != nil && ph.conn.IsClosed() {
+		c.suspectOthers()
+	}
+}
+
 // fit makes sure, before a parked lease is used again, that its connection can go on. Idleness is measured from when the
 // lease was parked.
 func (l *Conn) fit(ctx context.Context) bool {
@@ -67,15 +75,16 @@ func (l *Conn) fit(ctx context.Context) bool {
 	return true
 }
 
-// answers pings conn, which it closes if there is no answer within the profile's PingTimeout. If ctx ends first nothing
-// is known, and whatever is run next says so.
+// answers pings conn, which it closes if there is no answer within the profile's PingTimeout, or half of the time that
+// the caller has: the other half is for another connection. If ctx is done first nothing is known, and whatever is run
+// next says so.
 func (c *Connector) answers(ctx context.Context, conn *pgx.Conn) bool {
-	within := guard.Patient(ctx, 0)
-	if d := c.profile.PingTimeout; d > 0 {
-		var cancel context.CancelFunc
-		within, cancel = context.WithTimeout(within, d)
-		defer cancel()
+	limit := c.profile.pingTimeout()
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(deadline)/2)
 	}
+	within, cancel := context.WithTimeout(guard.Patient(ctx, 0), limit)
+	defer cancel()
 	if conn.Ping(within) == nil || ctx.Err() != nil {
 		return true
 	}
@@ -90,22 +99,24 @@ func (l *Conn) abandon() {
 	_ = std.Close() // a return to the pool, which drops it
 }
 
-// shouldPingPooled is asked by the pool about each connection before it hands it out. One that is dead is spared the
-// ping, upon which pgconn would try to cancel it (PgConn.asyncClose): preparePooled drops it next.
+// shouldPingPooled is asked by the pool about each connection before it hands it out. The pool's own ping may take all of
+// the caller's time: preparePooled pings instead.
 func (c *Connector) shouldPingPooled(_ context.Context, p pgxpool.ShouldPingParams) bool {
 	ph := physicalOf(p.Conn)
-	if ph == nil {
-		return true
-	}
-	health := c.examine(ph, time.Now().Add(-p.IdleDuration))
-	ph.dead = health == dead
-	return health == doubtful
+	ph.health = c.examine(ph, time.Now().Add(-p.IdleDuration))
+	return false
 }
 
 // preparePooled is asked next (pgxpool, Pool.Acquire), and has the connection closed with false.
 func (c *Connector) preparePooled(ctx context.Context, conn *pgx.Conn) (bool, error) {
-	if ph := physicalOf(conn); ph != nil && (ph.dead || ph.expired(time.Now())) {
+	ph := physicalOf(conn)
+	switch {
+	case ph.health == dead, ph.expired(time.Now()):
 		return false, nil
+	case ph.health == doubtful && !c.answers(ctx, conn):
+		return false, nil
+	case ctx.Err() != nil:
+		return !conn.IsClosed(), ctx.Err()
 	}
 	if fit, err := clearPooled(ctx, conn); !fit || err != nil {
 		return fit, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -171,6 +172,8 @@ func TestConnectingIsTriedAgain(t *testing.T) {
 		t.Parallel()
 		cluster := pgtest.New(t, pgserver.Options{Settings: map[string]string{"max_connections": "8", "superuser_reserved_connections": "0"}})
 		release := fillServer(t, cluster)
+		_, err := open(t, "pgx", cluster.URI("postgres")).ExecContext(t.Context(), "select 1")
+		equal(t, pgsafe.SQLState(err), "53300") // pgx does not wait
 		db := open(t, pgsafe.DriverName, cluster.URI("postgres"))
 		done := make(chan error, 1)
 		go func() {
@@ -190,6 +193,7 @@ func TestConnectingIsTriedAgain(t *testing.T) {
 		_, err := db.ExecContext(t.Context(), "select 1")
 		equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
 		equal(t, pgsafe.SQLState(err), "53300")
+		equal(t, strings.Contains(err.Error(), "too many clients"), true)
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		_, err = db.ExecContext(ctx, "select 1")

@@ -53,6 +53,41 @@ func TestNetworkThatFails(t *testing.T) {
 		pgtest.Eventually(t, "it works again", func() bool { return worksWithin(t, db, time.Second) })
 	})
 
+	t.Run("it is slow: 200 ms each way", func(t *testing.T) {
+		t.Parallel()
+		everythingWorks(t, func(proxy *pgtest.Proxy) { proxy.Delay(200 * time.Millisecond) })
+	})
+
+	t.Run("it passes a byte at a time, both ways", func(t *testing.T) {
+		t.Parallel()
+		everythingWorks(t, func(proxy *pgtest.Proxy) { proxy.Drip(1) })
+	})
+
+	t.Run("it is a black hole", func(t *testing.T) {
+		t.Parallel()
+		nothingHangs(t, (*pgtest.Proxy).Hang, (*pgtest.Proxy).Flow)
+	})
+
+	t.Run("it resets all connections", func(t *testing.T) {
+		t.Parallel()
+		nothingHangs(t, (*pgtest.Proxy).Abort, func(*pgtest.Proxy) {})
+	})
+
+	t.Run("the server is gone without a word", func(t *testing.T) {
+		t.Parallel()
+		nothingHangs(t, func(proxy *pgtest.Proxy) { proxy.Lose(pgtest.ToServer | pgtest.ToClient) }, func(*pgtest.Proxy) {})
+	})
+
+	t.Run("what is sent to the server is lost", func(t *testing.T) {
+		t.Parallel()
+		nothingHangs(t, func(proxy *pgtest.Proxy) { proxy.Lose(pgtest.ToServer) }, func(*pgtest.Proxy) {})
+	})
+
+	t.Run("what the server sends is lost", func(t *testing.T) {
+		t.Parallel()
+		nothingHangs(t, func(proxy *pgtest.Proxy) { proxy.Lose(pgtest.ToClient) }, func(*pgtest.Proxy) {})
+	})
+
 	t.Run("it gives a byte at a time, with sockets that cannot be looked at", func(t *testing.T) {
 		t.Parallel()
 		cluster := pgtest.Shared(t)

@@ -76,7 +76,9 @@ func WithLogger(l *slog.Logger) Option {
 // WithNativeConn hands database/sql pgx's own *stdlib.Conn instead of *Conn, for applications that cast to it in
 // sql.Conn.Raw and cannot change. The pool stays. Lost are what only a lease can do: a waiter cannot take a parked
 // connection back, so the cap holds only through SetMaxOpenConns (Open sets it); prepared statements end with
-// the lease; SetConnMaxLifetime and SetConnMaxIdleTime return a connection to the pool instead of closing it.
+// the lease; SetConnMaxLifetime and SetConnMaxIdleTime return a connection to the pool instead of closing it; errors
+// are pgx's own, so that a statement is not repeated whose connection the server ended before it began, and pgx cancels,
+// by closing the connection.
 // In a connection string: pgsafe_conn=native.
 func WithNativeConn() Option {
 	return func(o *options) { o.native = true }

@@ -3,7 +3,6 @@ package pgsafe
 import (
 	"context"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -73,9 +72,10 @@ func (p *poolers) adapt(config *pgx.ConnConfig) {
 // that the connection goes on with, which pgx.ConnectConfig makes a copy of its own.
 type connecting struct {
 	queryTracer
-	poolers *poolers
-	next    pgx.QueryTracer // the connection's tracer, nil for none
-	config  *pgx.ConnConfig
+	poolers  *poolers
+	attempts *attempts
+	next     pgx.QueryTracer // the connection's tracer, nil for none
+	config   *pgx.ConnConfig
 }
 
 var _ pgx.ConnectTracer = (*connecting)(nil)
@@ -93,7 +93,9 @@ func (t *connecting) TraceConnectStart(ctx context.Context, data pgx.TraceConnec
 
 // TraceConnectEnd runs before anybody has the connection. pgx reads the mode at each statement (Conn.exec, Conn.Query).
 func (t *connecting) TraceConnectEnd(ctx context.Context, data pgx.TraceConnectEndData) {
-	if data.Err == nil && t.poolers.behind(ctx, data.Conn.PgConn()) {
+	if data.Err != nil {
+		t.attempts.failed(ctx)
+	} else if t.poolers.behind(ctx, data.Conn.PgConn()) {
 		t.poolers.adapt(t.config)
 		data.Conn.PgConn().CustomData()[namelessKey] = t.config.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement
 	}
@@ -131,20 +133,3 @@ func (s *statements) destroy(ctx context.Context, conn *pgx.Conn, key string) er
 	}
 	return conn.Deallocate(ctx, key)
 }
-
-// refusedByPooler recognises what PgBouncer says to a client that it does not let in for what the client asks for:
-// disconnect_client in src/client.c, decide_startup_pool and its callers. All of that has the code of a protocol
-// violation, which by itself would pass for a failure of the network.
-func refusedByPooler(err *pgconn.PgError) bool {
-	return err.Code == "08P01" && (refusedParameter(err) || strings.HasPrefix(err.Message, "no such database"))
-}
-
-// refusedParameter recognises a server setting that the pooler does not pass on.
-func refusedParameter(err *pgconn.PgError) bool {
-	return err.Code == "08P01" && strings.HasPrefix(err.Message, "unsupported startup parameter")
-}
-
-// hintParameter is what to do about it. A SET after connecting is no way out: it would reach whichever server
-// connection comes first, and then all who share that.
-const hintParameter = "PgBouncer does not pass this setting on: take it out of the connection string and give it to the " +
-	"role (ALTER ROLE ... SET ...), or name it in PgBouncer's ignore_startup_parameters, which drops it"

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -150,9 +152,7 @@ func TestPgBouncer(t *testing.T) {
 		equal(t, pgsafe.SQLState(err), "42601")
 	})
 	t.Run("cancels the right statement, and no later one", func(t *testing.T) {
-		db := open(t, pgsafe.DriverName, pooler.URI(database))
-		inParallel(t, 6, func(i int) error { return cancelAndGoOn(t.Context(), db, 20) })
-		equal(t, one[int](t, db, "select count(*)::int from pg_stat_activity where query like '%pg_sleep(60)%' and state = 'active' and pid <> pg_backend_pid()"), 0)
+		cancelsThrough(t, pooler.URI(database))
 	})
 	for name, parameter := range map[string]string{
 		"statement_timeout": "statement_timeout=5s",
@@ -176,23 +176,137 @@ func TestPgBouncer(t *testing.T) {
 	})
 }
 
-// cancelAndGoOn cancels statements, and runs others that nobody cancels.
-func cancelAndGoOn(ctx context.Context, db *sql.DB, times int) error {
-	for range times {
-		short, cancel := context.WithTimeout(ctx, 5*time.Millisecond)
-		_, err := db.ExecContext(short, "select pg_sleep(60)")
-		cancel()
-		if err == nil {
-			return errors.New("the statement was not cancelled")
-		}
-		for j := range 3 {
-			var got int
-			if err := db.QueryRowContext(ctx, "select $1::int", j).Scan(&got); err != nil {
-				return fmt.Errorf("a statement that nobody cancelled: %w", err)
+// TestPgBouncerWithTLS goes through a pooler that asks for TLS and a password, in front of a server that does too.
+func TestPgBouncerWithTLS(t *testing.T) {
+	cluster := pgtest.SharedTLS(t)
+	database := databaseName(t, cluster.Database(t))
+	pooler := pgtest.PgBouncer(t, cluster, map[string]string{"client_tls_sslmode": "require", "auth_type": "scram-sha-256"})
+	t.Run("it is recognised, and all statements work", func(t *testing.T) {
+		transfers(t, open(t, pgsafe.DriverName, pooler.URI(database)))
+	})
+	t.Run("it cancels the right statement, and no later one", func(t *testing.T) {
+		cancelsThrough(t, pooler.URI(database))
+	})
+	t.Run("a wrong password is told at once, and not shown", func(t *testing.T) {
+		uri := strings.Replace(pooler.URI(database), "@127.", "x@127.", 1)
+		err := open(t, pgsafe.DriverName, uri).PingContext(t.Context())
+		equal(t, pgsafe.KindOf(err), pgsafe.KindAuth)
+		noSecret(t, err, pgtest.TLSPassword+"x")
+	})
+	t.Run("a server certificate of somebody else is refused", func(t *testing.T) {
+		uri, _, _ := strings.Cut(pooler.URI(database), "?")
+		uri += "?sslmode=verify-full&sslrootcert=" + pgtest.ClientCert(t).CAFile()
+		err := open(t, pgsafe.DriverName, uri).PingContext(t.Context())
+		equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+	})
+	t.Run("without TLS it lets nobody in", func(t *testing.T) {
+		uri, _, _ := strings.Cut(pooler.URI(database), "?")
+		err := open(t, pgsafe.DriverName, uri+"?sslmode=disable").PingContext(t.Context())
+		equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+	})
+}
+
+// cancelsThrough cancels statements on six connections at once, as many as PGSAFE_TEST_CANCELS says, at all moments of
+// their life: in the pooler's queue, while they run, and as they end. Others follow that nobody cancels.
+func cancelsThrough(t *testing.T, uri string) {
+	t.Helper()
+	db := open(t, pgsafe.DriverName, with(uri, "pool_max_conns=6"))
+	want := int64(numberOfCancels(t, 200))
+	var cancelled, undisturbed atomic.Int64
+	inParallel(t, 6, func(int) error {
+		for i := 0; cancelled.Load() < want; i++ {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i*37%10_000)*time.Microsecond)
+			_, err := db.ExecContext(ctx, "select pg_sleep($1)", 0.01)
+			cancel()
+			if err != nil {
+				cancelled.Add(1)
 			}
+			var got int
+			if err := db.QueryRowContext(t.Context(), "select $1::int", i).Scan(&got); err != nil || got != i {
+				return fmt.Errorf("a statement that nobody cancelled: got %d, %w", got, err)
+			}
+			undisturbed.Add(1)
 		}
+		return nil
+	})
+	t.Logf("%d statements cancelled, %d others undisturbed, %d connections opened",
+		cancelled.Load(), undisturbed.Load(), statsOf(t, db).Opened)
+}
+
+// numberOfCancels is what PGSAFE_TEST_CANCELS says, or few.
+func numberOfCancels(t *testing.T, few int) int {
+	t.Helper()
+	given := os.Getenv("PGSAFE_TEST_CANCELS")
+	if given == "" {
+		return few
 	}
-	return nil
+	n, err := strconv.Atoi(given)
+	must(t, err)
+	return n
+}
+
+// TestPgBouncerThatCannotServe is about a pooler that has no room, or no server.
+func TestPgBouncerThatCannotServe(t *testing.T) {
+	t.Run("one that is full is waited for", func(t *testing.T) {
+		t.Parallel()
+		pooler, database := pooled(t, map[string]string{"max_client_conn": "1"})
+		db := open(t, pgsafe.DriverName, pooler.URI(database))
+		conn, err := db.Conn(t.Context())
+		must(t, err)
+		refused := make(chan struct{})
+		go func() {
+			defer conn.Close()
+			pgtest.Eventually(t, "another is refused", func() bool { return strings.Contains(pooler.Log(), "no more connections allowed") })
+			must(t, pgsafe.Raw(conn, func(c *pgx.Conn) error { return c.Close(t.Context()) }))
+			close(refused)
+		}()
+		exec(t, db, "select 1")
+		<-refused
+	})
+	t.Run("one that stays full says so", func(t *testing.T) {
+		t.Parallel()
+		pooler, database := pooled(t, map[string]string{"max_client_conn": "1"})
+		db := open(t, pgsafe.DriverName, with(pooler.URI(database), "connect_timeout=1"))
+		defer holdAll(t, db, 1)()
+		err := open(t, pgsafe.DriverName, with(pooler.URI(database), "connect_timeout=1")).PingContext(t.Context())
+		equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
+		equal(t, strings.Contains(fmt.Sprint(err), "no more connections allowed"), true)
+	})
+	t.Run("a statement that is cancelled in its queue costs the connection, and does not run later", func(t *testing.T) {
+		t.Parallel()
+		pooler, database := pooled(t, map[string]string{"default_pool_size": "1"})
+		db := open(t, pgsafe.DriverName, with(pooler.URI(database), "pgsafe_cancel_timeout=100ms"))
+		exec(t, db, "create table written (n int)")
+		tx, err := db.BeginTx(t.Context(), nil)
+		must(t, err)
+		_, err = tx.ExecContext(t.Context(), "select 1") // holds the only server connection
+		must(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err = db.ExecContext(ctx, "insert into written values ($1)", 1)
+		equal(t, errors.Is(err, context.DeadlineExceeded), true)
+		must(t, tx.Commit())
+		equal(t, one[int](t, db, "select count(*)::int from written"), 0)
+		equal(t, statsOf(t, db).Total, 1)
+	})
+	t.Run("one whose server restarts is of use again when that is back", func(t *testing.T) {
+		t.Parallel()
+		cluster := pgtest.New(t, pgserver.Options{})
+		pooler := pgtest.PgBouncer(t, cluster, map[string]string{"server_login_retry": "1"})
+		for _, name := range []string{"pgx", pgsafe.DriverName} {
+			db := open(t, name, with(pooler.URI(""), "default_query_exec_mode=exec"))
+			l := startLoad(t, db)
+			l.moves(t, 200)
+			must(t, cluster.Halt(pgserver.Fast))
+			pgtest.Eventually(t, "the pooler finds it down", func() bool {
+				return strings.Contains(pooler.Log(), "server login failed") || strings.Contains(pooler.Log(), "connect failed")
+			})
+			must(t, cluster.Restart(t.Context()))
+			l.moves(t, 200)
+			l.end()
+			t.Logf("%s: %d good, %d failed %v", name, l.good.Load(), l.errors(), l.kinds)
+		}
+	})
 }
 
 func TestServersThatAreNoPoolers(t *testing.T) {

@@ -21,7 +21,7 @@ type physical struct {
 	statements *statements
 	expires    time.Time // zero if it may live for ever
 	idleSince  time.Time // since when it was parked before its present use
-	dead       bool      // found to be so by the pool that is about to hand it out
+	health     health    // as found by the pool that is about to hand it out
 	lost       error     // why it broke
 	session    serverSession
 

@@ -46,8 +46,8 @@ type Profile struct {
 	PingAfter time.Duration
 
 	// PingTimeout bounds the ping of a connection before it is handed out, if it was idle for longer than PingAfter,
-	// the server has sent something unasked, or another one was found broken since. Zero means no bound of its own.
-	// Key: pool_ping_timeout.
+	// the server has sent something unasked, or another one was found broken since. Half of the caller's time bounds it
+	// too. A connection that does not answer is closed, and another is taken. Zero means 5 s. Key: pool_ping_timeout.
 	PingTimeout time.Duration
 
 	// WarmUp is how many connections are opened in the background at the first use. Zero opens none ahead.
@@ -79,9 +79,11 @@ const (
 	defaultMaxConnIdleTime   = 30 * time.Second
 	defaultHealthCheckPeriod = 10 * time.Second
 	defaultPingAfter         = 30 * time.Second
+	defaultPingTimeout       = 5 * time.Second
 )
 
-func (p Profile) pingAfter() time.Duration { return cmp.Or(p.PingAfter, defaultPingAfter) }
+func (p Profile) pingAfter() time.Duration   { return cmp.Or(p.PingAfter, defaultPingAfter) }
+func (p Profile) pingTimeout() time.Duration { return cmp.Or(p.PingTimeout, defaultPingTimeout) }
 
 // Development is for one developer's machine: 5 connections kept, 10 more when needed.
 func Development() Profile {

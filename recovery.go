@@ -5,9 +5,11 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // The connections of a pool belong to a generation. When one of them learns that the server ends its sessions, or is not
@@ -85,12 +87,59 @@ func (c *Connector) endGeneration(of uint64, code string) {
 	}
 }
 
+// census counts the connections of the newest generation. The pool's own count has those of older ones in it, until they
+// come back and are closed.
+type census struct {
+	mu         sync.Mutex
+	generation uint64
+	n          int
+}
+
+func (s *census) add(generation uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if generation > s.generation {
+		s.generation, s.n = generation, 0
+	}
+	if generation == s.generation {
+		s.n++
+	}
+}
+
+func (s *census) remove(generation uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if generation == s.generation {
+		s.n--
+	}
+}
+
+func (s *census) of(generation uint64) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if generation != s.generation {
+		return 0
+	}
+	return s.n
+}
+
+// standing is how many connections the pool has that can stay, or is making.
+func (c *Connector) standing(s *pgxpool.Stat) int {
+	return c.census.of(c.generation.Load()) + int(s.ConstructingConns())
+}
+
 // refillPace spreads the connections of a refill over as many times this long, so that a server that has just come up
 // does not get those of a whole fleet at once.
 const refillPace = 10 * time.Millisecond
 
-// refill opens connections in the background until the pool's floor is reached. pgxpool would do so at its next
-// health check.
+// refillPause is a time to wait for the place of one connection in a refill.
+func (c *Connector) refillPause() time.Duration {
+	floor := time.Duration(c.profile.MinIdleConns)
+	return rand.N(max(1, floor*refillPace))
+}
+
+// refill opens connections in the background until the pool's floor is reached. pgxpool would do so at its next health
+// check, and does it too. While the server is away one caller knocks, and the others come when it was let in.
 func (c *Connector) refill() {
 	floor := int(c.profile.MinIdleConns)
 	if floor == 0 {
@@ -105,7 +154,10 @@ func (c *Connector) refill() {
 	c.work.Go(func() {
 		ctx, cancel := context.WithTimeout(c.ctx, warmUpTimeout)
 		defer cancel()
-		err := c.fill(ctx, floor, func() time.Duration { return rand.N(time.Duration(floor) * refillPace) })
+		err := c.knock(ctx)
+		if err == nil {
+			err = c.fill(ctx, floor, c.refillPause)
+		}
 		if err != nil && c.ctx.Err() == nil {
 			c.logger.Warn("pgsafe: the pool is below its floor", "pool", c, "error", err)
 		}
@@ -113,4 +165,29 @@ func (c *Connector) refill() {
 		c.refilling = false
 		c.mu.Unlock()
 	})
+}
+
+// knock returns when a connection can be had, or will not be until ctx ends.
+func (c *Connector) knock(ctx context.Context) error {
+	for {
+		conn, err := c.acquireForNobody(ctx, c.pool.Load())
+		if err == nil {
+			conn.Release()
+			return nil
+		}
+		if !c.passes(err) || !c.pause(ctx, lastPause) {
+			return c.connectError(err)
+		}
+	}
+}
+
+// stagger keeps the connections apart that pgxpool makes by itself to keep the floor: all at once, after each connection
+// that broke (Pool.triggerHealthCheck), and the first that fails ends the others (Pool.createIdleResources). Those of
+// the very first time come at once.
+func (c *Connector) stagger(ctx context.Context) error {
+	if callerOf(ctx) != nil || !c.connected.Load() {
+		return nil
+	}
+	c.pause(ctx, c.refillPause())
+	return ctx.Err()
 }

@@ -4,5 +4,8 @@ package pgsafe
 
 import "syscall"
 
-// passingErrnos are how a server that is down shows, ENOENT with a unix socket.
-var passingErrnos = []syscall.Errno{syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, syscall.ENOENT}
+// silentErrnos are how a server shows that does not listen yet, or any more.
+var silentErrnos = []syscall.Errno{syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE}
+
+// awayErrnos are how one shows that has taken its address with it: its unix socket.
+var awayErrnos = []syscall.Errno{syscall.ENOENT}

@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -291,7 +292,12 @@ func TestNothingShowsAPassword(t *testing.T) {
 					refused++
 					return
 				}
-				w.connecting(connector)
+				ctx, cancel := t.Context(), context.CancelFunc(func() {})
+				if port == closed { // it is tried again until then
+					ctx, cancel = context.WithTimeout(ctx, 50*time.Millisecond)
+				}
+				w.connecting(ctx, connector)
+				cancel()
 			}
 			opened++
 		})
@@ -354,9 +360,9 @@ func (w *witness) connector(dsn string, port int) *pgsafe.Connector {
 }
 
 // connecting checks errors of connecting, and of waiting.
-func (w *witness) connecting(c *pgsafe.Connector) {
+func (w *witness) connecting(ctx context.Context, c *pgsafe.Connector) {
 	w.t.Helper()
-	_, err := c.Connect(w.t.Context())
+	_, err := c.Connect(ctx)
 	if err == nil {
 		w.t.Error("it logs in")
 	}

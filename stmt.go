@@ -82,10 +82,10 @@ func (s *Stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 	return res, s.lease.ended(ctx, err)
 }
 
-// QueryContext runs the statement and returns pgx's own rows.
+// QueryContext runs the statement and returns its rows, a *Rows.
 func (s *Stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	rows, err := runStmt(ctx, s, func() (driver.Rows, error) { return s.lease.stdConn.QueryContext(ctx, s.key, args) })
-	return rows, s.lease.ended(ctx, err)
+	return s.lease.queried(ctx, rows, err)
 }
 
 // runStmt runs the statement. One that an earlier Stmt has left behind, and that the server will not run as it is,

@@ -49,7 +49,7 @@ func (t *poolTracer) TraceAcquireStart(
 	ctx context.Context, pool *pgxpool.Pool, data pgxpool.TraceAcquireStartData,
 ) context.Context {
 	t.lot.acquireStarted()
-	return t.next.TraceAcquireStart(ctx, pool, data)
+	return t.next.TraceAcquireStart(acquiring(ctx), pool, data)
 }
 
 func (t *poolTracer) TraceAcquireEnd(ctx context.Context, pool *pgxpool.Pool, data pgxpool.TraceAcquireEndData) {

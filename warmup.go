@@ -32,7 +32,7 @@ func (c *Connector) fill(ctx context.Context, n int, pause func() time.Duration)
 		return err
 	}
 	s := pool.Stat()
-	missing := n - int(s.TotalConns())
+	missing := n - c.standing(s)
 	if missing <= 0 {
 		return nil
 	}
@@ -80,7 +80,7 @@ func (c *Connector) hold(
 		case <-done:
 			waiting = false
 		case <-tick.C:
-			if s := pool.Stat(); s.ConstructingConns() == 0 && int(s.TotalConns()) >= n {
+			if s := pool.Stat(); s.ConstructingConns() == 0 && c.standing(s) >= n {
 				cancel(errEnough)
 			}
 		}
@@ -98,12 +98,7 @@ func (c *Connector) hold(
 
 // acquireForNobody takes a connection out of the pool, which is not for a lease.
 func (c *Connector) acquireForNobody(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Conn, error) {
-	started := time.Now()
-	conn, err := pool.Acquire(ctx)
-	if err != nil {
-		return connectAgain(ctx, c, started, err, pool.Acquire)
-	}
-	return conn, nil
+	return connectWithin(ctx, c, pool.Acquire)
 }
 
 // warmUpInBackground does what the profile asks at the first use. pgxpool itself opens MinIdleConns then, so only

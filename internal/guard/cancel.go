@@ -2,7 +2,6 @@ package guard
 
 import (
 	"context"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,8 +15,9 @@ const DefaultCancelTimeout = time.Second
 
 // cancelsAtOnce is how many cancel requests a Canceler has under way. Each is a connection of its own, for which the
 // server forks a process before it knows what it is for (postmaster.c, BackendStartup), so a burst of timeouts must
-// not double the load that caused it. The others wait their turn, within their time.
-const cancelsAtOnce = 8
+// not double the load that caused it. The others wait their turn, within their time. On two cores BenchmarkCancelStorm
+// does a tenth more with 4 than with 3, 8 or 16.
+const cancelsAtOnce = 4
 
 // Canceler ends statements whose context is done, for the connections of one pool, and keeps the connections. It asks
 // the server to cancel the statement, which then ends with SQLSTATE 57014. A connection is closed, as pgx would at
@@ -157,12 +157,9 @@ func (h *Handler) closeAfter(d time.Duration) {
 	_ = h.conn.Conn().SetDeadline(time.Now().Add(d)) // it fails on a closed connection, which has no use for it
 }
 
-// HandleUnwatchAfterCancel is called when the statement is over, before its error is handed out. Others that wait for the
-// same context go first: sql.Rows reports the context's error in place of the server's only if a goroutine of its
-// own has seen it by then (Rows.awaitDone and Rows.Err, database/sql). A connection that was closed for its lack of an answer
-// is left alone: pgconn says goodbye on it, within a deadline of its own (asyncClose).
+// HandleUnwatchAfterCancel is called when the statement is over, before its error is handed out. A connection that was
+// closed for its lack of an answer is left alone: pgconn says goodbye on it, within a deadline of its own (asyncClose).
 func (h *Handler) HandleUnwatchAfterCancel() {
-	runtime.Gosched()
 	if !h.conn.IsClosed() {
 		_ = h.conn.Conn().SetDeadline(time.Time{}) // as above
 	}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,32 +13,34 @@ import (
 	"syscall"
 )
 
-// PgBouncer is a connection pooler of ours in front of a Server. It lets everybody in whom the server lets in as its
-// superuser, without a password.
+// PgBouncer is a connection pooler of ours in front of a Server, which it knows the superuser of.
 type PgBouncer struct {
-	run    runner
-	base   string
-	port   int
-	lock   *os.File
-	log    serverLog
-	proc   *process
-	server *Server
+	run      runner
+	base     string
+	port     int
+	lock     *os.File
+	log      serverLog
+	proc     *process
+	server   *Server
+	settings map[string]string
 }
 
 // ErrNoPgBouncer says that the machine has no PgBouncer, and how to get it.
 var ErrNoPgBouncer = errors.New("pgserver: pgbouncer was not found on this machine; to get it: apt-get install " +
 	"pgbouncer, or brew install pgbouncer")
 
-// defaultPooling makes a pooler that hands few server connections to many clients, one for each transaction.
+// defaultPooling makes a pooler that hands few server connections to many clients, one for each transaction, and lets
+// everybody in as the superuser, without a password.
 var defaultPooling = map[string]string{
+	"auth_type":         "trust",
 	"pool_mode":         "transaction",
 	"default_pool_size": "3",
 	"max_client_conn":   "200",
 }
 
 // StartPgBouncer starts a pooler in front of s, in transaction mode unless settings say otherwise. settings are lines of
-// the section [pgbouncer]. It returns when the pooler takes connections; ctx bounds this, not the pooler's life, which
-// ends with Stop.
+// the section [pgbouncer]; a client_tls_sslmode among them gives it a certificate for localhost of s's authority, which
+// s must have. It returns when the pooler takes connections; ctx bounds this, not the pooler's life, which ends with Stop.
 func StartPgBouncer(ctx context.Context, s *Server, settings map[string]string) (*PgBouncer, error) {
 	program, err := findPgBouncer()
 	if err != nil {
@@ -52,9 +52,10 @@ func StartPgBouncer(ctx context.Context, s *Server, settings map[string]string) 
 	}
 	b := &PgBouncer{
 		run:  runner{bin: Binaries{Dir: filepath.Dir(program)}, who: s.run.who, dir: filepath.Join(base, "home")},
-		base: base, lock: lock, server: s,
+		base: base, lock: lock, server: s, settings: maps.Clone(defaultPooling),
 	}
-	if err := b.start(ctx, settings); err != nil {
+	maps.Copy(b.settings, settings)
+	if err := b.start(ctx); err != nil {
 		_ = b.Stop()
 		return nil, err
 	}
@@ -73,8 +74,11 @@ func findPgBouncer() (string, error) {
 	return "", ErrNoPgBouncer
 }
 
-func (b *PgBouncer) start(ctx context.Context, settings map[string]string) error {
+func (b *PgBouncer) start(ctx context.Context) error {
 	if err := b.run.who.makeDir(b.run.dir); err != nil {
+		return err
+	}
+	if err := b.installTLS(); err != nil {
 		return err
 	}
 	users := filepath.Join(b.run.dir, "users.txt")
@@ -87,20 +91,43 @@ func (b *PgBouncer) start(ctx context.Context, settings map[string]string) error
 		if b.port, _, err = freePort(); err != nil {
 			return err
 		}
-		if err = b.launch(ctx, users, settings); !errors.Is(err, errPortTaken) {
+		if err = b.launch(ctx, users); !errors.Is(err, errPortTaken) {
 			return err
 		}
 	}
 	return err
 }
 
+// hasTLS reports whether clients may ask for TLS.
+func (b *PgBouncer) hasTLS() bool { return b.settings["client_tls_sslmode"] != "" }
+
+// installTLS makes the pooler's certificate, if it is to have one.
+func (b *PgBouncer) installTLS() error {
+	if !b.hasTLS() {
+		return nil
+	}
+	if b.server.ca == nil {
+		return errors.New("pgserver: a pooler's certificate needs a server with TLS")
+	}
+	certPEM, keyPEM, err := b.server.ca.issue(serverLeaf(0, nil))
+	if err != nil {
+		return err
+	}
+	for setting, content := range map[string][]byte{"client_tls_cert_file": certPEM, "client_tls_key_file": keyPEM} {
+		file := filepath.Join(b.run.dir, setting)
+		if err := b.run.who.writeFile(file, content); err != nil {
+			return err
+		}
+		b.settings[setting] = file
+	}
+	return nil
+}
+
 // launch writes the configuration and waits until the pooler is up.
-func (b *PgBouncer) launch(ctx context.Context, users string, settings map[string]string) error {
-	all := maps.Clone(defaultPooling)
-	maps.Copy(all, settings)
+func (b *PgBouncer) launch(ctx context.Context, users string) error {
+	all := maps.Clone(b.settings)
 	maps.Copy(all, map[string]string{
-		"listen_addr": "127.0.0.1", "listen_port": strconv.Itoa(b.port), "unix_socket_dir": "",
-		"auth_type": "trust", "auth_file": users,
+		"listen_addr": "127.0.0.1", "listen_port": strconv.Itoa(b.port), "unix_socket_dir": "", "auth_file": users,
 	})
 	text := fmt.Sprintf("[databases]\n* = host=%s port=%d\n[pgbouncer]\n", b.server.sock, b.server.port)
 	for name, value := range all {
@@ -144,13 +171,14 @@ func (b *PgBouncer) Stop() error {
 	return errors.Join(os.RemoveAll(b.base), b.lock.Close())
 }
 
-// URI returns a libpq URI with which the superuser gets to database through the pooler.
+// URI returns a libpq URI with which the superuser gets to database through the pooler. It holds the password, and asks
+// for TLS if the pooler has it.
 func (b *PgBouncer) URI(database string) string {
-	u := url.URL{
-		Scheme: "postgres", User: url.User(b.server.User()), Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(b.port)),
-		Path: "/" + b.server.database(database), RawQuery: "sslmode=disable",
+	uri := fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s", b.server.userinfo(), b.port, escape(b.server.database(database)))
+	if b.hasTLS() {
+		return uri + "?sslmode=verify-full&sslrootcert=" + escape(b.server.caFile)
 	}
-	return u.String()
+	return uri + "?sslmode=disable"
 }
 
 // Log returns what the pooler has logged.

@@ -73,16 +73,7 @@ func (s *Server) installTLS() error {
 		return err
 	}
 	s.ca = ca
-	template := leaf("localhost", s.opts.ServerCertLifetime)
-	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	for _, name := range append([]string{"localhost", "127.0.0.1", "::1"}, s.opts.ServerNames...) {
-		if ip := net.ParseIP(name); ip != nil {
-			template.IPAddresses = append(template.IPAddresses, ip)
-		} else {
-			template.DNSNames = append(template.DNSNames, name)
-		}
-	}
-	certPEM, keyPEM, err := ca.issue(template)
+	certPEM, keyPEM, err := ca.issue(serverLeaf(s.opts.ServerCertLifetime, s.opts.ServerNames))
 	if err != nil {
 		return err
 	}
@@ -155,6 +146,20 @@ func leaf(name string, lifetime time.Duration) *x509.Certificate {
 		NotAfter:     end,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 	}
+}
+
+// serverLeaf is for a server of this machine, which has further names, or for a pooler.
+func serverLeaf(lifetime time.Duration, names []string) *x509.Certificate {
+	template := leaf("localhost", lifetime)
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	for _, name := range append([]string{"localhost", "127.0.0.1", "::1"}, names...) {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
+	}
+	return template
 }
 
 func (a *authority) issue(template *x509.Certificate) (certPEM, keyPEM []byte, err error) {

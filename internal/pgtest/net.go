@@ -1,6 +1,7 @@
 package pgtest
 
 import (
+	"io"
 	"net"
 	"sync"
 	"testing"
@@ -30,6 +31,75 @@ func SilentListener(tb testing.TB) (host string, port int) {
 		}
 	})
 	return hostPort(l)
+}
+
+// Silence takes TCP connections, never says a word on them, and counts them.
+type Silence struct {
+	listener net.Listener
+	running  sync.WaitGroup
+
+	mu             sync.Mutex
+	open           map[net.Conn]struct{}
+	accepted, most int
+}
+
+// NewSilence starts one. It ends with the test.
+func NewSilence(tb testing.TB) *Silence {
+	tb.Helper()
+	s := &Silence{listener: listen(tb), open: map[net.Conn]struct{}{}}
+	s.running.Go(func() {
+		for {
+			conn, err := s.listener.Accept()
+			if err != nil {
+				return
+			}
+			s.running.Go(func() { s.hold(conn) })
+		}
+	})
+	tb.Cleanup(func() {
+		_ = s.listener.Close()
+		s.mu.Lock()
+		for conn := range s.open {
+			_ = conn.Close()
+		}
+		s.mu.Unlock()
+		s.running.Wait()
+	})
+	return s
+}
+
+// Port is where it listens on 127.0.0.1.
+func (s *Silence) Port() int {
+	_, port := hostPort(s.listener)
+	return port
+}
+
+// Open returns how many connections are open now.
+func (s *Silence) Open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open)
+}
+
+// Accepted returns how many there have been, and how many at the same time.
+func (s *Silence) Accepted() (all, atOnce int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.accepted, s.most
+}
+
+// hold keeps conn until the client closes it.
+func (s *Silence) hold(conn net.Conn) {
+	s.mu.Lock()
+	s.open[conn] = struct{}{}
+	s.accepted++
+	s.most = max(s.most, len(s.open))
+	s.mu.Unlock()
+	_, _ = io.Copy(io.Discard, conn)
+	_ = conn.Close()
+	s.mu.Lock()
+	delete(s.open, conn)
+	s.mu.Unlock()
 }
 
 // ClosedPort returns a TCP port of 127.0.0.1 on which nothing listens, and nothing will until the test ends: a

@@ -28,9 +28,12 @@ type Proxy struct {
 	cluster  *Cluster
 	listener net.Listener
 	running  sync.WaitGroup
+	ending   chan struct{} // closed when the test ends
 
 	mu          sync.Mutex
 	open        map[net.Conn]struct{} // both sides of every connection
+	links       map[*link]struct{}
+	pace        pace
 	closed      bool
 	gate        chan struct{} // closed while traffic flows
 	messages    map[byte]int64
@@ -46,6 +49,8 @@ func NewProxy(tb testing.TB, c *Cluster) *Proxy {
 		cluster:  c,
 		listener: listen(tb),
 		open:     map[net.Conn]struct{}{},
+		links:    map[*link]struct{}{},
+		ending:   make(chan struct{}),
 		gate:     make(chan struct{}),
 		messages: map[byte]int64{},
 	}
@@ -154,6 +159,7 @@ func (p *Proxy) close() {
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
+	close(p.ending)
 	_ = p.listener.Close()
 	p.Flow()
 	p.Cut()
@@ -201,6 +207,8 @@ func (p *Proxy) serve(client net.Conn) {
 	if !p.track(client) {
 		return
 	}
+	l := p.link(client)
+	defer p.unlink(l)
 	first, err := p.firstMessage(client)
 	if err != nil {
 		return
@@ -213,16 +221,17 @@ func (p *Proxy) serve(client net.Conn) {
 	if !p.track(server) {
 		return
 	}
-	p.wait()
-	if _, err := server.Write(first); err != nil {
+	if l.pass(server, first, &l.toServer) != nil {
 		return
 	}
 	var back sync.WaitGroup
 	back.Go(func() {
-		p.copy(client, server)
-		_ = client.Close()
+		p.copy(l, server)
+		if !l.toClient.Load() { // the end is lost like all else
+			_ = client.Close()
+		}
 	})
-	p.forward(server, client)
+	p.forward(server, l)
 	// A client that is done sending may still wait for an answer: a cancel request's sender waits for the end.
 	_ = server.(*net.TCPConn).CloseWrite()
 	back.Wait()
@@ -262,17 +271,16 @@ func (p *Proxy) firstMessage(client net.Conn) ([]byte, error) {
 }
 
 // forward passes a client's messages on, and counts each when its head is there.
-func (p *Proxy) forward(server, client net.Conn) {
+func (p *Proxy) forward(server net.Conn, l *link) {
 	buf := make([]byte, 32<<10)
 	var parser messageParser
 	for {
-		n, err := client.Read(buf)
+		n, err := l.client.Read(buf)
 		if n > 0 {
 			p.mu.Lock()
 			parser.feed(buf[:n], func(kind byte) { p.messages[kind]++ })
 			p.mu.Unlock()
-			p.wait()
-			if _, err := server.Write(buf[:n]); err != nil {
+			if l.pass(server, buf[:n], &l.toServer) != nil {
 				return
 			}
 		}
@@ -283,13 +291,12 @@ func (p *Proxy) forward(server, client net.Conn) {
 }
 
 // copy passes a server's answers on.
-func (p *Proxy) copy(client, server net.Conn) {
+func (p *Proxy) copy(l *link, server net.Conn) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := server.Read(buf)
 		if n > 0 {
-			p.wait()
-			if _, err := client.Write(buf[:n]); err != nil {
+			if l.pass(l.client, buf[:n], &l.toClient) != nil {
 				return
 			}
 		}

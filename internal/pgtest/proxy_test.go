@@ -3,7 +3,10 @@ package pgtest_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"net"
+	"syscall"
 	"testing"
 	"time"
 
@@ -150,11 +153,76 @@ func TestProxy(t *testing.T) {
 		connect(t, p.URI(""))
 	})
 
+	t.Run("ends connections with a reset", func(t *testing.T) {
+		p := pgtest.NewProxy(t, c)
+		conn := connect(t, p.URI(""))
+		p.Abort()
+		if err := conn.Ping(t.Context()); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+			t.Errorf("the connection ended with %v", err)
+		}
+	})
+
+	for name, where := range map[string]pgtest.Direction{
+		"to the server": pgtest.ToServer, "to the client": pgtest.ToClient, "both ways": pgtest.ToServer | pgtest.ToClient,
+	} {
+		t.Run("loses what is sent "+name+" on connections that are open", func(t *testing.T) {
+			p := pgtest.NewProxy(t, c)
+			conn := connect(t, p.URI(""))
+			p.Lose(where)
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			if err := conn.Ping(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("the connection answered: %v", err)
+			}
+			if err := connect(t, p.URI("")).Ping(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+
+	t.Run("passes everything on late, and in pieces", func(t *testing.T) {
+		p := pgtest.NewProxy(t, c)
+		p.Drip(1)
+		p.Delay(time.Millisecond)
+		conn := connect(t, p.URI(""))
+		if got := get[int](t, conn, "SELECT length($1::text)", string(make123(10_000))); got != 10_000 {
+			t.Errorf("%d characters arrived", got)
+		}
+		equalOpen(t, p, 1)
+		closed(t, conn)
+		equalOpen(t, p, 0)
+	})
+
 	t.Run("may end while it hangs", func(t *testing.T) {
 		p := pgtest.NewProxy(t, c)
 		connect(t, p.URI(""))
 		p.Hang()
 	})
+}
+
+func equalOpen(t *testing.T, p *pgtest.Proxy, want int) {
+	t.Helper()
+	pgtest.Eventually(t, "clients hold as many connections as they should", func() bool { return p.Open() == want })
+}
+
+func TestSilence(t *testing.T) {
+	s := pgtest.NewSilence(t)
+	var conns []net.Conn
+	for range 3 {
+		conn, err := net.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", s.Port()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+	}
+	pgtest.Eventually(t, "they are open", func() bool { return s.Open() == 3 })
+	for _, conn := range conns {
+		_ = conn.Close()
+	}
+	pgtest.Eventually(t, "none is open", func() bool { return s.Open() == 0 })
+	if all, atOnce := s.Accepted(); all != 3 || atOnce != 3 {
+		t.Errorf("%d connections, %d at once", all, atOnce)
+	}
 }
 
 func make123(n int) []byte {

@@ -1,0 +1,135 @@
+package pgsafe_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pgsafe/pgsafe"
+	"github.com/pgsafe/pgsafe/internal/pgtest"
+)
+
+// giveUp has callers run a statement again and again, each for a short time only.
+func giveUp(t *testing.T, db *sql.DB, callers, times int) {
+	t.Helper()
+	inParallel(t, callers, func(int) error {
+		for range times {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			_, err := db.ExecContext(ctx, "select 1")
+			cancel()
+			if kind := pgsafe.KindOf(err); kind != pgsafe.KindTimeout {
+				return fmt.Errorf("want a timeout, got %v, which is %v", err, kind)
+			}
+		}
+		return nil
+	})
+}
+
+func TestConnectionsThatNobodyWaitsForAnyMore(t *testing.T) {
+	t.Run("do not pile up at a server that says nothing", func(t *testing.T) {
+		t.Parallel()
+		counts := map[string]string{}
+		for _, name := range []string{"pgx", pgsafe.DriverName} {
+			silence := pgtest.NewSilence(t)
+			db := open(t, name, fmt.Sprintf("postgres://u@127.0.0.1:%d/d?sslmode=disable&connect_timeout=20", silence.Port()))
+			db.SetMaxOpenConns(4)
+			giveUp(t, db, 4, 40)
+			all, most := silence.Accepted()
+			counts[name] = fmt.Sprintf("%d, at most %d at once", all, most)
+			if name == pgsafe.DriverName && (all == 0 || most > 4) {
+				t.Errorf("%d connections at once", most)
+			}
+			must(t, db.Close())
+			pgtest.Eventually(t, "none is left", func() bool { return silence.Open() == 0 })
+		}
+		t.Logf("connections of 4 callers who gave up 40 times each, with SetMaxOpenConns(4): pgx %s; pgsafe %s",
+			counts["pgx"], counts[pgsafe.DriverName])
+	})
+
+	t.Run("nor with a cap of the pool, or native code beside", func(t *testing.T) {
+		t.Parallel()
+		silence := pgtest.NewSilence(t)
+		db := open(t, pgsafe.DriverName, fmt.Sprintf("postgres://u@127.0.0.1:%d/d?sslmode=disable&pool_max_conns=9&connect_timeout=20", silence.Port()))
+		db.SetMaxOpenConns(4)
+		giveUp(t, db, 4, 20)
+		if _, most := silence.Accepted(); most > 4 {
+			t.Errorf("%d connections at once", most)
+		}
+		c, _ := pgsafe.ConnectorOf(db)
+		inParallel(t, 8, func(int) error {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			defer cancel()
+			_, err := c.Pool().Acquire(ctx)
+			equal(t, pgsafe.KindOf(err), pgsafe.KindTimeout)
+			return nil
+		})
+		if _, most := silence.Accepted(); most > 9 {
+			t.Errorf("%d connections at once", most)
+		}
+	})
+
+	t.Run("are for the callers that come later", func(t *testing.T) {
+		t.Parallel()
+		cluster := pgtest.Shared(t)
+		uri := cluster.Database(t)
+		proxy := pgtest.NewProxy(t, cluster)
+		db := open(t, pgsafe.DriverName, proxy.URI(databaseOf(t, uri)))
+		db.SetMaxOpenConns(2)
+		proxy.Hang()
+		giveUp(t, db, 4, 10)
+		proxy.Flow()
+		inParallel(t, 4, func(int) error {
+			_, err := db.ExecContext(t.Context(), "select 1")
+			return err
+		})
+		if n := proxy.Connections(); n > 2 {
+			t.Errorf("%d connections", n)
+		}
+	})
+
+	t.Run("are given up where they get nowhere", func(t *testing.T) {
+		t.Parallel()
+		cluster := pgtest.Shared(t)
+		uri := cluster.Database(t)
+		proxy := pgtest.NewProxy(t, cluster)
+		db := open(t, pgsafe.DriverName, with(proxy.URI(databaseOf(t, uri)), "connect_timeout=6"))
+		db.SetMaxOpenConns(1)
+		proxy.Hang()
+		giveUp(t, db, 1, 1)
+		pgtest.Eventually(t, "the connection is under way", func() bool { return proxy.Connections() == 1 })
+		proxy.Lose(pgtest.ToServer | pgtest.ToClient)
+		proxy.Flow()
+		ctx, cancel := context.WithTimeout(t.Context(), 5500*time.Millisecond) // the first may last longer than that
+		defer cancel()
+		_, err := db.ExecContext(ctx, "select 1")
+		must(t, err)
+		equal(t, proxy.Connections(), 2)
+	})
+
+	t.Run("take what comes after them along when they fail", func(t *testing.T) {
+		t.Parallel()
+		cluster := pgtest.Shared(t)
+		uri := cluster.Database(t)
+		proxy := pgtest.NewProxy(t, cluster)
+		db := open(t, pgsafe.DriverName, proxy.URI(databaseOf(t, uri)))
+		proxy.Hang()
+		giveUp(t, db, 1, 1)
+		pgtest.Eventually(t, "the connection is under way", func() bool { return proxy.Connections() == 1 })
+		var asked atomic.Bool
+		done := make(chan error, 1)
+		go func() {
+			asked.Store(true)
+			_, err := db.ExecContext(t.Context(), "select 1")
+			done <- err
+		}()
+		pgtest.Eventually(t, "another caller waits", func() bool { return asked.Load() && statsOf(t, db).Connecting == 2 })
+		equal(t, proxy.Connections(), 1)
+		proxy.Cut()
+		proxy.Flow()
+		must(t, <-done)
+		equal(t, proxy.Connections(), 2)
+	})
+}

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package faults_test
+
+// frozen needs signals that stop a process.
+var frozen []fault
