@@ -35,26 +35,39 @@ var start = time.Now()
 
 func (p *pressure) note() { p.seen.Store(int64(time.Since(start))) }
 
-func (p *pressure) recent() bool {
+// age is how long ago somebody had to wait.
+func (p *pressure) age() time.Duration {
 	seen := p.seen.Load()
-	return seen != 0 && time.Since(start) < time.Duration(seen)+calm
+	if seen == 0 {
+		return calm
+	}
+	return time.Since(start) - time.Duration(seen)
 }
 
-// pressed tells whether somebody waits for a connection, or did a moment ago. Of callers who wait, database/sql tells
-// nothing: that all connections are in use is what there is to see.
+func (p *pressure) recent() bool { return p.age() < calm }
+
+// pressed tells whether somebody waits for a connection, or did a moment ago. That is looked at anew before it is
+// forgotten: under a load that goes on no connection is kept in between.
 func (db *DB) pressed() bool {
-	if db.holds.pressure.recent() {
+	age := db.holds.pressure.age()
+	if age < calm/2 {
 		return true
 	}
-	waiting := db.pool != nil && db.pool.Waiting()
-	if !waiting {
-		s := db.sql.Stats()
-		waiting = s.MaxOpenConnections > 0 && s.InUse >= s.MaxOpenConnections
-	}
-	if waiting {
+	if db.awaited() {
 		db.holds.pressure.note()
+		return true
 	}
-	return waiting
+	return age < calm
+}
+
+// awaited tells whether somebody waits for a connection. Of callers who wait, database/sql tells nothing: that all
+// connections are in use is what there is to see.
+func (db *DB) awaited() bool {
+	if db.pool != nil && db.pool.Waiting() {
+		return true
+	}
+	s := db.sql.Stats()
+	return s.MaxOpenConnections > 0 && s.InUse >= s.MaxOpenConnections
 }
 
 // yieldToWaiters gives an unused connection back whenever somebody begins to wait for one, for as long as the handle is
