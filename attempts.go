@@ -168,12 +168,15 @@ func (as *attempts) await(ctx context.Context, c *caller, orphan *attempt) error
 	}
 }
 
-// giveUp ends an attempt.
+// giveUp ends an attempt, unless it is over by now: its connection may be in use then.
 func (as *attempts) giveUp(a *attempt) {
 	as.mu.Lock()
+	_, lasts := as.underWay[a]
 	delete(as.underWay, a)
 	as.mu.Unlock()
-	a.abandon()
+	if lasts {
+		a.abandon()
+	}
 }
 
 // succeeded and failed end the attempt that is made with ctx, if there is one.
@@ -193,6 +196,7 @@ func (as *attempts) failed(ctx context.Context) {
 func (as *attempts) end(a *attempt) {
 	as.mu.Lock()
 	delete(as.underWay, a)
+	a.caller, a.taker = nil, nil // the connection keeps a (see watch), and must not keep their contexts with it
 	as.mu.Unlock()
 	close(a.over)
 }

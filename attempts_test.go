@@ -4,9 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
@@ -88,6 +90,23 @@ func TestConnectionsThatNobodyWaitsForAnyMore(t *testing.T) {
 		if n := proxy.Connections(); n > 2 {
 			t.Errorf("%d connections", n)
 		}
+	})
+
+	t.Run("and such that have been made keep no caller's context", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
+		type request struct{ body [1 << 10]byte }
+		type key struct{}
+		body := new(request)
+		held := weak.Make(body)
+		conn, err := db.Conn(context.WithValue(t.Context(), key{}, body))
+		must(t, err)
+		defer conn.Close()
+		pgtest.Eventually(t, "the request is gone while its connection is open", func() bool {
+			runtime.GC()
+			return held.Value() == nil
+		})
+		must(t, conn.PingContext(t.Context()))
 	})
 
 	t.Run("are given up where they get nowhere", func(t *testing.T) {

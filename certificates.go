@@ -33,19 +33,24 @@ type certificates struct {
 
 // used is told of the certificate that a connection is about to be made with.
 func (c *certificates) used(cert libpq.ClientCertificate) {
+	if c.note(cert) && time.Until(cert.NotAfter) < notice(cert) {
+		c.onDue(cert) // not under the mutex: the log may be kept in the same database
+	}
+}
+
+// note reports whether it has not seen the certificate before.
+func (c *certificates) note(cert libpq.ClientCertificate) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.newest = cert
 	if _, known := c.timers[cert.NotAfter]; known || c.closed {
-		return
+		return false
 	}
 	if c.timers == nil {
 		c.timers = make(map[time.Time]*time.Timer)
 	}
-	if time.Until(cert.NotAfter) < notice(cert) {
-		c.onDue(cert)
-	}
 	c.timers[cert.NotAfter] = time.AfterFunc(time.Until(cert.NotAfter), c.onExpired)
+	return true
 }
 
 // notice is how long before its end a certificate is due: a week, or for those that live for days a quarter of their
@@ -82,7 +87,7 @@ func (c *Connector) certify(config *pgx.ConnConfig) {
 func (c *Connector) endWithCertificate(ph *physical) {
 	cert, ok := c.conn.ClientCertificate(&ph.conn.Config().Config)
 	if ok && time.Now().Before(cert.NotAfter) && (ph.expires.IsZero() || cert.NotAfter.Before(ph.expires)) {
-		ph.expires = cert.NotAfter
+		ph.expires, ph.certified = cert.NotAfter, cert.NotAfter
 	}
 }
 
@@ -96,11 +101,7 @@ func (c *Connector) drainExpired() {
 	}
 	c.work.Go(func() {
 		c.lot.evict()
-		for _, conn := range pool.AcquireAllIdle(c.ctx) {
-			if ph := physicalOf(conn.Conn()); ph != nil && ph.expired(time.Now()) {
-				closeNow(conn.Conn())
-				c.recovered(recoveredCertificate)
-			}
+		for _, conn := range pool.AcquireAllIdle(c.ctx) { // without those that are expired: see preparePooled
 			conn.Release()
 		}
 	})

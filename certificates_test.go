@@ -96,6 +96,32 @@ func TestClientCertificates(t *testing.T) {
 		pgtest.Eventually(t, "that is closed too", func() bool { return statsOf(t, db).Total == 0 })
 		must(t, db.PingContext(t.Context()))
 	})
+	t.Run("that take their connections with them are told in the log", func(t *testing.T) {
+		dsn, _, _ := certified(t, 3*time.Second)
+		var log syncBuffer
+		c, err := pgsafe.NewConnector(dsn, pgsafe.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		must(t, err)
+		db := sql.OpenDB(c)
+		defer db.Close()
+		holdAll(t, db, 3)() // two parked, and one idle in the pool
+		pgtest.Eventually(t, "they are closed, and it is told", func() bool {
+			return statsOf(t, db).Total == 0 && strings.Contains(log.String(), "cause=certificate")
+		})
+	})
+	t.Run("may be told of in a log that is kept in the same database", func(t *testing.T) {
+		dsn, certFile, _ := certified(t, 10*time.Minute)
+		log := &databaseLog{Handler: slog.DiscardHandler}
+		c, err := pgsafe.NewConnector(dsn, pgsafe.WithLogger(slog.New(log)))
+		must(t, err)
+		log.db = sql.OpenDB(c)
+		defer log.db.Close()
+		log.db.SetMaxIdleConns(0)
+		must(t, log.db.PingContext(t.Context())) // it is about to expire
+		must(t, os.WriteFile(certFile, nil, 0o600))
+		holdAll(t, log.db, 3)()
+		equal(t, log.lines.Load(), 2)
+		equal(t, log.failed.Load(), 0)
+	})
 	t.Run("that are about to expire are told in the log once, and how long they have left to the metrics", func(t *testing.T) {
 		dsn, certFile, _ := certified(t, 10*time.Minute)
 		var log syncBuffer
@@ -113,6 +139,26 @@ func TestClientCertificates(t *testing.T) {
 			t.Errorf("it has %v s left, want at most 600", left)
 		}
 	})
+}
+
+// databaseLog writes its records to the database that they are about.
+type databaseLog struct {
+	slog.Handler
+	db            *sql.DB
+	lines, failed atomic.Int32
+}
+
+func (*databaseLog) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *databaseLog) Handle(_ context.Context, r slog.Record) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	l.lines.Add(1)
+	if _, err := l.db.ExecContext(ctx, "select $1::text", r.Message); err != nil {
+		l.failed.Add(1)
+		return err
+	}
+	return nil
 }
 
 // testRotation replaces a certificate all the time while connections are made and statements run.

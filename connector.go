@@ -45,7 +45,8 @@ type Connector struct {
 	brokenAt     atomic.Int64  // when a connection was last found broken, in Unix nanoseconds
 	generation   atomic.Uint64 // of the connections, see recovery.go
 	census       census
-	wantsPrimary bool
+	wantsPrimary bool        // target_session_attrs is primary or read-write
+	wantsWrites  bool        // it is read-write
 	connected    atomic.Bool // at least once
 
 	lot          *parkingLot
@@ -142,7 +143,7 @@ func newConnector(conn *libpq.Config, o options, opts []Option) (*Connector, err
 		lot:     &parkingLot{},
 	}
 	c.attempts = newAttempts(&conn.Conn.Config)
-	c.wantsPrimary = wantsPrimary(&conn.Conn.Config)
+	c.wantsPrimary, c.wantsWrites = wanted(&conn.Conn.Config)
 	c.driver = &Driver{opts: opts, connector: c}
 	c.poolers = &poolers{modeGiven: o.modeGiven, onFound: c.foundPooler}
 	c.certificates = &certificates{onExpired: c.drainExpired, onDue: c.certificateDue}
@@ -241,7 +242,11 @@ func afterConnect(ctx context.Context, ph *physical, f func(context.Context, *pg
 
 // closing is told of each connection before it is closed.
 func (c *Connector) closing(conn *pgx.Conn) {
-	c.census.remove(physicalOf(conn).generation)
+	ph := physicalOf(conn)
+	c.census.remove(ph.generation)
+	if !ph.certified.IsZero() && time.Now().After(ph.certified) {
+		c.recovered(recoveredCertificate)
+	}
 	if c.tracer != nil {
 		c.tracer.ConnClosing(conn)
 	}

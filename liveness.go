@@ -128,5 +128,12 @@ func (c *Connector) preparePooled(ctx context.Context, conn *pgx.Conn) (bool, er
 // (WithNativeConn).
 func (c *Connector) shouldPing(_ context.Context, p stdlib.ShouldPingParams) bool {
 	ph := physicalOf(p.Conn)
-	return ph == nil || c.examine(ph, time.Now().Add(-p.IdleDuration)) != sound
+	if ph == nil {
+		return true
+	}
+	found := c.examine(ph, time.Now().Add(-p.IdleDuration))
+	if found == dead {
+		closeNow(p.Conn) // a server that is no primary any more would answer the ping, which now fails
+	}
+	return found != sound
 }

@@ -20,6 +20,7 @@ type physical struct {
 	generation uint64
 	statements *statements
 	expires    time.Time // zero if it may live for ever
+	certified  time.Time // the same, if it is its certificate that expires; else zero
 	idleSince  time.Time // since when it was parked before its present use
 	health     health    // as found by the pool that is about to hand it out
 	lost       error     // why it broke

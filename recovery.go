@@ -1,6 +1,7 @@
 package pgsafe
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"reflect"
@@ -35,7 +36,7 @@ func (c *Connector) watchErrors(config *pgconn.Config) {
 func (c *Connector) concernsServer(conn *pgconn.PgConn, err *pgconn.PgError) bool {
 	switch {
 	case err.Code == readOnlyTransaction:
-		return c.wantsPrimary && isReadOnly(conn)
+		return c.wantsPrimary && c.isReadOnly(conn)
 	case severityOf(err) != "FATAL": // 08P01 is an ERROR too: a number of arguments that is not the statement's
 		return false
 	}
@@ -54,21 +55,27 @@ func severityOf(err *pgconn.PgError) string {
 const readOnlyTransaction = "25006"
 
 // isReadOnly tells whether it was the server that did not allow a write: within a transaction it may have been the
-// application, which began it as READ ONLY. Servers since 14 report what the two parameters are.
-func isReadOnly(conn *pgconn.PgConn) bool {
-	return conn.TxStatus() == 'I' ||
-		conn.ParameterStatus("in_hot_standby") == "on" || conn.ParameterStatus("default_transaction_read_only") == "on"
+// application, which began it as READ ONLY. Servers since 14 report what the two parameters are. A primary that takes
+// no writes by default is still one, and the next connection to it would be no other.
+func (c *Connector) isReadOnly(conn *pgconn.PgConn) bool {
+	switch {
+	case conn.ParameterStatus("in_hot_standby") == "on":
+		return true
+	case conn.ParameterStatus("default_transaction_read_only") == "on":
+		return c.wantsWrites
+	}
+	return conn.TxStatus() == 'I'
 }
 
-// wantsPrimary tells whether target_session_attrs asks for a server that can be written to. pgx has made a function of it
-// (pgconn.ParseConfigWithOptions).
-func wantsPrimary(config *pgconn.Config) bool {
+// wanted tells what target_session_attrs asks for: a primary, or one that takes writes by default, too. pgx has made a
+// function of it (pgconn.ParseConfigWithOptions).
+func wanted(config *pgconn.Config) (primary, writes bool) {
 	if config.ValidateConnect == nil {
-		return false
+		return false, false
 	}
 	given := reflect.ValueOf(config.ValidateConnect).Pointer()
-	return given == reflect.ValueOf(pgconn.ValidateConnectTargetSessionAttrsPrimary).Pointer() ||
-		given == reflect.ValueOf(pgconn.ValidateConnectTargetSessionAttrsReadWrite).Pointer()
+	writes = given == reflect.ValueOf(pgconn.ValidateConnectTargetSessionAttrsReadWrite).Pointer()
+	return writes || given == reflect.ValueOf(pgconn.ValidateConnectTargetSessionAttrsPrimary).Pointer(), writes
 }
 
 // endGeneration ends the generation of the connection that met the error. Of all that meet it only the first does
@@ -183,11 +190,10 @@ func (c *Connector) knock(ctx context.Context) error {
 
 // stagger keeps the connections apart that pgxpool makes by itself to keep the floor: all at once, after each connection
 // that broke (Pool.triggerHealthCheck), and the first that fails ends the others (Pool.createIdleResources). Those of
-// the very first time come at once.
+// the very first time come at once, and where the Connector closes meanwhile none comes: the pool does not end ctx then.
 func (c *Connector) stagger(ctx context.Context) error {
-	if callerOf(ctx) != nil || !c.connected.Load() {
+	if callerOf(ctx) != nil || !c.connected.Load() || c.pause(ctx, c.refillPause()) {
 		return nil
 	}
-	c.pause(ctx, c.refillPause())
-	return ctx.Err()
+	return cmp.Or(ctx.Err(), ErrClosed)
 }

@@ -191,6 +191,67 @@ func TestAFailureOfTheServerEndsTheGeneration(t *testing.T) {
 		})
 	})
 
+	t.Run("one that stays in use does not keep the new ones from others", func(t *testing.T) {
+		t.Parallel()
+		cluster := pgtest.Shared(t)
+		db := open(t, pgsafe.DriverName,
+			with(cluster.Database(t), "pool_min_idle_conns=4", "pool_max_conns=4", "pool_health_check_period=100ms"))
+		used, err := db.Conn(t.Context())
+		must(t, err)
+		defer used.Close()
+		must(t, used.PingContext(t.Context()))
+		ended, err := db.Conn(t.Context())
+		must(t, err)
+		pgtest.Eventually(t, "the floor is there", func() bool { return statsOf(t, db).Total == 4 })
+		var pid int
+		must(t, ended.QueryRowContext(t.Context(), "select pg_backend_pid()").Scan(&pid))
+		_, err = cluster.Admin(t).Exec(t.Context(), "select pg_terminate_backend($1)", pid)
+		must(t, err)
+		equal(t, pgsafe.SQLState(ended.PingContext(t.Context())), "57P01")
+		equal(t, errors.Is(ended.Close(), sql.ErrConnDone), true) // the ping has closed it
+		pgtest.Eventually(t, "three new ones are open", func() bool {
+			s := statsOf(t, db)
+			return s.Opened >= 7 && s.Connecting == 0
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // the fourth has no place
+		defer cancel()
+		_, err = db.ExecContext(ctx, "select 1")
+		must(t, err)
+		opened := statsOf(t, db).Opened
+		must(t, used.Close())
+		pgtest.Eventually(t, "it is replaced", func() bool { s := statsOf(t, db); return s.Opened > opened && s.Total == 4 })
+	})
+
+	t.Run("parked connections close with pgsafe_conn=native too", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pgsafe_conn=native", "target_session_attrs=read-write"))
+		refused, err := db.Conn(t.Context())
+		must(t, err)
+		defer refused.Close()
+		pid := one[int](t, db, "select pg_backend_pid()")
+		_, err = refused.ExecContext(t.Context(), "set default_transaction_read_only = on")
+		must(t, err)
+		_, err = refused.ExecContext(t.Context(), "create table t ()")
+		equal(t, pgsafe.SQLState(err), "25006")
+		if one[int](t, db, "select pg_backend_pid()") == pid {
+			t.Error("it goes on with a connection of the generation that has ended")
+		}
+	})
+
+	t.Run("a primary that takes no writes by default stays one", func(t *testing.T) {
+		t.Parallel()
+		cluster := pgtest.Shared(t)
+		uri := cluster.Database(t)
+		_, err := cluster.Admin(t).Exec(t.Context(), "alter database "+databaseOf(t, uri)+" set default_transaction_read_only = on")
+		must(t, err)
+		db := open(t, pgsafe.DriverName, with(uri, "target_session_attrs=primary"))
+		for range 3 {
+			_, err := db.ExecContext(t.Context(), "create table t ()")
+			equal(t, pgsafe.SQLState(err), "25006")
+		}
+		equal(t, statsOf(t, db).Opened, 1)
+	})
+
 	t.Run("a statement that is refused for another reason ends nothing", func(t *testing.T) {
 		t.Parallel()
 		cluster := pgtest.Shared(t)

@@ -47,7 +47,8 @@ var errEnough = errors.New("enough connections are open")
 const warmUpTick = 5 * time.Millisecond
 
 // hold acquires up to count connections together, each after a pause, then gives all back. It ends as soon as the pool
-// has n, so that it holds none while it waits for those of others.
+// has n, so that it holds none while it waits for those of others, or has no place left: those of an older generation
+// that are in use may stay for long, and nobody else would get any until then.
 func (c *Connector) hold(
 	ctx context.Context, pool *pgxpool.Pool, count, n int, pause func() time.Duration,
 ) error {
@@ -80,7 +81,8 @@ func (c *Connector) hold(
 		case <-done:
 			waiting = false
 		case <-tick.C:
-			if s := pool.Stat(); s.ConstructingConns() == 0 && c.standing(s) >= n {
+			s := pool.Stat()
+			if s.ConstructingConns() == 0 && (c.standing(s) >= n || s.AcquiredConns() >= s.MaxConns()) {
 				cancel(errEnough)
 			}
 		}

@@ -3,10 +3,14 @@ package pgsafe_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgserver"
@@ -77,6 +81,49 @@ func TestTheFloorAfterARestart(t *testing.T) {
 		t.Logf("%d attempts while the server was away, %d connections then", knocked, cluster.Activity(t, "postgres"))
 		if n := statsOf(t, db).Total; n < floor || n >= 2*floor { // pgxpool fills it up as well
 			t.Errorf("the pool has %d connections", n)
+		}
+	})
+}
+
+func TestTheFloorOfAPoolThatCloses(t *testing.T) {
+	t.Run("is not filled up any more", func(t *testing.T) {
+		t.Parallel()
+		opened, done := make(chan struct{}), make(chan struct{})
+		var first, closing atomic.Bool
+		var late, waiting atomic.Int32
+		refused := errors.New("refused")
+		c, err := pgsafe.NewConnector(with(pgtest.Shared(t).Database(t), "pool_min_idle_conns=500", "pool_health_check_period=10ms"),
+			pgsafe.WithBeforeConnect(func(context.Context, *pgx.ConnConfig) error {
+				if first.CompareAndSwap(false, true) {
+					return nil
+				}
+				select {
+				case <-opened:
+				default: // the first time, all come at once
+					<-opened
+					return refused
+				}
+				if closing.Load() {
+					late.Add(1)
+				}
+				waiting.Add(1)
+				<-done
+				return refused
+			}),
+			pgsafe.WithAfterConnect(func(context.Context, *pgx.Conn) error { close(opened); return nil }))
+		must(t, err)
+		db := sql.OpenDB(c)
+		defer db.Close()
+		defer close(done)
+		var used *sql.Conn
+		pgtest.Eventually(t, "one is in use", func() bool { used, err = db.Conn(t.Context()); return err == nil })
+		defer used.Close()
+		pgtest.Eventually(t, "the others wait for their turn", func() bool { return c.Stats().Connecting >= 400 })
+		closing.Store(true)
+		must(t, db.Close())
+		pgtest.Eventually(t, "those have gone", func() bool { return c.Stats().Connecting == int(waiting.Load()) })
+		if n := late.Load(); n > 100 {
+			t.Errorf("%d connections were begun after that", n)
 		}
 	})
 }

@@ -60,21 +60,28 @@ func contents(k keywords) [sha256.Size]byte {
 
 // latest returns what the files say, or last said.
 func (t *transports) latest() *transport {
+	current, err := t.read()
+	if err != nil {
+		t.onUnusable(err) // not under the mutex: it may itself need a connection
+	}
+	return current
+}
+
+// read is latest, with what is wrong with the files if they have just changed.
+func (t *transports) read() (*transport, *urlfix.Error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	// Before they are read: a change in between is then found the next time.
 	now := contents(t.keywords)
 	if now == t.seen {
-		return t.current
+		return t.current, nil
 	}
 	t.seen = now
 	next, err := readTransport(t.keywords, t.sslPassword)
-	if err != nil {
-		t.onUnusable(err)
-		return t.current
+	if err == nil {
+		t.current = next
 	}
-	t.current = next
-	return next
+	return t.current, err
 }
 
 // update brings a copy of Config.Conn up to date.
