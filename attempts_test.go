@@ -95,7 +95,7 @@ func TestConnectionsThatNobodyWaitsForAnyMore(t *testing.T) {
 	t.Run("and such that have been made keep no caller's context", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
-		type request struct{ body [1 << 10]byte }
+		type request [1 << 10]byte
 		type key struct{}
 		body := new(request)
 		held := weak.Make(body)
