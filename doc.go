@@ -40,6 +40,15 @@
 // Files with certificates, keys and passwords are read anew when they change; WithPassword asks the application for each
 // connection. PgBouncer in transaction mode is recognised. docs/failure-behaviour.md lists what happens when.
 //
+// # Sessions
+//
+// Package session binds work to a context: one request, one session, transactions that nest. Settings for row-level
+// security follow the context on plain *sql.DB calls too, and what statements leave in the server's session is reset
+// before its next user:
+//
+//	ctx = session.WithSettings(ctx, map[string]string{"app.tenant_id": tenant})
+//	rows, err := db.QueryContext(ctx, "SELECT * FROM orders")
+//
 // # Telemetry
 //
 // With an OpenTelemetry SDK in the application there are spans of statements, transactions and connects, and metrics of
