@@ -374,7 +374,8 @@ func ConnectorOf(db *sql.DB) (*Connector, bool) {
 
 // Pool returns the physical pool, for code that uses pgx natively. Its cap, its queue and its connections are those
 // of the *sql.DB. It belongs to the Connector: do not close it, and do not Hijack its connections, which the pool is
-// not told about and goes on to count as in use. After Close its Acquire fails.
+// not told about and goes on to count as in use. After Close its Acquire fails. Its connections come without settings of
+// any context (session.WithSettings), that of the caller included; what native code sets on them it has to undo.
 //
 // Its Config().ConnConfig is not all that a connection is made with: with several servers, passwords of a password
 // file and the order of load_balance_hosts are added for each connection, as is what WithBeforeConnect does. Do not

@@ -105,7 +105,7 @@ func (c *Connector) clean(ph *physical) bool {
 	defer cancel()
 	left := ph.session.left
 	if c.profile.Reset == ResetAlways {
-		left = ^sqltext.State(0)
+		left |= ^sqltext.Deallocated
 	}
 	err := ph.guard.Clear()
 	if err == nil {
@@ -194,12 +194,27 @@ func (ph *physical) reset(ctx context.Context, left sqltext.State) error {
 	}
 	if left&settingsAndRole != 0 {
 		s := &ph.session
-		s.carries, s.tried, s.doubtful, s.local = nil, nil, false, false
+		s.carries, s.doubtful, s.local = nil, false, false
+	}
+	if left&sqltext.Listening != 0 {
+		ph.dropNotifications()
 	}
 	if left&sqltext.Deallocated != 0 {
 		return ph.prepareAnew(ctx)
 	}
 	return nil
+}
+
+// dropNotifications takes those that pgx keeps. With a context that is done it reads none off the network (pgconn,
+// WaitForNotification).
+func (ph *physical) dropNotifications() {
+	done, cancel := context.WithCancel(context.Background())
+	cancel()
+	for {
+		if _, err := ph.conn.WaitForNotification(done); err != nil {
+			return
+		}
+	}
 }
 
 // prepareAnew makes pgx and us forget statements that are gone, or some of which are.
@@ -208,8 +223,8 @@ func (ph *physical) prepareAnew(ctx context.Context) error {
 	return ph.conn.DeallocateAll(ctx)
 }
 
-// baselineSQL finds what was set since the session began. A setting that is shown in parts of its unit is taken for
-// the same when it is set.
+// baselineSQL finds what was set since the session began. The server does not list the application's own settings, those
+// with a dot in their name (guc.c, add_placeholder_variable). A number is told without its unit, and taken so.
 const baselineSQL = `SELECT name, setting FROM pg_catalog.pg_settings WHERE source = 'session'
 UNION ALL SELECT 'role', pg_catalog.current_setting('role') WHERE pg_catalog.current_setting('role') <> 'none'`
 

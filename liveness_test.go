@@ -78,7 +78,7 @@ func TestADeadConnectionIsNotHandedOut(t *testing.T) {
 		uri := cluster.Database(t)
 		proxy := pgtest.NewProxy(t, cluster)
 		db := open(t, pgsafe.DriverName, with(proxy.URI(databaseOf(t, uri)), "pool_ping_after=1h"))
-		exec(t, db, "listen c")
+		exec(t, db, "do $$ begin execute 'listen c'; end $$") // in words that are not reset
 		admin := cluster.AdminIn(t, databaseOf(t, uri))
 		pgtest.Eventually(t, "a notification is noticed before the next statement", func() bool {
 			_, err := admin.Exec(t.Context(), "notify c")

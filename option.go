@@ -47,7 +47,9 @@ func WithBeforeConnect(f func(context.Context, *pgx.ConnConfig) error) Option {
 }
 
 // WithAfterConnect calls f after each new physical connection was made and before it is used, for type
-// registration, say. An error closes the connection and reaches the caller.
+// registration, say. An error closes the connection and reaches the caller. The server's settings and the role that f
+// sets are what a reset of the session goes back to (SessionReset); of the application's own settings, with a dot in their
+// name, the server keeps no list: give those to the connection string (options) or to the role (ALTER ROLE ... SET).
 func WithAfterConnect(f func(context.Context, *pgx.Conn) error) Option {
 	return func(o *options) { o.afterConnect = f }
 }
@@ -78,7 +80,8 @@ func WithLogger(l *slog.Logger) Option {
 // connection back, so the cap holds only through SetMaxOpenConns (Open sets it); prepared statements end with
 // the lease; SetConnMaxLifetime and SetConnMaxIdleTime return a connection to the pool instead of closing it; errors
 // are pgx's own, so that a statement is not repeated whose connection the server ended before it began, and pgx cancels,
-// by closing the connection.
+// by closing the connection; what statements leave in a session reaches its next user (SessionReset); and a statement
+// whose context has settings (session.WithSettings) is refused.
 // In a connection string: pgsafe_conn=native.
 func WithNativeConn() Option {
 	return func(o *options) { o.native = true }

@@ -5,7 +5,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -25,7 +24,6 @@ import (
 // touches it.
 type serverSession struct {
 	carries  *ctxsettings.Settings // what was applied last
-	tried    *ctxsettings.Settings // what could not be applied since then, and may be in part
 	doubtful bool                  // a statement may have changed what it carries, or it carries it for one transaction only
 	local    bool                  // it carries it for one transaction only
 	pooled   bool                  // its connection leads to a pooler, so that the next transaction may run in another
@@ -84,7 +82,7 @@ func (l *Conn) follow(ctx context.Context, want *ctxsettings.Settings) error {
 		return nil // it inherits
 	case want.Check() != nil:
 		return fmt.Errorf("pgsafe: %w", want.Check())
-	case s.carried(want) && (inTx || want.Empty() || !s.doubtful):
+	case want.Equal(s.carries) && (inTx || want.Empty() || !s.doubtful):
 		return nil
 	case inTx:
 		return errSettingsInTx
@@ -94,11 +92,6 @@ func (l *Conn) follow(ctx context.Context, want *ctxsettings.Settings) error {
 		return errBusy
 	}
 	return l.applied(ctx, want, l.phys.apply(ctx, want))
-}
-
-// carried tells whether the session carries what is wanted, as far as is known of what was applied.
-func (s *serverSession) carried(want *ctxsettings.Settings) bool {
-	return s.tried == nil && want.Equal(s.carries)
 }
 
 // applied gives the error of applying settings its identity. The statement that wanted them has not begun.
@@ -154,7 +147,7 @@ func subjectOf(want *ctxsettings.Settings, err *pgconn.PgError) string {
 // sets none if another process of the server answers than the connection was made to: behind a pooler, they would stay
 // with that process and whoever has it next.
 const applySQL = `SELECT pg_catalog.set_config(name, value, $4) ` +
-	`FROM pg_catalog.unnest($1, $2) AS s (name, value) ` +
+	`FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS s (name, value) ` +
 	`WHERE $4 OR pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $3`
 
 var applyTypes = []uint32{pgtype.TextArrayOID, pgtype.TextArrayOID, pgtype.Int4OID, pgtype.BoolOID}
@@ -181,20 +174,20 @@ func applyArguments(conn *pgx.Conn, list []setting, hold span) ([][]byte, error)
 	return [][]byte{namesText, valuesText, []byte(pid), []byte(hold)}, errors.Join(e1, e2)
 }
 
-// apply makes the session carry what is wanted, in one round trip.
+// apply makes the session carry what is wanted, in one round trip. With an error on a connection that stays open it carries
+// what it did before: either nothing was sent, or the server has undone it.
 func (ph *physical) apply(ctx context.Context, want *ctxsettings.Settings) error {
 	s := &ph.session
 	list := s.changes(want)
-	s.tried = want
 	n, err := ph.setConfig(ctx, list, forSession)
 	switch {
 	case err != nil:
 		return err
 	case n < len(list):
-		s.tried, s.pooled = nil, true
+		s.pooled = true
 		return errPooled
 	}
-	s.carries, s.tried, s.doubtful = want, nil, false
+	s.carries, s.doubtful = want, false
 	return nil
 }
 
@@ -216,18 +209,15 @@ func (ph *physical) setConfig(ctx context.Context, list []setting, hold span) (i
 // allowed to set the others.
 func (s *serverSession) changes(want *ctxsettings.Settings) []setting {
 	var list []setting
-	if want.Role() != "" || s.carries.Role() != "" || s.tried.Role() != "" {
+	if want.Role() != "" || s.carries.Role() != "" {
 		list = append(list, s.initially("role"))
 	}
-	gone := slices.Concat(s.carries.Names(), s.tried.Names())
-	slices.Sort(gone)
-	for _, name := range slices.Compact(gone) {
+	for _, name := range s.carries.Names() {
 		if _, stays := want.Value(name); !stays {
 			list = append(list, s.initially(name))
 		}
 	}
-	list = appendSettings(list, want)
-	return list
+	return appendSettings(list, want)
 }
 
 // appendSettings adds what is wanted to a list.
@@ -289,7 +279,7 @@ func (c *Connector) forLease(ctx context.Context) context.Context {
 // of them. With false the pool closes it.
 func (c *Connector) unsettlePooled(ctx context.Context, conn *pgx.Conn) bool {
 	ph := physicalOf(conn)
-	if ph == nil || ph.session.carried(nil) || !c.shared.Load() || ctx.Value(leaseKey{}) != nil {
+	if ph == nil || ph.session.carries.Empty() || !c.shared.Load() || ctx.Value(leaseKey{}) != nil {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(guard.Patient(context.WithoutCancel(ctx), 0), cleaningTimeout)

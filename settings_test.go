@@ -122,21 +122,22 @@ func TestSettingsFollowTheContext(t *testing.T) {
 	t.Run("what the application's function for new connections has set comes back", func(t *testing.T) {
 		t.Parallel()
 		db, err := pgsafe.Open(pgtest.Shared(t).Database(t), pgsafe.WithAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
-			_, err := conn.Exec(ctx, `set app.tenant = 'it''s \ nobody'; set statement_timeout = '90s'; set role pg_monitor`)
+			_, err := conn.Exec(ctx, `set application_name = 'it''s \ me'; set statement_timeout = '1500ms'; set role pg_monitor`)
 			return err
 		}))
 		must(t, err)
 		defer db.Close()
 		db.SetMaxOpenConns(1)
-		show := "select current_setting('statement_timeout') || current_user || current_setting('app.tenant')"
-		const want = `90spg_monitorit's \ nobody`
+		show := "select current_setting('statement_timeout') || current_user || current_setting('application_name')"
+		const want = `1500mspg_monitorit's \ me`
 		equal(t, one[string](t, db, show), want)
-		ctx := session.WithRole(tenant(session.WithSettings(t.Context(), map[string]string{"statement_timeout": "1s"}), "1"), "pg_read_all_data")
+		ctx := session.WithSettings(t.Context(), map[string]string{"statement_timeout": "1s", "application_name": "1"})
+		ctx = session.WithRole(ctx, "pg_read_all_data")
 		var got string
 		must(t, db.QueryRowContext(ctx, show).Scan(&got))
 		equal(t, got, "1spg_read_all_data1")
 		equal(t, one[string](t, db, show), want)
-		exec(t, db, "set app.tenant = 'by hand'; set statement_timeout = 0; set role none")
+		exec(t, db, "set application_name = 'by hand'; set statement_timeout = 0; set role none")
 		equal(t, one[string](t, db, show), want)
 	})
 	t.Run("a sql.Conn and a transaction go on with them, for statements without any", func(t *testing.T) {
@@ -254,7 +255,7 @@ func TestSettingsThatAreNotApplied(t *testing.T) {
 		for _, c := range []struct{ name, value, state, says string }{
 			{"statement_timeout", "s3cret", "22023", `"statement_timeout"`},
 			{"max_connections", "s3cret1", "55P02", `"max_connections"`},
-			{"no such name", "s3cret", "42602", `"no such name"`},
+			{"app.no such name", "s3cret", "42602", `"app.no such name"`},
 			{"nosuchname", "s3cret", "42704", `"nosuchname"`},
 			{"", "", "22023", `the role "nobody_s"`},
 		} {
@@ -300,13 +301,15 @@ func TestSettingsThatAreNotApplied(t *testing.T) {
 		db := open(t, pgsafe.DriverName, uri)
 		db.SetMaxOpenConns(1)
 		w := watch(t, uri)
-		// To take on a role the server reads the catalog, which waits here for whoever has locked that.
-		must(t, w.exec("begin; lock table pg_auth_members in access exclusive mode"))
 		exec(t, db, "select 1")
-		ctx := session.WithRole(tenant(whenItRuns(t, w, context.Canceled), "a"), "pg_monitor")
+		// This setting is looked up in a catalog (check_default_text_search_config), which is locked.
+		must(t, w.exec("begin; lock table pg_ts_config in access exclusive mode"))
+		ctx := session.WithSettings(tenant(whenItRuns(t, w, context.Canceled), "a"),
+			map[string]string{"default_text_search_config": "danish"})
 		_, err := db.ExecContext(ctx, "select 1")
 		equal(t, errors.Is(err, context.Canceled), true)
 		must(t, w.exec("rollback"))
+		equal(t, one[string](t, db, "show default_text_search_config"), "pg_catalog.english")
 		equal(t, tenantOf(t, t.Context(), db), "")
 		equal(t, statsOf(t, db).Opened, 1)
 	})

@@ -48,7 +48,9 @@ func (s *Stmt) prepare(ctx context.Context) error {
 	s.on = s.lease.phys
 	s.inherited = s.on.statements.has(s.key)
 	inputs, err := s.on.statements.prepare(ctx, s.lease, s.key)
-	s.inputs = inputs
+	if err == nil { // database/sql goes on asking for it after an error
+		s.inputs = inputs
+	}
 	return err
 }
 

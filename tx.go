@@ -5,7 +5,6 @@ import (
 	"database/sql/driver"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgsafe/pgsafe/internal/guard"
 )
@@ -45,7 +44,8 @@ func (l *Conn) Begin() (driver.Tx, error) {
 }
 
 // Commit commits the transaction. It is pgx.ErrTxCommitRollback if the server rolled back instead, as it does after an
-// error, and session.ErrCommitUnknown, wrapped, if the connection broke after it was sent. If the transaction's context ends meanwhile, the server still has the connector's cancel timeout to answer.
+// error, and session.ErrCommitUnknown, wrapped, if the connection broke after it was sent. If the transaction's context ends
+// meanwhile, the server still has the connector's cancel timeout to answer.
 func (t *Tx) Commit() error {
 	if err := t.lease.use(t.ctx); err != nil {
 		return err
@@ -59,7 +59,7 @@ func (t *Tx) Commit() error {
 	if err != nil && !conn.IsClosed() && conn.PgConn().TxStatus() != 'I' {
 		_ = t.Rollback() // it was not even sent; Rollback closes the connection if it fails
 	}
-	if err != nil && usable && conn.IsClosed() && !pgconn.SafeToRetry(err) {
+	if err != nil && usable && conn.IsClosed() && !t.lease.phys.wire.NeverBegan(err) {
 		return &commitUnknownError{err}
 	}
 	return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/session"
 )
 
 func TestCancelledTransactions(t *testing.T) {
@@ -151,4 +152,51 @@ func databaseOf(t *testing.T, uri string) string {
 	config, err := pgx.ParseConfig(uri)
 	must(t, err)
 	return config.Database
+}
+
+func TestCommitWithoutAnAnswer(t *testing.T) {
+	// begun is a transaction through a proxy, with a change in it.
+	begun := func(t *testing.T) (*sql.Tx, *pgtest.Proxy) {
+		t.Helper()
+		db, proxy := behindProxy(t)
+		tx, err := db.BeginTx(t.Context(), nil)
+		must(t, err)
+		_, err = tx.ExecContext(t.Context(), "create temp table made (n int unique deferrable initially deferred)")
+		must(t, err)
+		return tx, proxy
+	}
+	t.Run("after it was sent is of an unknown outcome", func(t *testing.T) {
+		t.Parallel()
+		tx, proxy := begun(t)
+		proxy.Hang()
+		proxy.Reset()
+		committed := make(chan error, 1)
+		go func() { committed <- tx.Commit() }()
+		pgtest.Eventually(t, "it is sent", func() bool { return proxy.RoundTrips() > 0 })
+		proxy.Cut()
+		err := <-committed
+		equal(t, errors.Is(err, session.ErrCommitUnknown), true)
+		equal(t, pgsafe.KindOf(err), pgsafe.KindCommitUnknown)
+		equal(t, pgsafe.KindOf(err).Retryable(), false)
+	})
+	t.Run("on a session that the server has ended too, for it may do so after the COMMIT", func(t *testing.T) {
+		t.Parallel()
+		tx, _ := begun(t)
+		var pid int
+		must(t, tx.QueryRowContext(t.Context(), "select pg_backend_pid()").Scan(&pid))
+		_, err := pgtest.Shared(t).Admin(t).Exec(t.Context(), "select pg_terminate_backend($1, 60000)", pid)
+		must(t, err)
+		err = tx.Commit()
+		equal(t, errors.Is(err, session.ErrCommitUnknown), true)
+		equal(t, pgsafe.KindOf(err), pgsafe.KindCommitUnknown)
+	})
+	t.Run("is not that of one that the server refuses", func(t *testing.T) {
+		t.Parallel()
+		tx, _ := begun(t)
+		_, err := tx.ExecContext(t.Context(), "insert into made values (1), (1)")
+		must(t, err)
+		err = tx.Commit()
+		equal(t, errors.Is(err, session.ErrCommitUnknown), false)
+		equal(t, pgsafe.KindOf(err), pgsafe.KindUnique)
+	})
 }

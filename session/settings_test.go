@@ -39,6 +39,7 @@ func TestWithSettings(t *testing.T) {
 		equal(t, got, "1")
 	})
 	t.Run("a context without any has none, and looking costs nothing", func(t *testing.T) {
+		session.WithRole(t.Context(), "another's")
 		ctx := context.WithValue(t.Context(), session.ErrSettings, "other")
 		equal(t, ctxsettings.Of(ctx), nil)
 		equal(t, testing.AllocsPerRun(100, func() { ctxsettings.Of(ctx) }), 0)

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // Err is session.ErrSettings.
@@ -25,14 +26,24 @@ type Settings struct {
 
 type key struct{}
 
-// Of returns what ctx asks for, nil if that is nothing. It allocates nothing.
+// inUse is true once a context of the process has settings. Until then no context is searched: that takes time in proportion
+// to its depth, and an allocation if it was made by WithoutCancel (context.go, withoutCancelCtx.Value).
+var inUse atomic.Bool
+
+// Of returns what ctx asks for, nil if that is nothing.
 func Of(ctx context.Context) *Settings {
+	if !inUse.Load() {
+		return nil
+	}
 	s, _ := ctx.Value(key{}).(*Settings)
 	return s
 }
 
 // With returns a context that asks for s.
-func With(ctx context.Context, s *Settings) context.Context { return context.WithValue(ctx, key{}, s) }
+func With(ctx context.Context, s *Settings) context.Context {
+	inUse.Store(true)
+	return context.WithValue(ctx, key{}, s)
+}
 
 // And returns s with further values, which outrank its own.
 func (s *Settings) And(values map[string]string) *Settings {
