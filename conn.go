@@ -97,10 +97,13 @@ func (l *Conn) Conn() *pgx.Conn {
 // use makes sure, before anything runs on the lease, that it holds a connection and keeps it, and that the
 // cancellation of what ran before cannot hit what comes now.
 func (l *Conn) use(ctx context.Context) error {
-	if l.state.Load() == leaseHeld && !l.phys.guard.Fenced() {
-		return nil
+	if l.state.Load() != leaseHeld || l.phys.guard.Fenced() {
+		if err := l.useSlowly(ctx); err != nil {
+			return err
+		}
 	}
-	return l.useSlowly(ctx)
+	l.phys.wire.Start()
+	return nil
 }
 
 func (l *Conn) useSlowly(ctx context.Context) error {

@@ -151,6 +151,40 @@ func TestWhatNeverBeganIsRepeated(t *testing.T) {
 		equal(t, pgsafe.SQLState(err), "57P01")
 	})
 
+	t.Run("nor one that was sent and has no answer", func(t *testing.T) {
+		t.Parallel()
+		uri := cluster.Database(t)
+		admin := open(t, pgsafe.DriverName, uri)
+		exec(t, admin, "create table done (n int)")
+		proxy := pgtest.NewProxy(t, cluster)
+		for _, protocol := range []struct {
+			statement string
+			args      []any
+		}{
+			{"begin; insert into done values (1); commit; select pg_sleep(2)", nil}, // pgx's error calls it safe to retry
+			{"with one as (insert into done values ($1) returning n) select pg_sleep(2) from one", []any{1}},
+		} {
+			db := open(t, pgsafe.DriverName, proxy.URI(databaseOf(t, uri)))
+			exec(t, db, "select 1")
+			failed := make(chan error, 1)
+			go func() {
+				_, err := db.ExecContext(t.Context(), protocol.statement, protocol.args...)
+				failed <- err
+			}()
+			pgtest.Eventually(t, "it runs", func() bool {
+				return one[int](t, admin, "select count(*)::int from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()") == 1
+			})
+			proxy.Cut()
+			err := <-failed
+			equal(t, err != nil && !errors.Is(err, driver.ErrBadConn), true)
+			equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
+			pgtest.Eventually(t, "the server has ended it", func() bool {
+				return one[int](t, admin, "select count(*)::int from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()") == 0
+			})
+		}
+		equal(t, one[int](t, admin, "select count(*)::int from done") <= 2, true)
+	})
+
 	t.Run("a BEGIN is", func(t *testing.T) {
 		t.Parallel()
 		uri := cluster.Database(t)

@@ -32,11 +32,10 @@ func (e *unbegunError) Is(target error) bool { return target == driver.ErrBadCon
 var errBusy = errors.New("pgsafe: the connection is busy: the rows of an earlier query are still open")
 
 // failed gives the error of a statement its identity if its connection broke. pgx's stdlib says driver.ErrBadConn, and
-// no more, of one that it did not send.
+// no more, of one that it did not send, and of some that it did: it is the Wire that knows.
 func (l *Conn) failed(err error) error {
 	conn := l.stdConn.Conn().PgConn()
-	unsent := errors.Is(err, driver.ErrBadConn)
-	if unsent {
+	if errors.Is(err, driver.ErrBadConn) {
 		err = l.phys.whyUnsent()
 	}
 	if !conn.IsClosed() {
@@ -45,7 +44,7 @@ func (l *Conn) failed(err error) error {
 	l.connector.suspectOthers()
 	l.phys.lost = err
 	// The status is the last that the server told: that from before the statement.
-	if conn.TxStatus() == 'I' && (unsent || l.phys.wire.NeverBegan(err)) {
+	if conn.TxStatus() == 'I' && l.phys.wire.NeverBegan(err) {
 		l.connector.recovered(recoveredStatement)
 		return &unbegunError{err}
 	}

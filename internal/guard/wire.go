@@ -38,10 +38,11 @@ import (
 // A request of which the network took no byte never began either, whatever the protocol. With TLS that holds too: a
 // record that was not sent in whole is not read.
 type Wire struct {
-	asked  asked
-	silent bool // nothing was read since the last request
-	answer answer
-	err    error // of the write that failed
+	asked   asked
+	unasked bool // there was no request since Start
+	silent  bool // nothing was read since the last request
+	answer  answer
+	err     error // with which the network failed the last request
 }
 
 // asked is what is known of the last request.
@@ -84,9 +85,18 @@ func WireOf(conn *pgconn.PgConn) *Wire {
 	return wire
 }
 
+// Start is called before a statement, of which NeverBegan then tells: also that it was not sent at all, for the connection
+// had been closed. pgx says that of some that it has sent: its error for a simple statement whose connection broke before
+// the answer is that of a connection that is closed, and SafeToRetry (MultiResultReader.NextResult, PgConn.receiveMessage).
+func (w *Wire) Start() {
+	if w != nil {
+		w.asked, w.unasked, w.err = nothing, true, nil
+	}
+}
+
 // NeverBegan reports whether it is certain that the server has done nothing for the last request, which failed with err.
 func (w *Wire) NeverBegan(err error) bool {
-	return w != nil && (w.asked == neverBegan || w.silent && isLastWord(err))
+	return w != nil && (w.unasked || w.asked == neverBegan || w.silent && isLastWord(err))
 }
 
 // isLastWord recognises the server's FATAL error of class 57P.
@@ -96,7 +106,7 @@ func isLastWord(err error) bool {
 		cmp.Or(pgErr.SeverityUnlocalized, pgErr.Severity) == "FATAL"
 }
 
-// Err returns the error of the write of which nothing was taken, if the last request failed so.
+// Err returns the error with which the network failed the last request, nil if it did not.
 func (w *Wire) Err() error {
 	if w == nil {
 		return nil
@@ -119,6 +129,9 @@ func (t tap) Read(p []byte) (int, error) {
 	if t.wire.asked == awaiting {
 		t.wire.answered(p[:n], err)
 	}
+	if err != nil && !isTimeout(err) {
+		t.wire.err = err
+	}
 	return n, err
 }
 
@@ -133,7 +146,10 @@ func (t tap) Write(p []byte) (int, error) {
 	t.wire.ask(p[0])
 	n, err := t.w.Write(p)
 	if err != nil && n == 0 && first {
-		t.wire.asked, t.wire.err = neverBegan, err
+		t.wire.asked = neverBegan
+	}
+	if err != nil && !isTimeout(err) {
+		t.wire.err = err
 	}
 	return n, err
 }
@@ -151,7 +167,7 @@ func isExtended(kind byte) bool {
 }
 
 func (w *Wire) ask(kind byte) {
-	w.asked, w.silent, w.err = nothing, true, nil
+	w.asked, w.unasked, w.silent, w.err = nothing, false, true, nil
 	if isExtended(kind) {
 		w.asked, w.answer = awaiting, answer{}
 	}
