@@ -1,0 +1,43 @@
+// Package scany keeps notes by scany's sqlscan, over a *session.DB, which it takes as it is.
+package scany
+
+import (
+	"context"
+
+	"github.com/georgysavva/scany/v2/sqlscan"
+
+	"github.com/pgsafe/pgsafe/session"
+)
+
+var _ sqlscan.Querier = (*session.DB)(nil)
+
+// Notes keeps notes. It is safe for concurrent use.
+type Notes struct{ db *session.DB }
+
+// New returns the notes of db.
+func New(db *session.DB) *Notes { return &Notes{db} }
+
+// Add adds a note.
+func (n *Notes) Add(ctx context.Context, text string) error {
+	_, err := n.db.ExecContext(ctx, "INSERT INTO notes (text) VALUES ($1)", text)
+	return err
+}
+
+// AddAll adds all notes or none.
+func (n *Notes) AddAll(ctx context.Context, texts ...string) error {
+	return n.db.Tx(ctx, nil, func(ctx context.Context) error {
+		for _, text := range texts {
+			if err := n.Add(ctx, text); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// List returns the texts of all notes.
+func (n *Notes) List(ctx context.Context) ([]string, error) {
+	var texts []string
+	err := sqlscan.Select(ctx, n.db, &texts, "SELECT text FROM notes ORDER BY id")
+	return texts, err
+}
