@@ -223,7 +223,7 @@ func (l *Conn) Prepare(query string) (driver.Stmt, error) {
 
 // ExecContext runs a statement that returns no rows.
 func (l *Conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	if err := l.useFor(ctx, l.connector.residues.Get(query)); err != nil {
+	if err := l.useFor(ctx, l.connector.residueOf(query)); err != nil {
 		return nil, err
 	}
 	res, err := l.stdConn.ExecContext(ctx, query, l.connector.commented(ctx, args))
@@ -232,7 +232,7 @@ func (l *Conn) ExecContext(ctx context.Context, query string, args []driver.Name
 
 // QueryContext runs a statement that returns rows, a *Rows.
 func (l *Conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	if err := l.useFor(ctx, l.connector.residues.Get(query)); err != nil {
+	if err := l.useFor(ctx, l.connector.residueOf(query)); err != nil {
 		return nil, err
 	}
 	rows, err := l.stdConn.QueryContext(ctx, query, l.connector.commented(ctx, args))

@@ -32,10 +32,32 @@ func newResidue(sql string) *residue {
 		return nil
 	}
 	text := sqltext.Read(sql)
-	if text.Leaves == 0 {
+	state := text.Leaves
+	if sqltext.Doubtful(sql) {
+		state |= sqltext.Guess(sql)
+	}
+	if state == 0 {
 		return nil
 	}
-	return &residue{state: text.Leaves, summary: text.Summary}
+	return &residue{state: state, summary: text.Summary}
+}
+
+// residueOf returns what a text leaves behind, nil if nothing. Texts are remembered by their beginning, so the rest of a
+// long one is looked at each time.
+func (c *Connector) residueOf(sql string) *residue {
+	r := c.residues.Get(sql)
+	rest := sqltext.Unread(sql)
+	if rest == "" {
+		return r
+	}
+	state := sqltext.Guess(rest)
+	switch {
+	case state == 0:
+		return r
+	case r != nil:
+		return &residue{state: r.state | state, summary: r.summary}
+	}
+	return &residue{state: state, summary: sqltext.Read(sql).Summary}
 }
 
 // leave notes a statement that is about to run.

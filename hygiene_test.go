@@ -135,6 +135,16 @@ func TestNothingReachesTheNextUser(t *testing.T) {
 		must(t, watch(t, uri).exec("select pg_advisory_lock(1)"))
 		equal(t, statsOf(t, db).Opened, 1)
 	})
+	t.Run("of a statement that comes after more text than is read, or than is understood", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
+		db.SetMaxOpenConns(1)
+		for _, before := range []string{"select '" + strings.Repeat("x", 100_000) + "'", `select '\'`, "do $$ begin end $$; select '--\\'"} {
+			exec(t, db, before+"; set app.tenant = '42'")
+			equal(t, one[string](t, db, "select coalesce(current_setting('app.tenant', true), '')"), "")
+		}
+		equal(t, statsOf(t, db).Opened, 1)
+	})
 	t.Run("what the connection string says is what a reset goes back to", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "search_path=pg_catalog", "options=-cstatement_timeout%3D1234"))

@@ -29,7 +29,7 @@ func (d *Driver) OnAcquire(f func()) (stop func()) {
 // Leaves tells whether a statement leaves something in the server's session, as far as its words tell: SET, LISTEN, a
 // temporary table, an advisory lock and so on. What was found for a text is remembered.
 func (d *Driver) Leaves(text string) bool {
-	return d.connector != nil && d.connector.residues.Get(text) != nil
+	return d.connector != nil && d.connector.residueOf(text) != nil
 }
 
 // Summary is what spans call a statement, without any of its literals.

@@ -35,7 +35,7 @@ func keyOf(text string) string { return text + " " }
 
 // prepare makes a statement on a lease that is in use.
 func prepare(ctx context.Context, l *Conn, text string) (*Stmt, error) {
-	s := &Stmt{lease: l, key: keyOf(text), leaves: l.connector.residues.Get(text)}
+	s := &Stmt{lease: l, key: keyOf(text), leaves: l.connector.residueOf(text)}
 	l.countOpen(s.key, +1)
 	if err := s.prepare(ctx); err != nil {
 		l.countOpen(s.key, -1)

@@ -11,6 +11,9 @@ import (
 func (t *transaction) commit(ctx context.Context) error {
 	ended := t.root.end()
 	t.closeRows(func(o *openContext) { o.endQuietly(ended) })
+	if err := t.root.alone(ctx); err != nil && ctx.Err() == nil {
+		t.spoil(err)
+	}
 	spoiled, _ := t.troubles()
 	if spoiled != nil || ctx.Err() != nil {
 		t.rollBack()

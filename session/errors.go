@@ -12,7 +12,7 @@ var (
 	ErrEnded = errors.New("session: it has ended")
 
 	// ErrBusy is returned, wrapped, when a statement cannot run because something else has the connection and would have to
-	// end first: rows that are still open, or a nested transaction. Its message names the line that opened it. It occurs
+	// end first: rows that are still open, or a transaction. Its message names the line that opened it. It occurs
 	// within a transaction, and in a session whose connection carries state.
 	ErrBusy = errors.New("session: the connection is busy")
 

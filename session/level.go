@@ -16,6 +16,7 @@ type level struct {
 	name        string // of the savepoint
 	child       *level // the one that is under way within it
 	ended       error
+	undone      bool          // a level around it was rolled back, and its savepoint is gone
 	over        chan struct{} // closed when it is no longer its parent's child
 }
 
@@ -64,14 +65,32 @@ func (l *level) await(ctx context.Context, patience time.Duration) error {
 	}
 }
 
-// end lets no further statement in.
+// end lets no further statement in, nor into what is nested in it.
 func (l *level) end() error {
 	l.transaction.mu.Lock()
 	defer l.transaction.mu.Unlock()
 	if l.ended == nil {
 		l.ended = &endedError{"transaction", l.from}
 	}
+	for inner := l.child; inner != nil; inner = inner.child {
+		if inner.ended == nil {
+			inner.ended = l.ended
+		}
+	}
 	return l.ended
+}
+
+// alone waits for the statement that still runs when a level has ended. It is an error if a nested transaction is under way
+// in another goroutine: to keep what the level did would be to keep half of that one.
+func (l *level) alone(ctx context.Context) error {
+	if err := l.transaction.turn.take(ctx); err != nil {
+		return err
+	}
+	defer l.transaction.turn.done()
+	if child, _ := l.state(); child != nil {
+		return &busyError{"nested transaction", child.from}
+	}
+	return nil
 }
 
 func (l *level) exec(ctx context.Context, query string, args []any) (sql.Result, error) {

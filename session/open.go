@@ -28,6 +28,7 @@ type openContext struct {
 
 	mu     sync.Mutex // guards all below; nothing else is locked under it
 	err    error
+	quiet  bool            // the driver was not told of err
 	after  []*registration // in the order in which they came
 	closes *registration   // the one that is taken back when the rows are closed
 }
@@ -131,23 +132,30 @@ func (o *openContext) isOpen() bool {
 // back: it is not called. All others are, so that the driver cancels what runs, and that of a transaction, which looks only
 // at its own context (Tx.awaitDone).
 func (o *openContext) end(err error) {
-	for _, r := range o.finish(err) {
+	for _, r := range o.finish(err, false) {
 		r.f()
 	}
 }
 
 // endQuietly does so without a word to the driver: what is left of the rows is read, and the statement is not cancelled,
-// which would end its transaction.
-func (o *openContext) endQuietly(err error) { o.finish(err) }
+// which would end its transaction. If that takes until the caller's context ends, or the transaction is rolled back, end
+// cancels it after all.
+func (o *openContext) endQuietly(err error) { o.finish(err, true) }
 
-func (o *openContext) finish(err error) (rest []*registration) {
+func (o *openContext) finish(err error, quiet bool) (rest []*registration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.err != nil {
+	if o.err != nil && (quiet || !o.quiet) {
 		return nil
 	}
-	o.err = err
-	close(o.done)
+	if o.err == nil {
+		o.err = err
+		close(o.done)
+	}
+	o.quiet = quiet
+	if quiet {
+		return nil
+	}
 	for _, r := range o.after {
 		if r != o.closes || o.kind == kindTransaction {
 			rest = append(rest, r)

@@ -43,8 +43,9 @@ func WithLinger(d time.Duration) Option {
 }
 
 // WithPatience sets for how long a statement in a transaction waits for a row of QueryRowContext that was not scanned
-// yet and for a nested transaction to end, before it fails with ErrBusy. The default is 5 s. For another statement it
-// waits as long as its context lets it, and for rows of QueryContext that are open when it comes not at all.
+// yet and for a nested transaction to end, before it fails with ErrBusy, and one outside of it that needs the session's
+// connection for the transaction. The default is 5 s. For another statement it waits as long as its context lets it, and
+// for rows of QueryContext that are open when it comes not at all.
 func WithPatience(d time.Duration) Option {
 	return func(o *options) { o.patience = d }
 }

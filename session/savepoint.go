@@ -57,7 +57,7 @@ func (l *level) savepoint(ctx context.Context, from *caller, opts *TxOptions) (*
 		}
 	}
 	t.mu.Lock()
-	l.child = inner
+	l.child, inner.ended = inner, l.ended // which may have ended meanwhile
 	t.mu.Unlock()
 	return inner, nil
 }
@@ -71,7 +71,10 @@ func (l *level) release(ctx context.Context, cancel context.CancelCauseFunc) err
 		return ctx.Err()
 	}
 	defer cancel(ended)
-	err := l.finish(ctx, "RELEASE SAVEPOINT ")
+	err := l.alone(ctx)
+	if err == nil {
+		err = l.finish(ctx, release)
+	}
 	if err != nil {
 		l.rollBackTo(ctx, cancel)
 		return err
@@ -85,11 +88,17 @@ func (l *level) rollBackTo(ctx context.Context, cancel context.CancelCauseFunc) 
 	ended := l.end()
 	l.transaction.closeRows(func(o *openContext) { o.end(ended) })
 	cancel(ended)
-	if err := l.finish(ctx, "ROLLBACK TO SAVEPOINT "); err != nil {
+	if err := l.finish(ctx, rollBackTo); err != nil {
 		l.transaction.spoil(err)
 	}
 	l.leave()
 }
+
+// The statements that end a level.
+const (
+	release    = "RELEASE SAVEPOINT "
+	rollBackTo = "ROLLBACK TO SAVEPOINT "
+)
 
 // finish sends the statement that ends a level, when those that run in it have ended, whatever has become of ctx.
 func (l *level) finish(ctx context.Context, statement string) error {
@@ -100,8 +109,32 @@ func (l *level) finish(ctx context.Context, statement string) error {
 		return err
 	}
 	defer t.turn.done()
+	if ended, undone := l.undoneWith(); undone && statement == rollBackTo {
+		return nil
+	} else if undone {
+		return ended
+	}
 	_, err := t.tx.ExecContext(ctx, statement+l.name)
+	if err == nil && statement == rollBackTo {
+		l.undo()
+	}
 	return t.note(err)
+}
+
+// undoneWith tells whether a level around l was rolled back, and how l has ended.
+func (l *level) undoneWith() (ended error, undone bool) {
+	l.transaction.mu.Lock()
+	defer l.transaction.mu.Unlock()
+	return l.ended, l.undone
+}
+
+// undo tells the levels within l that their savepoints are gone. There are some only if other goroutines still run them.
+func (l *level) undo() {
+	l.transaction.mu.Lock()
+	defer l.transaction.mu.Unlock()
+	for inner := l.child; inner != nil; inner = inner.child {
+		inner.undone = true
+	}
 }
 
 // leave lets the statements of the outer level go on.

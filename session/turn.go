@@ -10,6 +10,7 @@ import (
 type turn struct {
 	taken chan struct{}
 	rows  atomic.Pointer[openContext] // whose turn it is, if it is rows, or a query that will have some
+	tx    atomic.Pointer[caller]      // where the transaction began whose turn it is, if it is one's
 }
 
 func (t *turn) init() { t.taken = make(chan struct{}, 1) }
@@ -27,11 +28,12 @@ func (t *turn) try() bool {
 // done ends a turn.
 func (t *turn) done() {
 	t.rows.Store(nil)
+	t.tx.Store(nil)
 	<-t.taken
 }
 
 // wait takes the turn as soon as it is free. It does not wait for open rows, and for a row that is not scanned yet,
-// or rows that come while it waits, no longer than patience: they may well be waiting for us.
+// a transaction, or rows that come while it waits, no longer than patience: they may well be waiting for us.
 func (t *turn) wait(ctx context.Context, patience time.Duration) error {
 	if t.try() {
 		return nil
@@ -50,6 +52,9 @@ func (t *turn) wait(ctx context.Context, patience time.Duration) error {
 		case <-timer.C:
 			if rows := t.open(); rows != nil {
 				return &busyError{rows.kind, &rows.from}
+			}
+			if from := t.tx.Load(); from != nil {
+				return &busyError{kindTransaction, from}
 			}
 			timer.Reset(patience)
 		}

@@ -105,6 +105,9 @@ func (s *session) beginTransaction(ctx context.Context, from *caller, opts *TxOp
 	if err := t.begin(ctx); err != nil {
 		return nil, err
 	}
+	if t.lent.session != nil {
+		s.turn.tx.Store(from)
+	}
 	t.stopAbort = context.AfterFunc(ctx, func() {
 		defer close(t.aborted)
 		t.abortErr = t.undo()
@@ -124,10 +127,7 @@ func (t *transaction) begin(ctx context.Context) (err error) {
 	t.begun.follow()
 	t.tx, err = t.lent.conn.BeginTx(t.begun, opts)
 	if err != nil && broken(err) && !t.lent.carried() {
-		// It was not sent. sql.DB finds another connection, as it does for all statements; sql.Conn does not.
-		t.lent.end(err)
-		t.lent = &lent{}
-		t.tx, err = t.session.db.sql.BeginTx(t.begun, opts)
+		err = t.beginElsewhere(err, opts)
 	}
 	if !t.begun.stopFollowing() && err == nil {
 		_ = t.tx.Rollback() // database/sql does it too, at once
@@ -138,6 +138,32 @@ func (t *transaction) begin(ctx context.Context) (err error) {
 		return t.session.naming(err)
 	}
 	return nil
+}
+
+// otherConns is how many connections a transaction tries after its first, before it leaves the choice to sql.DB.
+const otherConns = 2
+
+// beginElsewhere sends BEGIN on another connection, after err: it was not sent, because the connection is broken. On one that
+// it holds the transaction can find out what became of its COMMIT (known). sql.DB makes a new one if all that it has are
+// broken, as it does for all statements, but then holds it itself.
+func (t *transaction) beginElsewhere(err error, opts *sql.TxOptions) error {
+	db := t.session.db.sql
+	for range otherConns {
+		t.lent.end(err)
+		t.lent = &lent{}
+		conn, connErr := db.Conn(t.begun)
+		if connErr != nil {
+			return connErr
+		}
+		t.lent.conn = conn
+		if t.tx, err = conn.BeginTx(t.begun, opts); err == nil || !broken(err) {
+			return err
+		}
+	}
+	t.lent.end(err)
+	t.lent = &lent{}
+	t.tx, err = db.BeginTx(t.begun, opts)
+	return err
 }
 
 // limit tells the server how much time is left, if the DB was wrapped WithStatementTimeout.

@@ -196,6 +196,81 @@ func TestTx(t *testing.T) {
 				})
 			}))
 		})
+		t.Run(driverName+": what a nested one has done by halves is not committed", func(t *testing.T) {
+			t.Parallel()
+			for _, within := range []string{"the transaction", "a nested one"} {
+				sqlDB, db := ledger(t, driverName)
+				begun, proceed, over := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+				forgets := func(ctx context.Context) error {
+					go func() {
+						over <- db.Tx(ctx, nil, func(ctx context.Context) error {
+							enter(t, ctx, db, "half")
+							close(begun)
+							<-proceed
+							_, err := db.ExecContext(context.WithoutCancel(ctx), "INSERT INTO ledger VALUES ('rest')")
+							return err
+						})
+					}()
+					<-begun
+					return nil
+				}
+				want := ""
+				if within == "the transaction" {
+					err := db.Tx(t.Context(), nil, forgets)
+					is(t, err, session.ErrBusy)
+					is(t, err, session.ErrRolledBack)
+					close(proceed)
+					is(t, <-over, session.ErrEnded)
+				} else {
+					want = "outer"
+					must(t, db.Tx(t.Context(), nil, func(ctx context.Context) error {
+						is(t, db.Tx(ctx, nil, forgets), session.ErrBusy)
+						close(proceed)
+						is(t, <-over, session.ErrEnded)
+						enter(t, ctx, db, "outer")
+						return nil
+					}))
+				}
+				equal(t, entries(t, sqlDB), want)
+			}
+		})
+		t.Run(driverName+": rows that are left open hold up its end no longer than its context lasts", func(t *testing.T) {
+			t.Parallel()
+			for _, nested := range []bool{false, true} {
+				sqlDB, db := ledger(t, driverName)
+				admin := pgtest.Shared(t).Admin(t)
+				ctx, cancel := context.WithCancel(t.Context())
+				var pid int
+				// Nobody waits for so many rows, and the server sends them until it is told not to.
+				endless := func(ctx context.Context) error {
+					pid = backend(t, ctx, db)
+					_, err := db.QueryContext(ctx, "SELECT repeat('x', 1000), generate_series(1, 1000000000000)") //nolint:rowserrcheck,sqlclosecheck // left open
+					return err
+				}
+				left, over := make(chan struct{}), make(chan error, 1)
+				leaves := func(ctx context.Context) error {
+					defer close(left)
+					return endless(ctx)
+				}
+				go func() {
+					over <- db.Tx(ctx, nil, func(ctx context.Context) error {
+						if nested {
+							return db.Tx(ctx, nil, leaves)
+						}
+						return leaves(ctx)
+					})
+				}()
+				<-left
+				cancel()
+				is(t, <-over, context.Canceled)
+				pgtest.Eventually(t, "the server has stopped", func() bool {
+					var active int
+					must(t, admin.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state = 'active'", pid).Scan(&active))
+					return active == 0
+				})
+				allBack(t, sqlDB)
+			}
+		})
 		t.Run(driverName+": rows that are left open are no obstacle to its end", func(t *testing.T) {
 			t.Parallel()
 			sqlDB, db := ledger(t, driverName)
@@ -235,6 +310,46 @@ func TestTx(t *testing.T) {
 			equal(t, backend(t, ctx, db), first)
 			return nil
 		}))
+		allBack(t, sqlDB)
+	})
+	t.Run("it tells on which line it began to a statement of its session that needs the connection", func(t *testing.T) {
+		t.Parallel()
+		_, db := ledger(t, "pgsafe", session.WithPatience(time.Millisecond))
+		const leaves = "SET app.x = '1'"
+		for _, before := range []string{"SELECT 1", leaves} {
+			must(t, db.Do(t.Context(), func(outer context.Context) error {
+				exec(t, outer, db, before)
+				return db.Tx(outer, nil, func(context.Context) error {
+					_, err := db.ExecContext(outer, leaves) // the outer context, by mistake
+					is(t, err, session.ErrBusy)
+					if !strings.Contains(err.Error(), "the transaction opened at session/tx_test.go:") {
+						t.Errorf("%v names no line", err)
+					}
+					if before == leaves {
+						is(t, db.Tx(outer, nil, func(context.Context) error { return nil }), session.ErrBusy)
+					}
+					return nil
+				})
+			}))
+		}
+	})
+	t.Run("begun in place of a lost connection, it knows that its COMMIT became a ROLLBACK", func(t *testing.T) {
+		t.Parallel()
+		sqlDB, db := ledger(t, "pgsafe", session.WithLinger(forLong))
+		admin := pgtest.Shared(t).Admin(t)
+		must(t, db.Do(t.Context(), func(ctx context.Context) error {
+			_, err := admin.Exec(t.Context(), "SELECT pg_terminate_backend($1, 10000)", backend(t, ctx, db))
+			must(t, err)
+			err = db.Tx(ctx, nil, func(ctx context.Context) error {
+				enter(t, ctx, db, "1")
+				_, _ = db.ExecContext(ctx, "SELECT 1/0")
+				return nil
+			})
+			is(t, err, session.ErrRolledBack)
+			equal(t, errors.Is(err, session.ErrCommitUnknown), false)
+			return nil
+		}))
+		equal(t, entries(t, sqlDB), "")
 		allBack(t, sqlDB)
 	})
 	t.Run("options: isolation, read only, also of a nested one", func(t *testing.T) {

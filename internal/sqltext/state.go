@@ -1,6 +1,9 @@
 package sqltext
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
 
 // State is a set of what a statement can leave behind in its session when its transaction is over.
 //
@@ -56,6 +59,61 @@ func singleQuery(lower string) bool {
 		}
 	}
 	return false
+}
+
+// overlap is how much of what Read has read of a long text Unread returns again: it may have ended within a statement.
+const overlap = 1 << 10
+
+// Unread returns the end of a text that is too long to be read to it, "" of others.
+func Unread(sql string) string {
+	if len(sql) <= maxRead {
+		return ""
+	}
+	return sql[maxRead-overlap:]
+}
+
+// Doubtful reports whether Read may miss a statement of a text, or a part of one, because it takes it for that of
+// something else: a literal with a backslash in it ends elsewhere with another standard_conforming_strings, and a body of
+// BEGIN ATOMIC is taken to go to the text's end.
+func Doubtful(sql string) bool {
+	return strings.Contains(sql, `\`) || strings.Contains(strings.ToLower(sql), "atomic")
+}
+
+// guesses are words that leave something behind, wherever they stand. A command begins a statement, and what Read misses is
+// not the first one.
+var guesses = []struct {
+	words   *regexp.Regexp
+	command bool
+	state   State
+}{
+	{regexp.MustCompile(`\bset_config\b`), false, Settings | Role},
+	{regexp.MustCompile(`\b(set|reset)\b`), true, Settings | Role},
+	{regexp.MustCompile(`\blisten\b`), true, Listening},
+	{regexp.MustCompile(`\b(create|replace|into|global|local)\s+temp(orary)?\b|\bpg_temp\b`), false, Temporary},
+	{regexp.MustCompile(`\bpg_(try_)?advisory_lock(_shared)?\b`), false, Locks},
+	{regexp.MustCompile(`\bwith\s+hold\b`), false, Cursors},
+	{regexp.MustCompile(`\bprepare\b`), true, Prepared},
+	{regexp.MustCompile(`\b(deallocate|discard)\b`), true, Settings | Role | Deallocated},
+}
+
+// Guess is for a text that Read cannot read, or may misread. It finds too much rather than too little: words in literals
+// and comments count as well.
+func Guess(sql string) State {
+	lower := strings.ToLower(sql)
+	several, found := strings.Contains(lower, ";"), strings.Contains(lower, "set")
+	for _, word := range stateWords {
+		found = found || strings.Contains(lower, word)
+	}
+	if !found { // far cheaper than the expressions
+		return 0
+	}
+	var state State
+	for _, g := range guesses {
+		if (several || !g.command) && g.words.MatchString(lower) {
+			state |= g.state
+		}
+	}
+	return state
 }
 
 // leaves adds to what the statement leaves behind.

@@ -76,6 +76,32 @@ func TestLeaves(t *testing.T) {
 			t.Errorf("it leaves %v", got.Names())
 		}
 	})
+	t.Run("where a text is not read, or may be misread, its words tell", func(t *testing.T) {
+		for _, group := range leavings {
+			for _, text := range group.texts {
+				for _, before := range []string{
+					`SELECT '\'; `, "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; END; ",
+					"SELECT '" + strings.Repeat("x", 20<<10) + "'; ",
+				} {
+					whole := before + text
+					if rest := sqltext.Unread(whole); rest == "" && !sqltext.Doubtful(whole) || rest != "" && !strings.HasSuffix(rest, text) {
+						t.Fatalf("%.60q is taken to be read", whole)
+					}
+					if missing := group.state &^ sqltext.Guess(whole); missing != 0 {
+						t.Errorf("Guess(%.60q... %q) misses %v", before, text, missing.Names())
+					}
+				}
+			}
+		}
+		for _, text := range []string{`SELECT '\d', threshold, template FROM households`, `UPDATE t SET a = '\'`, "SELECT 'x'; SELECT 'y'"} {
+			if got := sqltext.Guess(text); got != 0 {
+				t.Errorf("Guess(%q) is %v", text, got.Names())
+			}
+		}
+		if sqltext.Unread("SET a = 1") != "" || sqltext.Doubtful("SET a = 1") {
+			t.Error("a short, plain text is not taken to be read")
+		}
+	})
 	t.Run("most texts are known to leave nothing without being read", func(t *testing.T) {
 		for _, text := range []string{"SELECT a FROM t OFFSET 5", "UPDATE t SET a = 1", "BEGIN", "COMMIT", "SELECT 1"} {
 			if sqltext.MayLeave(text) {
