@@ -107,7 +107,9 @@ func (l *Conn) use(ctx context.Context) error {
 }
 
 func (l *Conn) useSlowly(ctx context.Context) error {
-	l.awaitCleaning()
+	if err := l.awaitCleaning(ctx); err != nil {
+		return err
+	}
 	if l.bindErr != nil {
 		return l.bindErr
 	}
@@ -130,8 +132,10 @@ func (l *Conn) useSlowly(ctx context.Context) error {
 
 // ResetSession is called by database/sql before it uses the lease again.
 func (l *Conn) ResetSession(ctx context.Context) error {
-	l.awaitCleaning()
 	l.inherits = ctxsettings.Of(ctx)
+	if l.awaitCleaning(ctx) != nil {
+		return nil // the statement that comes next says so
+	}
 	if l.connector.lot.use(l) {
 		if l.fit(ctx) {
 			return nil
@@ -147,6 +151,9 @@ func (l *Conn) ResetSession(ctx context.Context) error {
 
 // IsValid is called by database/sql when a lease comes back, to know whether to keep it.
 func (l *Conn) IsValid() bool {
+	if l.beingCleaned() {
+		return true
+	}
 	if l.state.Load() != leaseHeld && !l.connector.lot.use(l) {
 		return l.bindErr == nil // an empty lease may be kept: it costs nothing
 	}
@@ -174,7 +181,7 @@ const recycleAge = 10 * time.Second
 // Close gives the connection back to the pool, or closes it if it is broken or has outlived what the application
 // allows.
 func (l *Conn) Close() error {
-	l.awaitCleaning()
+	_ = l.awaitCleaning(context.Background())
 	std, before := l.connector.lot.leave(l)
 	if std == nil {
 		return nil

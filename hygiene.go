@@ -113,11 +113,28 @@ func (c *Connector) inBackground(f func()) bool {
 	return true
 }
 
-// awaitCleaning waits until the lease's connection has been reset, if it is being.
-func (l *Conn) awaitCleaning() {
-	if l.cleaning != nil {
-		<-l.cleaning
+// awaitCleaning waits until the lease's connection has been reset, if it is being, or ctx ends.
+func (l *Conn) awaitCleaning(ctx context.Context) error {
+	if l.cleaning == nil {
+		return nil
+	}
+	select {
+	case <-l.cleaning:
 		l.cleaning = nil
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// beingCleaned tells whether the lease's connection is being reset: its last user did not wait for that.
+func (l *Conn) beingCleaned() bool {
+	select {
+	case <-l.cleaning:
+		l.cleaning = nil
+		return false
+	default:
+		return l.cleaning != nil
 	}
 }
 

@@ -53,10 +53,11 @@ func (db *DB) Batch(ctx context.Context, items, size int, f func(ctx context.Con
 	for _, opt := range opts {
 		opt(b)
 	}
-	return db.Do(ctx, func(ctx context.Context) error {
+	called := functionOf(f)
+	return db.run(ctx, called, func(ctx context.Context) error {
 		for from := 0; from < items; from += size {
 			to := min(from+size, items)
-			err := db.Tx(ctx, b.tx, func(ctx context.Context) error { return f(ctx, from, to) })
+			err := db.tx(ctx, called, b.tx, func(ctx context.Context) error { return f(ctx, from, to) })
 			if err != nil {
 				return &BatchError{from, to, err}
 			}

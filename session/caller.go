@@ -37,6 +37,12 @@ func (c *caller) frame() runtime.Frame {
 	}
 }
 
+// line is what messages call a line.
+func line(file string, n int) string {
+	dir, file := path.Split(file)
+	return fmt.Sprintf("%s:%d", path.Join(path.Base(dir), file), n)
+}
+
 func ofLibrary(f runtime.Frame) bool {
 	return strings.HasPrefix(f.Function, "database/sql.") || strings.HasPrefix(f.Function, "runtime.") ||
 		strings.Contains(f.File, "/pkg/mod/") || strings.Contains(f.File, "/vendor/")
@@ -45,12 +51,5 @@ func ofLibrary(f runtime.Frame) bool {
 // String is such as "orders/store.go:42".
 func (c *caller) String() string {
 	f := c.frame()
-	dir, file := path.Split(f.File)
-	return fmt.Sprintf("%s:%d", path.Join(path.Base(dir), file), f.Line)
+	return line(f.File, f.Line)
 }
-
-// begun is what messages say of what began there.
-func (c *caller) begun() string { return "begun at " + c.String() }
-
-// origin tells where a session or a transaction began: on a line, or with a request.
-type origin interface{ begun() string }

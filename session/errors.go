@@ -45,7 +45,7 @@ func (e *endedError) Is(target error) bool { return target == ErrEnded || target
 // busyError tells what is in the way.
 type busyError struct {
 	what string
-	from *caller
+	from fmt.Stringer
 }
 
 func (e *busyError) Error() string {

@@ -65,7 +65,7 @@ func (s *session) checkOut(ctx context.Context) (*sql.Conn, error) {
 	waits.done()
 	if err != nil {
 		s.turn.done()
-		return nil, err
+		return nil, s.naming(err)
 	}
 	s.tally.checkouts.Add(1)
 	s.mu.Lock()

@@ -12,7 +12,7 @@ import (
 type level struct {
 	transaction *transaction
 	parent      *level // nil of a transaction
-	from        *caller
+	from        function
 	name        string // of the savepoint
 	child       *level // the one that is under way within it
 	ended       error
@@ -20,7 +20,7 @@ type level struct {
 	over        chan struct{} // closed when it is no longer its parent's child
 }
 
-func newLevel(t *transaction, parent *level, from *caller) *level {
+func newLevel(t *transaction, parent *level, from function) *level {
 	return &level{transaction: t, parent: parent, from: from, over: make(chan struct{})}
 }
 

@@ -14,8 +14,9 @@ func (db *DB) Middleware(next http.Handler) http.Handler {
 			return
 		}
 		from := &route{}
-		s := db.begin(r.Context(), from)
-		from.request = r.WithContext(s.ctx)
+		s := db.begin(r.Context())
+		s.from = from
+		from.request = r.WithContext(&s.ctx)
 		_ = s.run(func(context.Context) error {
 			next.ServeHTTP(w, from.request)
 			return nil

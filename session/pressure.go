@@ -90,13 +90,11 @@ type holds struct {
 
 	mu         sync.Mutex // guards the list, nextHold and prevHold of each session too; nothing else is locked under it
 	head, tail *session
+	n          atomic.Int32 // written under mu
 }
 
-func (h *holds) empty() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.head == nil
-}
+// empty costs no lock: everybody asks who takes a connection.
+func (h *holds) empty() bool { return h.n.Load() == 0 }
 
 // add puts a session at the end. It is not in the list.
 func (h *holds) add(s *session) {
@@ -109,6 +107,7 @@ func (h *holds) add(s *session) {
 		h.head = s
 	}
 	h.tail = s
+	h.n.Add(1)
 }
 
 // remove takes a session out of the list, if it is in it.
@@ -133,11 +132,12 @@ func (h *holds) removeLocked(s *session) {
 		h.tail = s.prevHold
 	}
 	s.prevHold, s.nextHold = nil, nil
+	h.n.Add(-1)
 }
 
 // yield gives one connection back, if any is kept unused.
 func (h *holds) yield() {
-	for {
+	for !h.empty() {
 		h.mu.Lock()
 		s := h.head
 		if s == nil {

@@ -11,7 +11,7 @@ import (
 var errIsolation = errors.New("session: a nested transaction has the isolation level of the outer one")
 
 // nest runs f in a savepoint.
-func (l *level) nest(ctx context.Context, from *caller, opts *TxOptions, f func(ctx context.Context) error) error {
+func (l *level) nest(ctx context.Context, from function, opts *TxOptions, f func(ctx context.Context) error) error {
 	if opts.Isolation != sql.LevelDefault && opts.Isolation != l.transaction.options.Isolation {
 		return errIsolation
 	}
@@ -35,7 +35,7 @@ func (l *level) nest(ctx context.Context, from *caller, opts *TxOptions, f func(
 }
 
 // savepoint begins a level within l.
-func (l *level) savepoint(ctx context.Context, from *caller, opts *TxOptions) (*level, error) {
+func (l *level) savepoint(ctx context.Context, from function, opts *TxOptions) (*level, error) {
 	if err := l.enter(ctx); err != nil {
 		return nil, err
 	}

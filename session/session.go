@@ -13,9 +13,11 @@ import (
 // session is one call of Do, from beginning to end.
 type session struct {
 	db     *DB
-	ctx    context.Context // what the function gets; ends with the session
+	ctx    scopedContext // what the function gets; ends with the session
 	cancel context.CancelCauseFunc
 	from   origin
+	called function   // what from is, but for a request
+	over   endedError // what ended is, in the end
 	tally  tally
 
 	turn turn // whose turn it is to use the connection
@@ -37,23 +39,31 @@ type session struct {
 //
 // If ctx belongs to a session that is over, f is not called, and the error is ErrEnded.
 func (db *DB) Do(ctx context.Context, f func(ctx context.Context) error) error {
+	return db.run(ctx, functionOf(f), f)
+}
+
+// run is Do for f, which calls the application's function.
+func (db *DB) run(ctx context.Context, called function, f func(ctx context.Context) error) error {
 	if s := db.scopeOf(ctx); s != nil {
 		if err := s.session.end(); err != nil {
 			return err
 		}
 		return f(ctx)
 	}
-	from := &caller{}
-	from.here()
-	return db.begin(ctx, from).run(f)
+	s := db.begin(ctx)
+	s.called = called
+	s.from = &s.called
+	return s.run(f)
 }
 
-func (db *DB) begin(ctx context.Context, from origin) *session {
-	s := &session{db: db, from: from}
+// begin returns a session that has all but its origin. It is one allocation as far as that can be: there is one for each
+// request.
+func (db *DB) begin(ctx context.Context) *session {
+	s := &session{db: db}
 	s.turn.init()
 	ctx = db.told.begin(ctx, &s.tally)
 	ctx, s.cancel = context.WithCancelCause(ctx)
-	s.ctx = &scopedContext{ctx, db, scope{session: s}}
+	s.ctx = scopedContext{ctx, db, scope{session: s}}
 	return s
 }
 
@@ -61,7 +71,7 @@ func (db *DB) begin(ctx context.Context, from origin) *session {
 func (s *session) run(f func(ctx context.Context) error) (err error) {
 	outcome := endedAborted
 	defer func() { s.close(outcome) }()
-	err = f(s.ctx)
+	err = f(&s.ctx)
 	outcome = outcomeOf(err)
 	return err
 }
@@ -75,10 +85,11 @@ func (s *session) end() error {
 
 // close ends the session. What still runs in other goroutines gives its connection back by itself.
 func (s *session) close(o outcome) {
-	err := &endedError{"session", s.from}
+	s.over = endedError{"session", s.from}
+	err := &s.over
 	s.mu.Lock()
 	s.ended = err
-	left := slices.Clone(s.open)
+	left, kept := slices.Clone(s.open), s.conn != nil
 	if s.linger != nil {
 		s.linger.Stop()
 	}
@@ -88,7 +99,7 @@ func (s *session) close(o outcome) {
 		s.db.told.leftOpen(&s.tally, o)
 		o.end(err)
 	}
-	if s.turn.try() {
+	if kept && s.turn.try() { // who takes a connection only now gives it back by itself
 		s.leave()
 	}
 	s.db.told.end(&s.tally, o)

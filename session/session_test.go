@@ -327,6 +327,21 @@ func TestEnd(t *testing.T) {
 					equal(t, one[bool](t, t.Context(), sqlDB, "SELECT to_regclass('never') IS NULL"), true)
 				}
 			})
+			t.Run(fmt.Sprintf("under load too after a %s that leaves %s open", way, what), func(t *testing.T) {
+				t.Parallel()
+				sqlDB := open(t, with(pgtest.Shared(t).Database(t), "pool_max_conns=2"))
+				db := session.Wrap(sqlDB, session.WithLinger(forLong))
+				stop := load(t, sqlDB)
+				for range 5 {
+					must(t, run(t.Context(), db, func(ctx context.Context) {
+						_, _ = db.ExecContext(ctx, "SELECT 1")
+						leave(ctx, db)
+					}))
+				}
+				stop()
+				allBack(t, sqlDB)
+				equal(t, one[bool](t, t.Context(), sqlDB, "SELECT to_regclass('never') IS NULL"), true)
+			})
 		}
 	}
 	t.Run("what was left open is told with the line that opened it", func(t *testing.T) {
@@ -405,6 +420,22 @@ func TestEnd(t *testing.T) {
 		equal(t, ok, false)
 		equal(t, one[int](t, late, db, "SELECT 1"), 1)
 	})
+}
+
+// load has more callers than connections run statements, until stop is called.
+func load(t *testing.T, sqlDB *sql.DB) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				_, _ = sqlDB.ExecContext(ctx, "SELECT 1")
+			}
+		})
+	}
+	eventuallyWaiting(t, sqlDB, 2)
+	return func() { cancel(); wg.Wait() }
 }
 
 // lineBefore names the line before the one that it is called from.

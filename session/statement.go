@@ -16,7 +16,7 @@ type runner interface {
 }
 
 // runnerFor takes what a statement outside of transactions runs on. Unless it is the pool, it is this statement's turn, which
-// leave or leaveRows ends.
+// ranOn or leaveRows ends.
 func (s *session) runnerFor(ctx context.Context, query string) (on runner, held bool, err error) {
 	leaves := s.db.leaves(query)
 	held, err = s.enter(ctx, leaves)
@@ -37,6 +37,17 @@ func (s *session) runnerFor(ctx context.Context, query string) (on runner, held 
 	return conn, true, nil
 }
 
+// ranOn ends the turn of a statement that has ended with err, if it was one on the session's connection. It reports whether
+// the statement was not run because that is broken, and may run on another one: database/sql finds one that is not.
+func (s *session) ranOn(held bool, err error) (again bool) {
+	if !held {
+		return false
+	}
+	again = err != nil && s.lost(err)
+	s.leave()
+	return again
+}
+
 // leaves tells whether a text leaves something in the server's session.
 func (db *DB) leaves(query string) bool {
 	return db.pool != nil && db.pool.Leaves(query)
@@ -50,12 +61,8 @@ func (s *session) exec(ctx context.Context, query string, args []any) (sql.Resul
 	ran := s.tally.statement(s.db, query)
 	res, err := on.ExecContext(ctx, query, args...)
 	ran.done()
-	if held {
-		again := err != nil && s.lost(err)
-		s.leave()
-		if again {
-			res, err = s.db.sql.ExecContext(ctx, query, args...)
-		}
+	if s.ranOn(held, err) {
+		res, err = s.db.sql.ExecContext(ctx, query, args...)
 	}
 	return res, s.naming(err)
 }
@@ -68,22 +75,14 @@ func (s *session) query(ctx context.Context, query string, args []any) (*sql.Row
 	ran := s.tally.statement(s.db, query)
 	defer ran.done()
 	if !held && s.endsWith(ctx) {
-		return s.db.sql.QueryContext(ctx, query, args...)
+		rows, err := s.db.sql.QueryContext(ctx, query, args...)
+		return rows, s.naming(err)
 	}
-	o := s.newOpenContext(ctx, kindRows)
-	if held {
-		o.turn, o.release = &s.turn, s.leaveRows
+	rows, err := s.watchRows(ctx, kindRows, held).query(on, query, args)
+	if err != nil && s.ranOn(held, err) {
+		return s.watchRows(ctx, kindRows, false).query(s.db.sql, query, args)
 	}
-	rows, err := o.query(on, query, args)
-	if err == nil || !held {
-		return rows, err
-	}
-	again := s.lost(err)
-	s.leave()
-	if again {
-		return s.newOpenContext(ctx, kindRows).query(s.db.sql, query, args)
-	}
-	return nil, err
+	return rows, err
 }
 
 func (s *session) queryRow(ctx context.Context, query string, args []any) *sql.Row {
@@ -94,29 +93,29 @@ func (s *session) queryRow(ctx context.Context, query string, args []any) *sql.R
 	ran := s.tally.statement(s.db, query)
 	defer ran.done()
 	if !held && s.endsWith(ctx) {
-		return s.db.sql.QueryRowContext(ctx, query, args...)
+		return s.namingRow(ctx, s.db.sql.QueryRowContext(ctx, query, args...))
 	}
-	o := s.newOpenContext(ctx, kindRow)
-	if held {
-		o.turn, o.release = &s.turn, s.leaveRows
-	}
-	row := o.queryRow(on, query, args)
-	if row.Err() == nil || !held {
-		return row
-	}
-	again := s.lost(row.Err())
-	s.leave()
-	if again {
-		return s.newOpenContext(ctx, kindRow).queryRow(s.db.sql, query, args)
+	row := s.watchRows(ctx, kindRow, held).queryRow(on, query, args)
+	if row.Err() != nil && s.ranOn(held, row.Err()) {
+		return s.watchRows(ctx, kindRow, false).queryRow(s.db.sql, query, args)
 	}
 	return row
 }
 
+// watchRows returns the context for a query. If it is its turn on the session's connection, its rows end that.
+func (s *session) watchRows(ctx context.Context, kind string, held bool) *openContext {
+	o := s.newOpenContext(ctx, kind)
+	if held {
+		o.turn, o.release = &s.turn, s.leaveRows
+	}
+	return o
+}
+
 // endsWith tells whether database/sql can be left to close the rows of a query with ctx when the session ends, unwatched:
-// under load, when it matters what a statement costs, and if the end of the session reaches ctx. A context that has no
-// end was cut off from it (context.WithoutCancel).
+// under load, when it matters what a statement costs, and if ctx surely ends with the session: one with an end of its own
+// may have been cut off from it before (context.WithoutCancel).
 func (s *session) endsWith(ctx context.Context) bool {
-	return ctx.Done() != nil && s.db.holds.pressure.recent()
+	return ctx.Done() == s.ctx.Done() && s.db.holds.pressure.recent()
 }
 
 // query runs a query whose rows are watched. If it returns rows, release is called when they are closed; if it returns
@@ -179,10 +178,22 @@ func (o *openContext) failed(err error) error {
 
 // naming adds the session's end to the error of something that it has cancelled.
 func (s *session) naming(err error) error {
+	if err == nil {
+		return nil
+	}
 	if ended := s.end(); ended != nil && errors.Is(err, context.Canceled) && !errors.Is(err, ErrEnded) {
 		return fmt.Errorf("%w: %w", ended, err)
 	}
 	return err
+}
+
+// namingRow is naming for the error of a row.
+func (s *session) namingRow(ctx context.Context, row *sql.Row) *sql.Row {
+	err := row.Err()
+	if told := s.naming(err); told != err { //nolint:errorlint // whether there is more to tell
+		return s.db.failedRow(ctx, told)
+	}
+	return row
 }
 
 func (s *session) prepare(ctx context.Context, query string) (*sql.Stmt, error) {

@@ -154,7 +154,10 @@ func (t *told) begin(ctx context.Context, tally *tally) context.Context {
 
 // end ends the span, and measures the session.
 func (t *told) end(tally *tally, o outcome) {
-	ctx := trace.ContextWithSpan(context.Background(), tally.span)
+	ctx := context.Background()
+	if tally.span.SpanContext().IsValid() {
+		ctx = trace.ContextWithSpan(ctx, tally.span) // for exemplars
+	}
 	statements, checkouts := tally.statements.Load(), tally.checkouts.Load()
 	waited := time.Duration(tally.waited.Load()).Seconds()
 	t.duration.Record(ctx, time.Since(tally.started).Seconds())

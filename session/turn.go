@@ -10,7 +10,7 @@ import (
 type turn struct {
 	taken chan struct{}
 	rows  atomic.Pointer[openContext] // whose turn it is, if it is rows, or a query that will have some
-	tx    atomic.Pointer[caller]      // where the transaction began whose turn it is, if it is one's
+	tx    atomic.Uintptr              // the function of the transaction whose turn it is, if it is one's
 }
 
 func (t *turn) init() { t.taken = make(chan struct{}, 1) }
@@ -28,7 +28,7 @@ func (t *turn) try() bool {
 // done ends a turn.
 func (t *turn) done() {
 	t.rows.Store(nil)
-	t.tx.Store(nil)
+	t.tx.Store(0)
 	<-t.taken
 }
 
@@ -53,8 +53,8 @@ func (t *turn) wait(ctx context.Context, patience time.Duration) error {
 			if rows := t.open(); rows != nil {
 				return &busyError{rows.kind, &rows.from}
 			}
-			if from := t.tx.Load(); from != nil {
-				return &busyError{kindTransaction, from}
+			if from := t.tx.Load(); from != 0 {
+				return &busyError{kindTransaction, function(from)}
 			}
 			timer.Reset(patience)
 		}

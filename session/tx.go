@@ -34,15 +34,18 @@ type TxOptions struct {
 // often it has. Between two runs there is a pause, random and up to twice as long each time (4 ms to 512 ms), but never
 // beyond the deadline of ctx.
 func (db *DB) Tx(ctx context.Context, opts *TxOptions, f func(ctx context.Context) error) error {
+	return db.tx(ctx, functionOf(f), opts, f)
+}
+
+// tx is Tx for f, which calls the application's function from.
+func (db *DB) tx(ctx context.Context, from function, opts *TxOptions, f func(ctx context.Context) error) error {
 	if opts == nil {
 		opts = &TxOptions{}
 	}
 	s := db.scopeOf(ctx)
 	if s == nil {
-		return db.Do(ctx, func(ctx context.Context) error { return db.Tx(ctx, opts, f) })
+		return db.run(ctx, from, func(ctx context.Context) error { return db.tx(ctx, from, opts, f) })
 	}
-	from := &caller{}
-	from.here()
 	if s.level != nil {
 		return s.level.nest(ctx, from, opts, f)
 	}
@@ -73,7 +76,7 @@ type transaction struct {
 }
 
 // transact runs f in a transaction, once.
-func (s *session) transact(ctx context.Context, from *caller, opts *TxOptions, f func(ctx context.Context) error) error {
+func (s *session) transact(ctx context.Context, from function, opts *TxOptions, f func(ctx context.Context) error) error {
 	t, err := s.beginTransaction(ctx, from, opts)
 	if err != nil {
 		return err
@@ -94,7 +97,7 @@ func (s *session) transact(ctx context.Context, from *caller, opts *TxOptions, f
 }
 
 // beginTransaction sends BEGIN, and what the options want to be sent next.
-func (s *session) beginTransaction(ctx context.Context, from *caller, opts *TxOptions) (*transaction, error) {
+func (s *session) beginTransaction(ctx context.Context, from function, opts *TxOptions) (*transaction, error) {
 	l, err := s.lend(ctx)
 	if err != nil {
 		return nil, err
@@ -106,7 +109,7 @@ func (s *session) beginTransaction(ctx context.Context, from *caller, opts *TxOp
 		return nil, err
 	}
 	if t.lent.session != nil {
-		s.turn.tx.Store(from)
+		s.turn.tx.Store(uintptr(from))
 	}
 	t.stopAbort = context.AfterFunc(ctx, func() {
 		defer close(t.aborted)

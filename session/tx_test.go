@@ -578,8 +578,11 @@ func TestCommitUnknown(t *testing.T) {
 		db, proxy, admin := setUp(t, session.WithCommitCheck(time.Minute))
 		done := run(t, db)
 		waiting(t, admin)
+		proxy.Hang() // so that pgx's cancel request for the broken connection (pgconn, PgConn.asyncClose) comes too late
 		proxy.Cut()
 		unlock(t, admin)
+		pgtest.Eventually(t, "it is committed", func() bool { n, _ := written(t, admin); return n == 1 })
+		proxy.Flow()
 		must(t, <-done)
 		n, first := written(t, admin)
 		equal(t, n, 1)
