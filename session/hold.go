@@ -13,23 +13,32 @@ import (
 // A session holds its connection softly: between statements only while nobody waits for one. The one whose turn it is
 // (turn.go) takes the connection with take and gives it back with leave.
 
-// enter takes the turn for a statement. It reports false if the statement is to go to the pool instead: the connection
-// is busy, or there is none and somebody waits for one, whom the pool serves in order.
-func (s *session) enter(ctx context.Context, leaves bool) (bool, error) {
+// way is how a statement gets its connection.
+type way uint8
+
+const (
+	beside way = iota // another one, from the pool: the session's is busy
+	inLine            // from the pool: the session has none, and somebody waits for one, whom the pool serves in order
+	onHold            // the session's
+)
+
+// enter tells how a statement gets its connection. If that is the session's, it takes the turn.
+func (s *session) enter(ctx context.Context, leaves bool) (way, error) {
 	s.mu.Lock()
 	ended, carries, has := s.ended, s.carries, s.conn != nil
 	s.mu.Unlock()
 	switch {
 	case ended != nil:
-		return false, ended
+		return beside, ended
 	case carries || leaves:
-		err := s.turn.wait(ctx, s.db.options.patience)
-		return err == nil, err
+		return onHold, s.turn.wait(ctx, s.db.options.patience)
 	case !has && s.db.pressed():
 		s.db.holds.yield()
-		return false, nil
+		return inLine, nil
+	case s.turn.try():
+		return onHold, nil
 	}
-	return s.turn.try(), nil
+	return beside, nil
 }
 
 // take returns the session's connection for something that runs with ctx. It is for the one whose turn it is, who

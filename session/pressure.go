@@ -44,8 +44,6 @@ func (p *pressure) age() time.Duration {
 	return time.Since(start) - time.Duration(seen)
 }
 
-func (p *pressure) recent() bool { return p.age() < calm }
-
 // pressed tells whether somebody waits for a connection, or did a moment ago. That is looked at anew before it is
 // forgotten: under a load that goes on no connection is kept in between.
 func (db *DB) pressed() bool {

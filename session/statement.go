@@ -15,32 +15,32 @@ type runner interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// runnerFor takes what a statement outside of transactions runs on. Unless it is the pool, it is this statement's turn, which
-// ranOn or leaveRows ends.
-func (s *session) runnerFor(ctx context.Context, query string) (on runner, held bool, err error) {
+// runnerFor takes what a statement outside of transactions runs on. If it is the session's connection, it is this statement's
+// turn, which ranOn or leaveRows ends.
+func (s *session) runnerFor(ctx context.Context, query string) (runner, way, error) {
 	leaves := s.db.leaves(query)
-	held, err = s.enter(ctx, leaves)
+	how, err := s.enter(ctx, leaves)
 	if err != nil {
-		return nil, false, err
+		return nil, how, err
 	}
-	if !held {
+	if how != onHold {
 		s.tally.checkouts.Add(1)
-		return s.db.sql, false, nil
+		return s.db.sql, how, nil
 	}
 	conn, err := s.take(ctx)
 	if err != nil {
-		return nil, false, err
+		return nil, how, err
 	}
 	if leaves {
 		s.keep()
 	}
-	return conn, true, nil
+	return conn, how, nil
 }
 
 // ranOn ends the turn of a statement that has ended with err, if it was one on the session's connection. It reports whether
 // the statement was not run because that is broken, and may run on another one: database/sql finds one that is not.
-func (s *session) ranOn(held bool, err error) (again bool) {
-	if !held {
+func (s *session) ranOn(how way, err error) (again bool) {
+	if how != onHold {
 		return false
 	}
 	again = err != nil && s.lost(err)
@@ -54,68 +54,74 @@ func (db *DB) leaves(query string) bool {
 }
 
 func (s *session) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	on, held, err := s.runnerFor(ctx, query)
+	on, how, err := s.runnerFor(ctx, query)
 	if err != nil {
 		return nil, err
 	}
 	ran := s.tally.statement(s.db, query)
 	res, err := on.ExecContext(ctx, query, args...)
 	ran.done()
-	if s.ranOn(held, err) {
+	if s.ranOn(how, err) {
 		res, err = s.db.sql.ExecContext(ctx, query, args...)
 	}
 	return res, s.naming(err)
 }
 
 func (s *session) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
-	on, held, err := s.runnerFor(ctx, query)
+	on, how, err := s.runnerFor(ctx, query)
 	if err != nil {
 		return nil, err
 	}
 	ran := s.tally.statement(s.db, query)
 	defer ran.done()
-	if !held && s.endsWith(ctx) {
-		rows, err := s.db.sql.QueryContext(ctx, query, args...)
+	if ending := s.unwatched(ctx, how); ending != nil {
+		rows, err := s.db.sql.QueryContext(ending, query, args...)
 		return rows, s.naming(err)
 	}
-	rows, err := s.watchRows(ctx, kindRows, held).query(on, query, args)
-	if err != nil && s.ranOn(held, err) {
-		return s.watchRows(ctx, kindRows, false).query(s.db.sql, query, args)
+	rows, err := s.watchRows(ctx, kindRows, how).query(on, query, args)
+	if err != nil && s.ranOn(how, err) {
+		return s.watchRows(ctx, kindRows, beside).query(s.db.sql, query, args)
 	}
 	return rows, err
 }
 
 func (s *session) queryRow(ctx context.Context, query string, args []any) *sql.Row {
-	on, held, err := s.runnerFor(ctx, query)
+	on, how, err := s.runnerFor(ctx, query)
 	if err != nil {
 		return s.db.failedRow(ctx, err)
 	}
 	ran := s.tally.statement(s.db, query)
 	defer ran.done()
-	if !held && s.endsWith(ctx) {
-		return s.namingRow(ctx, s.db.sql.QueryRowContext(ctx, query, args...))
+	if ending := s.unwatched(ctx, how); ending != nil {
+		return s.namingRow(ctx, s.db.sql.QueryRowContext(ending, query, args...))
 	}
-	row := s.watchRows(ctx, kindRow, held).queryRow(on, query, args)
-	if row.Err() != nil && s.ranOn(held, row.Err()) {
-		return s.watchRows(ctx, kindRow, false).queryRow(s.db.sql, query, args)
+	row := s.watchRows(ctx, kindRow, how).queryRow(on, query, args)
+	if row.Err() != nil && s.ranOn(how, row.Err()) {
+		return s.watchRows(ctx, kindRow, beside).queryRow(s.db.sql, query, args)
 	}
 	return row
 }
 
 // watchRows returns the context for a query. If it is its turn on the session's connection, its rows end that.
-func (s *session) watchRows(ctx context.Context, kind string, held bool) *openContext {
+func (s *session) watchRows(ctx context.Context, kind string, how way) *openContext {
 	o := s.newOpenContext(ctx, kind)
-	if held {
+	if how == onHold {
 		o.turn, o.release = &s.turn, s.leaveRows
 	}
 	return o
 }
 
-// endsWith tells whether database/sql can be left to close the rows of a query with ctx when the session ends, unwatched:
-// under load, when it matters what a statement costs, and if ctx surely ends with the session: one with an end of its own
-// may have been cut off from it before (context.WithoutCancel).
-func (s *session) endsWith(ctx context.Context) bool {
-	return ctx.Done() == s.ctx.Done() && s.db.holds.pressure.recent()
+// unwatched returns a context for a query whose rows database/sql can be left to close when the session ends, nil if they
+// have to be watched. They are not under load, when it matters what a statement costs, and if ctx surely ends with the
+// session: one with an end of its own may have been cut off from it before (context.WithoutCancel).
+func (s *session) unwatched(ctx context.Context, how way) context.Context {
+	switch {
+	case how != inLine || ctx.Done() != s.ctx.Done():
+		return nil
+	case ctx == context.Context(&s.ctx):
+		return s.ctx.Context // database/sql and the driver look for nothing in ours, and each look takes its time
+	}
+	return ctx
 }
 
 // query runs a query whose rows are watched. If it returns rows, release is called when they are closed; if it returns

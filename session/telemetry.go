@@ -128,8 +128,8 @@ func (t *told) measure(m metric.Meter) error {
 // tally is what is known of one session.
 type tally struct {
 	span    trace.Span
-	spans   bool // the span is recorded
-	started time.Time
+	spans   bool          // the span is recorded
+	started time.Duration // since start
 
 	statements, checkouts atomic.Int64
 	waited, busy          atomic.Int64 // nanoseconds
@@ -143,8 +143,7 @@ const maxTexts = 256
 
 // begin begins a session's span, in the context that is returned.
 func (t *told) begin(ctx context.Context, tally *tally) context.Context {
-	tally.started = time.Now()
-	tally.span = trace.SpanFromContext(ctx)
+	tally.started = time.Since(start)
 	if t.wantsSpan(ctx) {
 		ctx, tally.span = t.tracer.Start(ctx, spanName)
 		tally.spans = tally.span.IsRecording()
@@ -155,12 +154,12 @@ func (t *told) begin(ctx context.Context, tally *tally) context.Context {
 // end ends the span, and measures the session.
 func (t *told) end(tally *tally, o outcome) {
 	ctx := context.Background()
-	if tally.span.SpanContext().IsValid() {
+	if tally.spans {
 		ctx = trace.ContextWithSpan(ctx, tally.span) // for exemplars
 	}
 	statements, checkouts := tally.statements.Load(), tally.checkouts.Load()
 	waited := time.Duration(tally.waited.Load()).Seconds()
-	t.duration.Record(ctx, time.Since(tally.started).Seconds())
+	t.duration.Record(ctx, (time.Since(start) - tally.started).Seconds())
 	t.waitTime.Record(ctx, waited)
 	t.statements.Record(ctx, statements)
 	t.checkouts.Record(ctx, checkouts)
