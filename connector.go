@@ -158,6 +158,7 @@ func newConnector(conn *libpq.Config, o options, opts []Option) (*Connector, err
 	}
 	if config.MaxConns < noCap {
 		c.lot.saturated = c.saturated
+		c.lot.max = int(config.MaxConns)
 	}
 	if err := c.trace(o); err != nil {
 		return nil, err
@@ -333,7 +334,14 @@ func (c *Connector) acquire(ctx context.Context) (*stdConn, error) {
 		waitCtx, cancel = context.WithTimeout(waitCtx, d)
 		defer cancel()
 	}
-	conn, err := connectWithin(waitCtx, c, c.leases.Connect)
+	std, poolCtx, err := c.fromLine(waitCtx)
+	if std != nil {
+		return std, nil
+	}
+	var conn driver.Conn
+	if err == nil {
+		conn, err = connectWithin(poolCtx, c, c.leases.Connect)
+	}
 	if err != nil {
 		return nil, c.acquireError(ctx, waitCtx, err)
 	}

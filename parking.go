@@ -28,15 +28,20 @@ const freshGrace = 20 * time.Millisecond
 type parkingLot struct {
 	used      func(time.Duration) // is told how long a connection was in use; nil if nobody wants to know
 	saturated func() bool         // whether the pool can give no connection without waiting; nil if it has no cap
+	max       int                 // the cap, 0 if there is none
 
 	arrivals arrivals // are told by acquireStarted
 
-	mu        sync.Mutex // guards all below; nothing blocks under it
-	acquiring int        // Acquire calls under way
-	lists     [places]connList
-	closed    bool
-	wake      *time.Timer // runs rebalance when a fresh lease becomes ripe
-	takenBack int64
+	mu         sync.Mutex // guards all below; nothing blocks under it
+	acquiring  int        // Acquire calls under way
+	lists      [places]connList
+	closed     bool
+	wake       *time.Timer // runs rebalance when a fresh lease becomes ripe
+	takenBack  int64
+	line       []*waiter // who waits for a lease to come back (line.go)
+	lineLast   bool      // the last connection that both the line and the pool's queue waited for went to the line
+	handedOver int64
+	waited     time.Duration // by those to whom it was handed over
 }
 
 // connList is an intrusive list, oldest first, so that moving a connection allocates nothing.
@@ -94,6 +99,7 @@ func (l *parkingLot) acquireEnded(ph *physical) {
 	if ph != nil {
 		l.move(ph, held)
 	}
+	l.roomLocked()
 	l.mu.Unlock()
 	l.rebalance()
 }
@@ -103,6 +109,7 @@ func (l *parkingLot) released(ph *physical) {
 	l.mu.Lock()
 	inUse := ph.inUse()
 	l.move(ph, inPool)
+	l.roomLocked()
 	l.mu.Unlock()
 	l.tellUse(inUse)
 }
@@ -131,7 +138,7 @@ func (l *parkingLot) lend(ph *physical, lease *Conn) {
 	} else {
 		lease.state.Store(leaseFresh)
 		l.move(ph, fresh)
-		if l.acquiring > 0 {
+		if l.acquiring+len(l.line) > 0 {
 			l.wakeLocked(freshGrace) // in case nobody ever uses it
 		}
 	}
@@ -162,17 +169,25 @@ func (l *parkingLot) use(lease *Conn) bool {
 	return true
 }
 
-// park puts a lease aside that database/sql is about to keep idle. It reports false if somebody waits for the
-// connection, which database/sql then has to give back.
+// park puts a lease aside that database/sql is about to keep idle. If somebody waits in line, it is kept without its
+// connection. It reports false if somebody waits in the pool's queue for that, to which database/sql then has to give it
+// back. If there are both they take turns.
 func (l *parkingLot) park(lease *Conn) bool {
 	l.mu.Lock()
-	if l.closed || (l.acquiring > 0 && l.saturated != nil && l.saturated()) {
+	wanted := l.acquiring > 0 && l.saturated != nil && l.saturated()
+	inUse := lease.phys.inUse()
+	switch {
+	case l.closed, wanted && (l.lineLast || len(l.line) == 0):
+		l.lineLast = false
 		l.mu.Unlock()
 		return false
+	case len(l.line) > 0:
+		l.lineLast = true
+		l.handOverLocked(lease)
+	default:
+		l.move(lease.phys, parked)
+		lease.state.Store(leaseParked)
 	}
-	inUse := lease.phys.inUse()
-	l.move(lease.phys, parked)
-	lease.state.Store(leaseParked)
 	l.mu.Unlock()
 	l.tellUse(inUse)
 	return true
@@ -207,7 +222,7 @@ func (l *parkingLot) rebalance() {
 	}
 	var taken []*stdConn
 	l.mu.Lock()
-	if n := min(l.acquiring, l.lists[parked].n+l.lists[fresh].n); n > 0 && l.saturated() {
+	if n := min(l.acquiring+len(l.line), l.lists[parked].n+l.lists[fresh].n); n > 0 && l.saturated() {
 		taken = l.takeLocked(n)
 	}
 	l.mu.Unlock()
@@ -266,6 +281,9 @@ func (l *parkingLot) close() {
 		l.wake.Stop()
 	}
 	taken := l.takeParkedLocked()
+	for len(l.line) > 0 {
+		l.callLocked(nil)
+	}
 	l.mu.Unlock()
 	release(taken)
 }
@@ -303,17 +321,20 @@ func release(conns []*stdConn) {
 type occupancy struct {
 	held, parked, acquiring int
 	longest                 time.Duration
-	takenBack               int64
+	takenBack, handedOver   int64
+	waited                  time.Duration
 }
 
 func (l *parkingLot) occupancy() occupancy {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	o := occupancy{
-		held:      l.lists[held].n,
-		parked:    l.lists[parked].n + l.lists[fresh].n,
-		acquiring: l.acquiring,
-		takenBack: l.takenBack,
+		held:       l.lists[held].n,
+		parked:     l.lists[parked].n + l.lists[fresh].n,
+		acquiring:  l.acquiring + len(l.line),
+		takenBack:  l.takenBack,
+		handedOver: l.handedOver,
+		waited:     l.waited,
 	}
 	if oldest := l.lists[held].head; oldest != nil {
 		o.longest = time.Since(oldest.since)

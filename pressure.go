@@ -41,9 +41,9 @@ func (l *parkingLot) waiting() bool {
 		return false
 	}
 	l.mu.Lock()
-	acquiring := l.acquiring
+	acquiring, line := l.acquiring, len(l.line)
 	l.mu.Unlock()
-	return acquiring > 0 && l.saturated()
+	return line > 0 || acquiring > 0 && l.saturated()
 }
 
 // arrivals are told of everybody who is about to acquire a connection. The zero value is ready to use.

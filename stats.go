@@ -11,10 +11,11 @@ type Stats struct {
 	Idle       int // not at work, whether in the pool or parked
 	Parked     int // of the idle ones, those that database/sql keeps as idle leases
 	Connecting int // being opened
-	Waiting    int // Acquire calls under way: waiting for a connection, or for one to be opened
+	Waiting    int // callers who wait for a connection, or for one to be opened
 
 	Opened        int64         // attempts to open a connection, ever
 	Acquired      int64         // times a connection was taken from the pool
+	HandedOver    int64         // times one went from a lease that came back to a caller who waited, past the pool
 	Waited        int64         // times that had to wait, for a free connection or for a new one
 	WaitTime      time.Duration // time spent in those waits
 	TakenBack     int64         // parked connections that were taken back for somebody who waited
@@ -37,7 +38,8 @@ func (c *Connector) Stats() Stats {
 	s.Idle = s.Total - s.InUse - s.Connecting
 	s.Waiting = o.acquiring
 	s.Opened, s.Acquired = p.NewConnsCount(), p.AcquireCount()
-	s.Waited, s.WaitTime = p.EmptyAcquireCount(), p.EmptyAcquireWaitTime()
+	s.HandedOver = o.handedOver
+	s.Waited, s.WaitTime = p.EmptyAcquireCount()+o.handedOver, p.EmptyAcquireWaitTime()+o.waited
 	s.TakenBack = o.takenBack
 	s.ClosedForIdle, s.ClosedForAge = p.MaxIdleDestroyCount(), p.MaxLifetimeDestroyCount()
 	return s

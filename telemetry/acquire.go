@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.opentelemetry.io/otel/attribute"
@@ -20,22 +21,47 @@ type acquiringKey struct{}
 
 // TraceAcquireStart notes when somebody asked the pool for a connection.
 func (t *Tracer) TraceAcquireStart(ctx context.Context, _ *pgxpool.Pool, _ pgxpool.TraceAcquireStartData) context.Context {
-	return context.WithValue(ctx, acquiringKey{}, time.Now())
+	since := time.Now()
+	if w, ok := ctx.Value(waitingKey{}).(*waiting); ok && !w.told {
+		since, w.told = w.since, true
+	}
+	return context.WithValue(ctx, acquiringKey{}, since)
 }
 
-// TraceAcquireEnd measures how long it took, and keeps it for the statement that runs next on the connection.
+type waitingKey struct{}
+
+// waiting is a wait that began before the pool was asked.
+type waiting struct {
+	since time.Time
+	told  bool // to whom asked the pool first with the context: it may be given to an application's function, which asks others
+}
+
+// WaitingSince returns a context to ask the pool with for somebody who waits since then.
+func WaitingSince(ctx context.Context, since time.Time) context.Context {
+	return context.WithValue(ctx, waitingKey{}, &waiting{since: since})
+}
+
+// TraceAcquireEnd is Waited.
 func (t *Tracer) TraceAcquireEnd(ctx context.Context, _ *pgxpool.Pool, data pgxpool.TraceAcquireEndData) {
 	since, ok := ctx.Value(acquiringKey{}).(time.Time)
 	if !ok {
 		return
 	}
-	waited := time.Since(since)
-	if data.Conn == nil {
-		t.gaveUp(ctx, waited, data.Err)
+	t.Waited(ctx, data.Conn, time.Since(since), data.Err)
+}
+
+// Waited measures how long it took somebody to get conn, and keeps it for the statement that runs next on it. conn is
+// nil if he got none, because of err.
+func (t *Tracer) Waited(ctx context.Context, conn *pgx.Conn, waited time.Duration, err error) {
+	switch {
+	case t == nil:
+		return
+	case conn == nil:
+		t.gaveUp(ctx, waited, err)
 		return
 	}
 	t.metrics.waited(ctx, waited)
-	c := t.connOf(data.Conn)
+	c := t.connOf(conn)
 	c.mu.Lock()
 	c.waited = waited
 	c.mu.Unlock()

@@ -1,0 +1,183 @@
+package pgsafe_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pgsafe/pgsafe"
+	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/session"
+)
+
+// TestLine is about callers who wait while leases have all connections (line.go). In which order, with native code
+// beside, nobody is forgotten is TestParkingModel.
+func TestLine(t *testing.T) {
+	// only is a database with a single connection, that somebody has.
+	only := func(t *testing.T, more ...string) (db *sql.DB, c *pgsafe.Connector, tx *sql.Tx) {
+		db = open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), append(more, "pool_max_conns=1")...))
+		c, _ = pgsafe.ConnectorOf(db)
+		tx, err := db.BeginTx(t.Context(), nil)
+		must(t, err)
+		return db, c, tx
+	}
+	waiting := func(t *testing.T, c *pgsafe.Connector, n int) {
+		t.Helper()
+		pgtest.Eventually(t, "they wait", func() bool { return c.Stats().Waiting == n })
+	}
+	t.Run("a connection that comes back goes to the first in line, past the pool", func(t *testing.T) {
+		t.Parallel()
+		db, c, tx := only(t)
+		before := c.Stats()
+		served := make(chan int)
+		for i := range 5 {
+			go func() {
+				_, err := db.ExecContext(t.Context(), "select 1")
+				if err != nil {
+					t.Error(err)
+				}
+				served <- i
+			}()
+			waiting(t, c, i+1)
+		}
+		must(t, tx.Rollback())
+		for i := range 5 {
+			equal(t, <-served, i)
+		}
+		after := c.Stats()
+		equal(t, after.HandedOver, 5)
+		equal(t, after.Waited-before.Waited, 5)
+		equal(t, after.Acquired, before.Acquired)
+		equal(t, after.Opened, 1)
+		equal(t, after.WaitTime > before.WaitTime, true)
+	})
+	t.Run("who gives up leaves the line, and the next one is served", func(t *testing.T) {
+		t.Parallel()
+		db, c, tx := only(t)
+		impatient, cancel := context.WithCancel(t.Context())
+		first, second := make(chan error), make(chan error)
+		go func() { _, err := db.ExecContext(impatient, "select 1"); first <- err }()
+		waiting(t, c, 1)
+		go func() { _, err := db.ExecContext(t.Context(), "select 1"); second <- err }()
+		waiting(t, c, 2)
+		cancel()
+		err := <-first
+		equal(t, errors.Is(err, context.Canceled), true)
+		equal(t, pgsafe.KindOf(err), pgsafe.KindCanceled)
+		must(t, tx.Rollback())
+		must(t, <-second)
+	})
+	t.Run("a wait that is too long says who has the connections", func(t *testing.T) {
+		t.Parallel()
+		db, _, tx := only(t, "pool_acquire_timeout=20ms")
+		_, err := db.ExecContext(t.Context(), "select 1")
+		var acquire *pgsafe.AcquireError
+		equal(t, errors.As(err, &acquire), true)
+		equal(t, acquire.InUse, 1)
+		equal(t, acquire.Waiting, 1)
+		must(t, tx.Rollback())
+	})
+	t.Run("who waits when the DB is closed is told so", func(t *testing.T) {
+		t.Parallel()
+		db, c, tx := only(t)
+		waited := make(chan error)
+		go func() { _, err := db.ExecContext(t.Context(), "select 1"); waited <- err }()
+		waiting(t, c, 1)
+		must(t, db.Close())
+		equal(t, errors.Is(<-waited, pgsafe.ErrClosed), true)
+		_ = tx.Rollback()
+	})
+	t.Run("who waits for a connection that breaks gets another", func(t *testing.T) {
+		t.Parallel()
+		db, c, tx := only(t)
+		waited := make(chan error)
+		go func() { _, err := db.ExecContext(t.Context(), "select 1"); waited <- err }()
+		waiting(t, c, 1)
+		_, err := tx.ExecContext(t.Context(), "select pg_terminate_backend(pg_backend_pid())")
+		equal(t, pgsafe.SQLState(err), "57P01")
+		_ = tx.Rollback()
+		must(t, <-waited)
+		equal(t, c.Stats().Opened, 2)
+	})
+	t.Run("what one has left on it, and his settings, do not reach the next", func(t *testing.T) {
+		t.Parallel()
+		db, c, tx := only(t)
+		for _, leave := range []func() error{
+			func() error { return tx.Rollback() },
+			func() error {
+				_, err := db.ExecContext(session.WithSettings(t.Context(), map[string]string{"app.tenant": "1"}), "set search_path = pg_temp")
+				return err
+			},
+		} {
+			waited := make(chan string)
+			go func() {
+				waited <- one[string](t, db, "select current_setting('search_path') || coalesce(current_setting('app.tenant', true), '')")
+			}()
+			if c.Stats().InUse > 0 {
+				waiting(t, c, 1)
+			}
+			must(t, leave())
+			equal(t, <-waited, `"$user", public`)
+		}
+	})
+	t.Run("it and native code on the pool take turns, so that neither starves", func(t *testing.T) {
+		t.Parallel()
+		db, c, tx := only(t)
+		ctx, stop := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		native := func() error {
+			conn, err := c.Pool().Acquire(ctx)
+			if err == nil {
+				conn.Release()
+			}
+			return err
+		}
+		leased := func() error { _, err := db.ExecContext(ctx, "select 1"); return err }
+		for _, use := range []func() error{native, leased} {
+			for range 4 {
+				wg.Go(func() {
+					for ctx.Err() == nil {
+						if err := use(); err != nil && ctx.Err() == nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+		}
+		must(t, tx.Rollback())
+		for range 50 {
+			must(t, native())
+			must(t, leased())
+		}
+		stop()
+		wg.Wait()
+		unused(t, db)
+	})
+	t.Run("at random nobody is forgotten", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=2", "pool_acquire_timeout=60s"))
+		inParallel(t, 24, func(worker int) error {
+			for i := range 100 {
+				ctx, cancel := t.Context(), context.CancelFunc(func() {})
+				if (worker+i)%7 == 0 {
+					ctx, cancel = context.WithTimeout(ctx, time.Duration(i)*50*time.Microsecond)
+				}
+				var got int
+				err := db.QueryRowContext(ctx, "select $1::int", i).Scan(&got)
+				cancel()
+				if err != nil && ctx.Err() == nil {
+					return err
+				}
+				if err == nil && got != i {
+					return errors.New("a statement got the answer of another")
+				}
+			}
+			return nil
+		})
+		unused(t, db)
+		equal(t, statsOf(t, db).HandedOver > 0, true)
+	})
+}
