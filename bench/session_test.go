@@ -24,28 +24,37 @@ const (
 	sessionRound   = 200 * time.Millisecond
 )
 
+// handlerPools are what handlers get their connections from: pgsafe's pool, through sessions or bare, and pgx's.
+type handlerPools struct {
+	sessions  *session.DB
+	bare, pgx *sql.DB
+}
+
 // ways are how a handler can get its connection.
 var ways = []struct {
 	label  string
-	handle func(ctx context.Context, db *session.DB, think time.Duration) error
+	handle func(ctx context.Context, from handlerPools, think time.Duration) error
 }{
 	{"pool", onPool},
 	{"pool-again", onPool},
-	{"session", func(ctx context.Context, db *session.DB, think time.Duration) error {
-		return db.Do(ctx, func(ctx context.Context) error { return request(ctx, db, think) })
+	{"session", func(ctx context.Context, from handlerPools, think time.Duration) error {
+		return from.sessions.Do(ctx, func(ctx context.Context) error { return request(ctx, from.sessions, think) })
 	}},
-	{"pinned", func(ctx context.Context, db *session.DB, think time.Duration) error {
-		conn, err := db.Unwrap().Conn(ctx)
+	{"pinned", func(ctx context.Context, from handlerPools, think time.Duration) error {
+		conn, err := from.bare.Conn(ctx)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = conn.Close() }()
 		return request(ctx, conn, think)
 	}},
+	{"pgx", func(ctx context.Context, from handlerPools, think time.Duration) error {
+		return request(ctx, from.pgx, think)
+	}},
 }
 
-func onPool(ctx context.Context, db *session.DB, think time.Duration) error {
-	return request(ctx, db.Unwrap(), think)
+func onPool(ctx context.Context, from handlerPools, think time.Duration) error {
+	return request(ctx, from.bare, think)
 }
 
 // request is what a handler does: some queries, and a pause after each but the last.
@@ -65,29 +74,26 @@ func request(ctx context.Context, db interface {
 }
 
 // BenchmarkSession is 64 handlers on 8 connections, each request five queries with 0 or 1 ms between: on the bare pool,
-// on the bare pool once more, to see how far apart two equal ways come, in a session, and with a *sql.Conn that is kept for
-// the request. An operation is a fifth of a second of each, in any order. Of all operations the median is told: as
-// requests in a second, and as a share of the bare pool's in the same operation.
+// on the bare pool once more, to see how far apart two equal ways come, in a session, with a *sql.Conn that is kept for
+// the request, and on the pool of database/sql with pgx's driver. An operation is a fifth of a second of each, in any
+// order. Of all operations the median is told: as requests in a second, and as a share of the bare pool's in the same
+// operation. The bare pool's are those of both its ways.
 func BenchmarkSession(b *testing.B) {
 	uri := pgtest.Shared(b).Database(b)
 	for _, think := range []time.Duration{0, time.Millisecond} {
 		b.Run(fmt.Sprintf("between=%v", think), func(b *testing.B) {
-			sqlDB, err := pgsafe.Open(uri, pgsafe.WithProfile(pgsafe.Profile{MaxConns: handlerConns}))
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer func() { _ = sqlDB.Close() }()
-			db := session.Wrap(sqlDB)
+			from := openHandlerPools(b, uri)
 			rates, shares := map[string][]float64{}, map[string][]float64{}
 			for b.Loop() {
 				for _, i := range rand.Perm(len(ways)) {
 					w := ways[i]
-					rate := serve(b, func(ctx context.Context) error { return w.handle(ctx, db, think) })
+					rate := serve(b, func(ctx context.Context) error { return w.handle(ctx, from, think) })
 					rates[w.label] = append(rates[w.label], rate)
 				}
+				last := len(rates["pool"]) - 1
+				pool := (rates["pool"][last] + rates["pool-again"][last]) / 2
 				for _, w := range ways {
-					last := len(rates["pool"]) - 1
-					shares[w.label] = append(shares[w.label], rates[w.label][last]/rates["pool"][last])
+					shares[w.label] = append(shares[w.label], rates[w.label][last]/pool)
 				}
 			}
 			for _, w := range ways {
@@ -96,6 +102,18 @@ func BenchmarkSession(b *testing.B) {
 			}
 		})
 	}
+}
+
+func openHandlerPools(tb testing.TB, uri string) handlerPools {
+	bare, err := pgsafe.Open(uri, pgsafe.WithProfile(pgsafe.Profile{MaxConns: handlerConns}))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = bare.Close() })
+	pgxs := open(tb, "pgx", uri)
+	pgxs.SetMaxOpenConns(handlerConns)
+	pgxs.SetMaxIdleConns(handlerConns)
+	return handlerPools{sessions: session.Wrap(bare), bare: bare, pgx: pgxs}
 }
 
 // serve has all handlers at work for a while, and returns how many requests they served in a second.
@@ -131,11 +149,11 @@ func TestSessionCheckouts(t *testing.T) {
 	sqlDB := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 	sqlDB.SetMaxIdleConns(-1) // each checkout takes a connection out of the physical pool, which counts
 	c, _ := pgsafe.ConnectorOf(sqlDB)
-	db := session.Wrap(sqlDB, session.WithLinger(time.Hour))
+	from := handlerPools{session.Wrap(sqlDB, session.WithLinger(time.Hour)), sqlDB, sqlDB}
 	counts := map[string]int64{}
 	for _, w := range ways {
 		before := c.Stats().Acquired
-		if err := w.handle(t.Context(), db, 0); err != nil {
+		if err := w.handle(t.Context(), from, 0); err != nil {
 			t.Fatal(err)
 		}
 		counts[w.label] = c.Stats().Acquired - before
