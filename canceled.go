@@ -70,7 +70,7 @@ func (e *canceledError) SafeToRetry() bool { return false }
 // statement that it did not send (Conn.ExecContext), which database/sql takes for a broken connection, and which the
 // application would see within a transaction.
 func (l *Conn) ended(ctx context.Context, err error) error {
-	if err == nil || l.stdConn == nil {
+	if err == nil || l.state.Load() != leaseHeld { // it got no connection, or did not wait for its own to be reset
 		return err
 	}
 	if ctx.Err() == nil {

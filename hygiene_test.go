@@ -2,6 +2,7 @@ package pgsafe_test
 
 import (
 	"context"
+	"errors"
 	"database/sql"
 	"fmt"
 	"log/slog"
@@ -271,6 +272,22 @@ func TestResettingASession(t *testing.T) {
 		equal(t, pgsafe.KindOf(err), pgsafe.KindCanceled)
 		equal(t, one[int](t, db, "select count(*)::int from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"), 0)
 		equal(t, one[string](t, db, showTenant), "")
+		equal(t, statsOf(t, db).Opened, 1)
+	})
+	t.Run("keeps who waits for it no longer than his context does, and costs no connection", func(t *testing.T) {
+		t.Parallel()
+		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
+		db := open(t, pgsafe.DriverName, with(proxy.URI("postgres"), "pool_max_conns=1"))
+		db.SetMaxOpenConns(1)
+		must(t, db.PingContext(t.Context()))
+		proxy.Delay(100 * time.Millisecond)
+		exec(t, db, "set search_path = pg_temp")
+		impatient, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, err := db.ExecContext(impatient, "select 1")
+		equal(t, errors.Is(err, context.DeadlineExceeded), true)
+		proxy.Delay(0)
+		equal(t, one[string](t, db, "show search_path"), `"$user", public`)
 		equal(t, statsOf(t, db).Opened, 1)
 	})
 	t.Run("spares what the context has set", func(t *testing.T) {

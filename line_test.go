@@ -72,7 +72,7 @@ func TestLine(t *testing.T) {
 	})
 	t.Run("a wait that is too long says who has the connections", func(t *testing.T) {
 		t.Parallel()
-		db, _, tx := only(t, "pool_acquire_timeout=20ms")
+		db, _, tx := only(t, "pool_acquire_timeout=2s") // in which one can be opened
 		_, err := db.ExecContext(t.Context(), "select 1")
 		var acquire *pgsafe.AcquireError
 		equal(t, errors.As(err, &acquire), true)

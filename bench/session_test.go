@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -76,19 +77,19 @@ func request(ctx context.Context, db interface {
 // BenchmarkSession is 64 handlers on 8 connections, each request five queries with 0 or 1 ms between: on the bare pool,
 // on the bare pool once more, to see how far apart two equal ways come, in a session, with a *sql.Conn that is kept for
 // the request, and on the pool of database/sql with pgx's driver. An operation is a fifth of a second of each, in any
-// order. Of all operations the median is told: as requests in a second, and as a share of the bare pool's in the same
-// operation. The bare pool's are those of both its ways.
+// order. Of all operations the median is told: as requests in a second, as a share of the bare pool's in the same
+// operation (the mean of both its ways), and as allocations of a request.
 func BenchmarkSession(b *testing.B) {
 	uri := pgtest.Shared(b).Database(b)
 	for _, think := range []time.Duration{0, time.Millisecond} {
 		b.Run(fmt.Sprintf("between=%v", think), func(b *testing.B) {
 			from := openHandlerPools(b, uri)
-			rates, shares := map[string][]float64{}, map[string][]float64{}
+			rates, shares, allocs := map[string][]float64{}, map[string][]float64{}, map[string][]float64{}
 			for b.Loop() {
 				for _, i := range rand.Perm(len(ways)) {
 					w := ways[i]
-					rate := serve(b, func(ctx context.Context) error { return w.handle(ctx, from, think) })
-					rates[w.label] = append(rates[w.label], rate)
+					rate, n := serve(b, func(ctx context.Context) error { return w.handle(ctx, from, think) })
+					rates[w.label], allocs[w.label] = append(rates[w.label], rate), append(allocs[w.label], n)
 				}
 				last := len(rates["pool"]) - 1
 				pool := (rates["pool"][last] + rates["pool-again"][last]) / 2
@@ -99,6 +100,7 @@ func BenchmarkSession(b *testing.B) {
 			for _, w := range ways {
 				b.ReportMetric(median(rates[w.label]), w.label+"/s")
 				b.ReportMetric(median(shares[w.label]), w.label+"-share")
+				b.ReportMetric(median(allocs[w.label]), w.label+"-allocs/request")
 			}
 		})
 	}
@@ -116,9 +118,12 @@ func openHandlerPools(tb testing.TB, uri string) handlerPools {
 	return handlerPools{sessions: session.Wrap(bare), bare: bare, pgx: pgxs}
 }
 
-// serve has all handlers at work for a while, and returns how many requests they served in a second.
-func serve(b *testing.B, handle func(ctx context.Context) error) float64 {
+// serve has all handlers at work for a while, and returns how many requests they served in a second, and the allocations
+// for each.
+func serve(b *testing.B, handle func(ctx context.Context) error) (rate, allocs float64) {
 	var served atomic.Int64
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
 	var wg sync.WaitGroup
 	begin := time.Now()
 	for range handlers {
@@ -136,7 +141,10 @@ func serve(b *testing.B, handle func(ctx context.Context) error) float64 {
 		})
 	}
 	wg.Wait()
-	return float64(served.Load()) / time.Since(begin).Seconds()
+	took := time.Since(begin).Seconds()
+	runtime.ReadMemStats(&after)
+	n := float64(served.Load())
+	return n / took, float64(after.Mallocs-before.Mallocs) / n
 }
 
 func median(values []float64) float64 {

@@ -8,11 +8,12 @@ import (
 
 var (
 	// ErrEnded is returned, wrapped, when something runs with the context of a session or a transaction that is over. Its
-	// message names the line that began it. It is errors.Is(err, context.Canceled) too.
+	// message names the line on which its function begins. It is errors.Is(err, context.Canceled) too.
 	ErrEnded = errors.New("session: it has ended")
 
 	// ErrBusy is returned, wrapped, when a statement cannot run because something else has the connection and would have to
-	// end first: rows that are still open, or a transaction. Its message names the line that opened it. It occurs
+	// end first: rows that are still open, or a transaction. Its message names the line that opened the rows, or on which
+	// the transaction's function begins. It occurs
 	// within a transaction, and in a session whose connection carries state.
 	ErrBusy = errors.New("session: the connection is busy")
 

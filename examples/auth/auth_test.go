@@ -1,0 +1,84 @@
+package auth_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/pgsafe/pgsafe"
+	"github.com/pgsafe/pgsafe/examples/auth"
+	"github.com/pgsafe/pgsafe/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+const schema = `CREATE TABLE logins (name text PRIMARY KEY, salt bytea NOT NULL, key bytea NOT NULL,
+	granted int NOT NULL DEFAULT 0, denied int NOT NULL DEFAULT 0)`
+
+func TestLogins(t *testing.T) {
+	uri := pgtest.Shared(t).Database(t)
+	app, err := pgsafe.Open(uri, pgsafe.WithProfile(pgsafe.Profile{MaxConns: 1}))
+	must(t, err)
+	defer func() { _ = app.Close() }()
+	_, err = app.ExecContext(t.Context(), schema)
+	must(t, err)
+	profile := pgsafe.Auth()
+	profile.MaxConns, profile.MinIdleConns, profile.AcquireTimeout = 1, 0, 50*time.Millisecond
+	logins, err := auth.Open(uri, profile)
+	must(t, err)
+	defer func() { _ = logins.Close() }()
+	must(t, logins.Add(t.Context(), "ann", "p@ss[word"))
+
+	handler := logins.Middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	status := func(user, password string) int {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+		r.SetBasicAuth(user, password)
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		return w.Code
+	}
+	t.Run("the right password is let in, and others are not, while the application's own pool is full", func(t *testing.T) {
+		tx, err := app.BeginTx(t.Context(), nil)
+		must(t, err)
+		defer func() { _ = tx.Rollback() }()
+		equal(t, status("ann", "p@ss[word"), 200)
+		equal(t, status("ann", "password"), 401)
+		equal(t, status("bob", "p@ss[word"), 401)
+	})
+	t.Run("each attempt is counted", func(t *testing.T) {
+		var granted, denied int
+		must(t, app.QueryRowContext(t.Context(), "SELECT granted, denied FROM logins").Scan(&granted, &denied))
+		equal(t, granted, 1)
+		equal(t, denied, 1)
+	})
+	t.Run("too many at once are told to try again, and soon", func(t *testing.T) {
+		tx, err := app.BeginTx(t.Context(), nil)
+		must(t, err)
+		_, err = tx.ExecContext(t.Context(), "SELECT FROM logins FOR UPDATE")
+		must(t, err)
+		first := make(chan int)
+		go func() { first <- status("ann", "p@ss[word") }() // waits for the row, and has the only connection
+		pgtest.Eventually(t, "it waits", func() (waits bool) {
+			must(t, tx.QueryRowContext(t.Context(), "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)").Scan(&waits))
+			return waits
+		})
+		equal(t, status("ann", "p@ss[word"), 503)
+		must(t, tx.Rollback())
+		equal(t, <-first, 200)
+	})
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func equal[T comparable](t *testing.T, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
