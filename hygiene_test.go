@@ -2,8 +2,8 @@ package pgsafe_test
 
 import (
 	"context"
-	"errors"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
