@@ -56,8 +56,8 @@ func (l *parkingLot) callLocked(std *stdConn) {
 	close(w.ready)
 }
 
-// roomLocked calls the first in line if the pool has a connection that it owes to nobody in its own queue, or room for one. Who is called
-// looks again when it has got one (acquireEnded). The mutex is held.
+// roomLocked calls the first in line if the pool has a connection that it owes to nobody in its own queue, or room for one.
+// It looks again when whoever was called has got that (acquireEnded). The mutex is held.
 func (l *parkingLot) roomLocked() {
 	if len(l.line) > 0 && l.acquiring == 0 && l.lists[held].n+l.lists[fresh].n+l.lists[parked].n < l.max {
 		l.callLocked(nil)

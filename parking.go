@@ -24,7 +24,8 @@ const freshGrace = 20 * time.Millisecond
 // idle. It is restored after every event that can break it: someone starts to acquire (acquireStarted), someone
 // gets a connection and perhaps the last one (acquireEnded), a connection is being made and takes a place
 // (rebalance), a lease is handed out and may be left unused (lend), a lease is put aside (park). A parked connection that is taken back is released to the pool, whose
-// queue is first come, first served; its lease goes on without one and gets another when it is next used.
+// queue is first come, first served; its lease goes on without one and gets another when it is next used. Who waits while
+// leases have all connections does so in a line of the lot's own (line.go).
 type parkingLot struct {
 	used      func(time.Duration) // is told how long a connection was in use; nil if nobody wants to know
 	saturated func() bool         // whether the pool can give no connection without waiting; nil if it has no cap

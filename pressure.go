@@ -35,7 +35,7 @@ func (d *Driver) Leaves(text string) bool {
 // Summary is what spans call a statement, without any of its literals.
 func (d *Driver) Summary(text string) string { return sqltext.Read(text).Summary }
 
-// waiting tells whether anybody acquires while the pool has nothing to give.
+// waiting tells whether anybody is in line, or acquires while the pool has nothing to give.
 func (l *parkingLot) waiting() bool {
 	if l.saturated == nil {
 		return false

@@ -344,6 +344,22 @@ func TestEnd(t *testing.T) {
 			})
 		}
 	}
+	t.Run("what comes too late is told what has ended, by the line of its function", func(t *testing.T) {
+		t.Parallel()
+		db := session.Wrap(open(t, pgtest.Shared(t).Database(t)))
+		var late lateComer
+		must(t, db.Do(t.Context(), func(ctx context.Context) error { return late.keep(ctx) }))
+		equal(t, late.told(db), "session: the session begun at "+lineBefore()+" has ended")
+		must(t, db.Do(t.Context(), func(ctx context.Context) error {
+			must(t, db.Tx(ctx, nil, func(ctx context.Context) error { return late.keep(ctx) }))
+			equal(t, late.told(db), "session: the transaction begun at "+lineBefore()+" has ended")
+			return nil
+		}))
+		must(t, db.Batch(t.Context(), 1, 1, func(ctx context.Context, _, _ int) error { return late.keep(ctx) }))
+		equal(t, late.told(db), "session: the transaction begun at "+lineBefore()+" has ended")
+		must(t, db.Do(t.Context(), late.keep))
+		equal(t, late.told(db), "session: the session begun at session_test.(*lateComer).keep has ended")
+	})
 	t.Run("what was left open is told with the line that opened it", func(t *testing.T) {
 		t.Parallel()
 		var log bytes.Buffer
@@ -436,6 +452,20 @@ func load(t *testing.T, sqlDB *sql.DB) (stop func()) {
 	}
 	eventuallyWaiting(t, sqlDB, 2)
 	return func() { cancel(); wg.Wait() }
+}
+
+// lateComer keeps a context beyond its end.
+type lateComer struct{ ctx context.Context }
+
+func (l *lateComer) keep(ctx context.Context) error { l.ctx = ctx; return nil }
+
+// told returns the error of a statement with that context.
+func (l *lateComer) told(db *session.DB) string {
+	_, err := db.ExecContext(l.ctx, "SELECT 1")
+	if !errors.Is(err, session.ErrEnded) {
+		return fmt.Sprintf("%v is not ErrEnded", err)
+	}
+	return err.Error()
 }
 
 // lineBefore names the line before the one that it is called from.
