@@ -107,7 +107,7 @@ done
 GOARCH=386 CGO_ENABLED=0 go build . ./internal/urlfix # an int of 32 bits
 
 step "go test -race work"
-go test -race work
+go test -race -timeout 30m work # one package takes longer than the ten minutes of the default on a slow machine
 
 step "allocations, which the race detector changes"
 go test -run Allocations . ./bench
