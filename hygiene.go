@@ -92,7 +92,8 @@ func (l *Conn) cleanAside() bool {
 	c.lot.setAside(l)
 	clean := func() {
 		defer close(done)
-		if !c.clean(l.phys) || !c.lot.park(l) {
+		// What is handed to the line is not looked at again, and the server may have gone meanwhile: the pool drops such a one.
+		if !c.clean(l.phys) || c.stale(l.phys) || !c.lot.park(l) {
 			release([]*stdConn{c.lot.strip(l)})
 		}
 	}
