@@ -17,7 +17,8 @@ type DB struct {
 
 // Wrap returns a handle on db. Several handles on one *sql.DB see the same sessions.
 func Wrap(db *sql.DB, opts ...Option) *DB {
-	d := &DB{sql: db, options: newOptions(opts), holds: &holds{}}
+	d := &DB{sql: db, options: newOptions(opts)}
+	d.holds = &holds{linger: d.options.linger}
 	d.told = newTold(d.options)
 	d.pool, _ = db.Driver().(pool)
 	if d.pool != nil {

@@ -30,18 +30,26 @@ var (
 	ErrCommitUnknown = errors.New("session: the outcome of COMMIT is unknown")
 )
 
-// endedError tells what has ended.
-type endedError struct {
-	what string
-	from origin
-}
+// endedSession is the error of what comes after the end of a session.
+type endedSession session
 
-func (e *endedError) Error() string {
-	return fmt.Sprintf("session: the %s %s has ended", e.what, e.from.begun())
-}
+func (e *endedSession) Error() string { return endedMessage("session", e.from) }
 
 // Is makes it both what it is to us and what it is to code that knows contexts only.
-func (e *endedError) Is(target error) bool { return target == ErrEnded || target == context.Canceled }
+func (e *endedSession) Is(target error) bool { return target == ErrEnded || target == context.Canceled }
+
+// endedTransaction is endedSession for a transaction, and for one that is nested in another.
+type endedTransaction struct{ from function }
+
+func (e *endedTransaction) Error() string { return endedMessage("transaction", e.from) }
+
+func (e *endedTransaction) Is(target error) bool {
+	return target == ErrEnded || target == context.Canceled
+}
+
+func endedMessage(what string, from origin) string {
+	return fmt.Sprintf("session: the %s %s has ended", what, from.begun())
+}
 
 // busyError tells what is in the way.
 type busyError struct {

@@ -25,15 +25,15 @@ const (
 // enter tells how a statement gets its connection. If that is the session's, it takes the turn.
 func (s *session) enter(ctx context.Context, leaves bool) (way, error) {
 	s.mu.Lock()
-	ended, carries, has := s.ended, s.carries, s.conn != nil
+	ended, carries, has := s.endedLocked(), s.carries, s.conn != nil
 	s.mu.Unlock()
 	switch {
 	case ended != nil:
 		return beside, ended
 	case carries || leaves:
 		return onHold, s.turn.wait(ctx, s.db.options.patience)
-	case !has && s.db.pressed():
-		s.db.holds.yield()
+	case !has && s.db.pressed() && !s.brisk():
+		s.db.holds.sweep()
 		return inLine, nil
 	case s.turn.try():
 		return onHold, nil
@@ -41,21 +41,32 @@ func (s *session) enter(ctx context.Context, leaves bool) (way, error) {
 	return beside, nil
 }
 
+// brisk tells whether a connection is kept under pressure, and counts the time since the last statement that had its own.
+func (s *session) brisk() bool {
+	if since := s.returned.Swap(0); since != 0 {
+		s.db.holds.pace.note(now() - time.Duration(since))
+	}
+	return s.db.holds.pace.brisk()
+}
+
 // take returns the session's connection for something that runs with ctx. It is for the one whose turn it is, who
 // calls leave if there is no error.
 func (s *session) take(ctx context.Context) (*sql.Conn, error) {
 	settings := ctxsettings.Of(ctx)
 	s.mu.Lock()
-	conn, ended := s.conn, s.ended
+	conn, ended := s.conn, s.endedLocked()
 	if conn != nil && settings == nil && s.settings != nil && !s.carries {
 		// On a connection that is kept, a statement without settings has those of the one before. What a statement sees must
 		// not depend on whether it was kept.
 		s.conn = nil
 	}
 	kept := s.conn != nil
-	s.idleAt, s.settings = time.Time{}, settings
+	s.idle, s.settings = false, settings
+	s.ran++
 	s.mu.Unlock()
-	s.db.holds.remove(s)
+	if since, was := s.db.holds.remove(s); was {
+		s.db.holds.pace.note(now() - since)
+	}
 	switch {
 	case ended != nil:
 		s.leave()
@@ -78,7 +89,7 @@ func (s *session) checkOut(ctx context.Context) (*sql.Conn, error) {
 	}
 	s.tally.checkouts.Add(1)
 	s.mu.Lock()
-	s.conn = conn
+	s.conn, s.ran = conn, 1
 	s.mu.Unlock()
 	return conn, nil
 }
@@ -113,14 +124,12 @@ func (s *session) discard() {
 // settle ends a turn, and returns the connection if it is to be given back.
 func (s *session) settle() *sql.Conn {
 	s.mu.Lock()
-	conn, pinned := s.conn, s.carries
-	keep := conn != nil && s.ended == nil && (pinned || s.db.options.linger > 0)
+	conn, pinned, ran := s.conn, s.carries, s.ran
+	keep := conn != nil && !s.over && (pinned || s.db.options.linger > 0)
 	if !keep {
 		s.conn = nil
-	} else if !pinned {
-		s.idleAt = time.Now()
-		s.startLinger()
 	}
+	s.idle = keep && !pinned
 	s.mu.Unlock()
 	if !keep {
 		s.turn.done()
@@ -131,33 +140,15 @@ func (s *session) settle() *sql.Conn {
 	}
 	s.turn.done()
 	// Who begins to wait, or ends the session, from now on finds the connection; who has done so before is found here.
-	if s.end() != nil || !pinned && s.db.pressed() {
+	if s.end() != nil || !pinned && !s.db.keeps(ran) {
 		return s.takeIdle()
 	}
 	return nil
 }
 
-// startLinger sets the timer, unless it runs: then lapse looks again.
-func (s *session) startLinger() {
-	if s.linger == nil {
-		s.linger = time.AfterFunc(s.db.options.linger, s.lapse)
-	}
-}
-
-// lapse gives the connection back if it was kept long enough.
-func (s *session) lapse() {
-	s.mu.Lock()
-	s.linger = nil
-	rest := time.Duration(0)
-	if !s.idleAt.IsZero() {
-		if rest = s.db.options.linger - time.Since(s.idleAt); rest > 0 {
-			s.linger = time.AfterFunc(rest, s.lapse)
-		}
-	}
-	s.mu.Unlock()
-	if rest <= 0 {
-		s.yield()
-	}
+// keeps tells whether a connection is kept on which so many statements of a session have run.
+func (db *DB) keeps(ran int) bool {
+	return !db.pressed() || ran < stint && db.holds.pace.brisk()
 }
 
 // yield gives the connection back if it is kept unused.
@@ -174,8 +165,8 @@ func (s *session) takeIdle() *sql.Conn {
 	}
 	s.mu.Lock()
 	var conn *sql.Conn
-	if s.ended != nil || !s.idleAt.IsZero() && !s.carries {
-		conn, s.conn, s.idleAt = s.conn, nil, time.Time{}
+	if s.over || s.idle && !s.carries {
+		conn, s.conn, s.idle = s.conn, nil, false
 	}
 	s.mu.Unlock()
 	s.db.holds.remove(s)

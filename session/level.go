@@ -70,7 +70,7 @@ func (l *level) end() error {
 	l.transaction.mu.Lock()
 	defer l.transaction.mu.Unlock()
 	if l.ended == nil {
-		l.ended = &endedError{"transaction", l.from}
+		l.ended = &endedTransaction{l.from}
 	}
 	for inner := l.child; inner != nil; inner = inner.child {
 		if inner.ended == nil {
@@ -113,7 +113,7 @@ func (l *level) query(ctx context.Context, query string, args []any) (*sql.Rows,
 	defer t.session.tally.statement(t.session.db, query).done()
 	t.leaves(query)
 	o := t.session.newOpenContext(ctx, kindRows)
-	o.turn, o.release = &t.turn, t.turn.done
+	o.turn = &t.turn
 	rows, err := o.query(t.tx, query, args)
 	if err != nil {
 		t.turn.done()
@@ -129,7 +129,7 @@ func (l *level) queryRow(ctx context.Context, query string, args []any) *sql.Row
 	defer t.session.tally.statement(t.session.db, query).done()
 	t.leaves(query)
 	o := t.session.newOpenContext(ctx, kindRow)
-	o.turn, o.release = &t.turn, t.turn.done
+	o.turn = &t.turn
 	row := o.queryRow(t.tx, query, args)
 	err := row.Err()
 	if err == nil {

@@ -20,17 +20,18 @@ type openContext struct {
 	kind    string
 	from    caller
 	session *session
-	turn    *turn  // whose rows they are, nil if they have a connection of their own
-	release func() // ends the turn, without blocking; nil if there is none
+	turn    *turn // that ends when the rows are closed, nil if they have a connection of their own
 
 	done     chan struct{}
-	unfollow func() bool
+	unfollow func() bool // nil if the caller's context does not end, or the session follows it
 
 	mu     sync.Mutex // guards all below; nothing else is locked under it
 	err    error
 	quiet  bool            // the driver was not told of err
-	after  []*registration // in the order in which they came
-	closes *registration   // the one that is taken back when the rows are closed
+	after  []registration  // in the order in which they came
+	room   [2]registration // for after, which has so many but rarely
+	came   int             // registrations so far
+	closes int             // the one that is taken back when the rows are closed; 0 if there are none to be closed
 }
 
 // The kinds of things that are left open.
@@ -40,10 +41,15 @@ const (
 	kindTransaction = "transaction"
 )
 
-type registration struct{ f func() }
+// registration is what the context package wants to be called when Done is closed.
+type registration struct {
+	number int // from 1
+	f      func()
+}
 
 func (s *session) newOpenContext(ctx context.Context, kind string) *openContext {
 	o := &openContext{Context: ctx, kind: kind, session: s, done: make(chan struct{})}
+	o.after = o.room[:0]
 	o.from.here()
 	return o
 }
@@ -66,9 +72,10 @@ func (o *openContext) AfterFunc(f func()) (stop func() bool) {
 		go f() // the caller holds a lock that f takes (cancelCtx.propagateCancel)
 		return func() bool { return false }
 	}
-	r := &registration{f}
-	o.after = append(o.after, r)
-	return func() bool { return o.takeBack(r) }
+	o.came++
+	number := o.came
+	o.after = append(o.after, registration{number, f})
+	return func() bool { return o.takeBack(number) }
 }
 
 // follow ends it when the caller's context ends.
@@ -90,20 +97,20 @@ func (o *openContext) opened() bool {
 		return false
 	}
 	// The driver's own registrations came before: database/sql makes rows of what the driver has returned.
-	o.closes = o.after[len(o.after)-1]
+	o.closes = o.after[len(o.after)-1].number
 	return true
 }
 
 // takeBack is called by the context package when a child was cancelled by whoever made it.
-func (o *openContext) takeBack(r *registration) bool {
+func (o *openContext) takeBack(number int) bool {
 	o.mu.Lock()
-	i := slices.Index(o.after, r)
+	i := slices.IndexFunc(o.after, func(r registration) bool { return r.number == number })
 	if i < 0 {
 		o.mu.Unlock()
 		return false
 	}
 	o.after = slices.Delete(o.after, i, i+1)
-	closed := r == o.closes
+	closed := number == o.closes
 	o.mu.Unlock()
 	if closed {
 		o.stopFollowing()
@@ -116,8 +123,12 @@ func (o *openContext) takeBack(r *registration) bool {
 // next (Rows.close).
 func (o *openContext) closed() {
 	o.session.forget(o)
-	if o.release != nil {
-		o.release()
+	switch o.turn {
+	case nil:
+	case &o.session.turn:
+		o.session.leaveRows()
+	default:
+		o.turn.done()
 	}
 }
 
@@ -125,7 +136,7 @@ func (o *openContext) closed() {
 func (o *openContext) isOpen() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.closes != nil
+	return o.closes != 0
 }
 
 // end closes Done. database/sql sees that by itself and closes the rows (Rows.awaitDone), and then takes its registration
@@ -142,7 +153,7 @@ func (o *openContext) end(err error) {
 // cancels it after all.
 func (o *openContext) endQuietly(err error) { o.finish(err, true) }
 
-func (o *openContext) finish(err error, quiet bool) (rest []*registration) {
+func (o *openContext) finish(err error, quiet bool) (rest []registration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err != nil && (quiet || !o.quiet) {
@@ -157,7 +168,7 @@ func (o *openContext) finish(err error, quiet bool) (rest []*registration) {
 		return nil
 	}
 	for _, r := range o.after {
-		if r != o.closes || o.kind == kindTransaction {
+		if r.number != o.closes || o.kind == kindTransaction {
 			rest = append(rest, r)
 		}
 	}

@@ -2,7 +2,6 @@ package session
 
 import (
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 	"weak"
@@ -30,10 +29,13 @@ type pressure struct{ seen atomic.Int64 } // nanoseconds since start, 0 for neve
 // calm is how long nobody may have waited before connections are kept again.
 const calm = 100 * time.Millisecond
 
-// start is what times are counted from, by the monotonic clock.
+// start is what times are counted from.
 var start = time.Now()
 
-func (p *pressure) note() { p.seen.Store(int64(time.Since(start))) }
+// now is the time since start, by the monotonic clock.
+func now() time.Duration { return time.Since(start) }
+
+func (p *pressure) note() { p.seen.Store(int64(now())) }
 
 // age is how long ago somebody had to wait.
 func (p *pressure) age() time.Duration {
@@ -41,7 +43,7 @@ func (p *pressure) age() time.Duration {
 	if seen == 0 {
 		return calm
 	}
-	return time.Since(start) - time.Duration(seen)
+	return now() - time.Duration(seen)
 }
 
 // pressed tells whether somebody waits for a connection, or did a moment ago. That is looked at anew before it is
@@ -75,78 +77,8 @@ func (db *DB) yieldToWaiters() {
 	stop := pool.OnAcquire(func() {
 		if h := ref.Value(); h != nil && !h.empty() && pool.Waiting() {
 			h.pressure.note()
-			h.yield()
+			h.sweep()
 		}
 	})
 	runtime.AddCleanup(db.holds, func(stop func()) { stop() }, stop)
-}
-
-// holds are the sessions that keep a connection unused, the longest first. The list goes through the sessions themselves,
-// so that nothing is allocated for a statement.
-type holds struct {
-	pressure pressure
-
-	mu         sync.Mutex // guards the list, nextHold and prevHold of each session too; nothing else is locked under it
-	head, tail *session
-	n          atomic.Int32 // written under mu
-}
-
-// empty costs no lock: everybody asks who takes a connection.
-func (h *holds) empty() bool { return h.n.Load() == 0 }
-
-// add puts a session at the end. It is not in the list.
-func (h *holds) add(s *session) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	s.prevHold = h.tail
-	if h.tail != nil {
-		h.tail.nextHold = s
-	} else {
-		h.head = s
-	}
-	h.tail = s
-	h.n.Add(1)
-}
-
-// remove takes a session out of the list, if it is in it.
-func (h *holds) remove(s *session) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.removeLocked(s)
-}
-
-func (h *holds) removeLocked(s *session) {
-	if h.head != s && s.prevHold == nil {
-		return
-	}
-	if s.prevHold != nil {
-		s.prevHold.nextHold = s.nextHold
-	} else {
-		h.head = s.nextHold
-	}
-	if s.nextHold != nil {
-		s.nextHold.prevHold = s.prevHold
-	} else {
-		h.tail = s.prevHold
-	}
-	s.prevHold, s.nextHold = nil, nil
-	h.n.Add(-1)
-}
-
-// yield gives one connection back, if any is kept unused.
-func (h *holds) yield() {
-	for !h.empty() {
-		h.mu.Lock()
-		s := h.head
-		if s == nil {
-			h.mu.Unlock()
-			return
-		}
-		h.removeLocked(s)
-		h.mu.Unlock()
-		if conn := s.takeIdle(); conn != nil {
-			closeConn(conn)
-			return
-		}
-	}
 }

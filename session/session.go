@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pgsafe/pgsafe/internal/ctxsettings"
@@ -16,8 +17,7 @@ type session struct {
 	ctx    scopedContext // what the function gets; ends with the session
 	cancel context.CancelCauseFunc
 	from   origin
-	called function   // what from is, but for a request
-	over   endedError // what ended is, in the end
+	called function // what from is, but for a request
 	tally  tally
 
 	turn turn // whose turn it is to use the connection
@@ -26,12 +26,15 @@ type session struct {
 	conn     *sql.Conn             // kept since the last statement, or in use; nil if there is none
 	settings *ctxsettings.Settings // of the last statement on it
 	carries  bool                  // a statement has left something in the server's session
-	ended    error
-	linger   *time.Timer
-	idleAt   time.Time // since when conn is kept unused; zero while it is in use
+	over     bool
+	unfollow func() bool // see follow
+	idle     bool        // conn is kept unused
+	ran      int         // statements on conn so far
 	open     []*openContext
 
-	nextHold, prevHold *session // see holds
+	nextHold, prevHold *session      // see holds
+	heldSince          time.Duration // since start
+	returned           atomic.Int64  // when the last statement in line has returned, since start; 0 if that was counted
 }
 
 // Do calls f with a context that belongs to a session, and returns f's error. The session ends with f, however that
@@ -60,7 +63,6 @@ func (db *DB) run(ctx context.Context, called function, f func(ctx context.Conte
 // request.
 func (db *DB) begin(ctx context.Context) *session {
 	s := &session{db: db}
-	s.turn.init()
 	ctx = db.told.begin(ctx, &s.tally)
 	ctx, s.cancel = context.WithCancelCause(ctx)
 	s.ctx = scopedContext{ctx, db, scope{session: s}}
@@ -80,18 +82,25 @@ func (s *session) run(f func(ctx context.Context) error) (err error) {
 func (s *session) end() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ended
+	return s.endedLocked()
+}
+
+// endedLocked is end for who holds the mutex.
+func (s *session) endedLocked() error {
+	if s.over {
+		return (*endedSession)(s)
+	}
+	return nil
 }
 
 // close ends the session. What still runs in other goroutines gives its connection back by itself.
 func (s *session) close(o outcome) {
-	s.over = endedError{"session", s.from}
-	err := &s.over
+	err := (*endedSession)(s)
 	s.mu.Lock()
-	s.ended = err
+	s.over = true
 	left, kept := slices.Clone(s.open), s.conn != nil
-	if s.linger != nil {
-		s.linger.Stop()
+	if s.unfollow != nil {
+		s.unfollow()
 	}
 	s.mu.Unlock()
 	s.cancel(err)
@@ -99,8 +108,8 @@ func (s *session) close(o outcome) {
 		s.db.told.leftOpen(&s.tally, o)
 		o.end(err)
 	}
-	if kept && s.turn.try() { // who takes a connection only now gives it back by itself
-		s.leave()
+	if kept {
+		s.yield() // who takes a connection only now gives it back by itself
 	}
 	s.db.told.end(&s.tally, o)
 }
@@ -109,10 +118,10 @@ func (s *session) close(o outcome) {
 func (s *session) remember(o *openContext) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended == nil {
+	if !s.over {
 		s.open = append(s.open, o)
 	}
-	return s.ended
+	return s.endedLocked()
 }
 
 func (s *session) forget(o *openContext) {
@@ -120,6 +129,34 @@ func (s *session) forget(o *openContext) {
 	defer s.mu.Unlock()
 	if i := slices.Index(s.open, o); i >= 0 {
 		s.open = slices.Delete(s.open, i, i+1)
+	}
+}
+
+// owns tells whether a context ends when the session's does, and never before.
+func (s *session) owns(ctx context.Context) bool { return ctx.Done() == s.ctx.Done() }
+
+// follow ends o, which is remembered, when the session's context ends. All have one function registered there: to register one
+// for each is much of what a statement costs.
+func (s *session) follow(o *openContext) {
+	s.mu.Lock()
+	if s.unfollow == nil {
+		s.unfollow = context.AfterFunc(s.ctx.Context, s.endOpen)
+	}
+	s.mu.Unlock()
+	if err := s.ctx.Err(); err != nil {
+		o.end(err)
+	}
+}
+
+// endOpen ends what is open, when the session's context has ended before the session.
+func (s *session) endOpen() {
+	s.mu.Lock()
+	open := slices.Clone(s.open)
+	s.mu.Unlock()
+	for _, o := range open {
+		if s.owns(o.Context) {
+			o.end(s.ctx.Err())
+		}
 	}
 }
 

@@ -41,6 +41,7 @@ func (s *session) runnerFor(ctx context.Context, query string) (runner, way, err
 // the statement was not run because that is broken, and may run on another one: database/sql finds one that is not.
 func (s *session) ranOn(how way, err error) (again bool) {
 	if how != onHold {
+		s.returned.Store(int64(now()))
 		return false
 	}
 	again = err != nil && s.lost(err)
@@ -76,6 +77,7 @@ func (s *session) query(ctx context.Context, query string, args []any) (*sql.Row
 	defer ran.done()
 	if ending := s.unwatched(ctx, how); ending != nil {
 		rows, err := s.db.sql.QueryContext(ending, query, args...)
+		s.returned.Store(int64(now()))
 		return rows, s.naming(err)
 	}
 	rows, err := s.watchRows(ctx, kindRows, how).query(on, query, args)
@@ -93,7 +95,9 @@ func (s *session) queryRow(ctx context.Context, query string, args []any) *sql.R
 	ran := s.tally.statement(s.db, query)
 	defer ran.done()
 	if ending := s.unwatched(ctx, how); ending != nil {
-		return s.namingRow(ctx, s.db.sql.QueryRowContext(ending, query, args...))
+		row := s.db.sql.QueryRowContext(ending, query, args...)
+		s.returned.Store(int64(now()))
+		return s.namingRow(ctx, row)
 	}
 	row := s.watchRows(ctx, kindRow, how).queryRow(on, query, args)
 	if row.Err() != nil && s.ranOn(how, row.Err()) {
@@ -106,7 +110,7 @@ func (s *session) queryRow(ctx context.Context, query string, args []any) *sql.R
 func (s *session) watchRows(ctx context.Context, kind string, how way) *openContext {
 	o := s.newOpenContext(ctx, kind)
 	if how == onHold {
-		o.turn, o.release = &s.turn, s.leaveRows
+		o.turn = &s.turn
 	}
 	return o
 }
@@ -116,7 +120,7 @@ func (s *session) watchRows(ctx context.Context, kind string, how way) *openCont
 // session: one with an end of its own may have been cut off from it before (context.WithoutCancel).
 func (s *session) unwatched(ctx context.Context, how way) context.Context {
 	switch {
-	case how != inLine || ctx.Done() != s.ctx.Done():
+	case how != inLine || !s.owns(ctx):
 		return nil
 	case ctx == context.Context(&s.ctx):
 		return s.ctx.Context // database/sql and the driver look for nothing in ours, and each look takes its time
@@ -171,7 +175,11 @@ func (o *openContext) begin() error {
 	if err := o.session.remember(o); err != nil {
 		return err
 	}
-	o.follow()
+	if o.session.owns(o.Context) {
+		o.session.follow(o)
+	} else {
+		o.follow()
+	}
 	return nil
 }
 

@@ -2,34 +2,70 @@ package session
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// turn lets one at a time use a connection: a statement while it runs, and its rows until they are closed.
+// turn lets one at a time use a connection: a statement while it runs, and its rows until they are closed. The zero value
+// is free.
 type turn struct {
-	taken chan struct{}
-	rows  atomic.Pointer[openContext] // whose turn it is, if it is rows, or a query that will have some
-	tx    atomic.Uintptr              // the function of the transaction whose turn it is, if it is one's
-}
+	rows atomic.Pointer[openContext] // whose turn it is, if it is rows, or a query that will have some
+	tx   atomic.Uintptr              // the function of the transaction whose turn it is, if it is one's
 
-func (t *turn) init() { t.taken = make(chan struct{}, 1) }
+	mu    sync.Mutex // guards all below; nothing blocks under it
+	taken bool
+	line  []chan struct{} // of those who wait, the longest first; closed when it is their turn
+}
 
 // try takes the turn if it is free.
 func (t *turn) try() bool {
-	select {
-	case t.taken <- struct{}{}:
-		return true
-	default:
-		return false
-	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	free := !t.taken
+	t.taken = true
+	return free
 }
 
-// done ends a turn.
+// done ends a turn. It is then that of the first in line.
 func (t *turn) done() {
 	t.rows.Store(nil)
 	t.tx.Store(0)
-	<-t.taken
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.line) == 0 {
+		t.taken = false
+		return
+	}
+	close(t.line[0])
+	t.line = slices.Delete(t.line, 0, 1)
+}
+
+// join takes the turn, and returns nil, or else a place in the line.
+func (t *turn) join() (ready chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.taken {
+		t.taken = true
+		return nil
+	}
+	ready = make(chan struct{})
+	t.line = append(t.line, ready)
+	return ready
+}
+
+// quit gives a place in the line back, or the turn if that has come.
+func (t *turn) quit(ready chan struct{}) {
+	t.mu.Lock()
+	i := slices.Index(t.line, ready)
+	if i >= 0 {
+		t.line = slices.Delete(t.line, i, i+1)
+	}
+	t.mu.Unlock()
+	if i < 0 {
+		t.done()
+	}
 }
 
 // wait takes the turn as soon as it is free. It does not wait for open rows, and for a row that is not scanned yet,
@@ -41,24 +77,38 @@ func (t *turn) wait(ctx context.Context, patience time.Duration) error {
 	if rows := t.open(); rows != nil && rows.kind == kindRows {
 		return &busyError{rows.kind, &rows.from}
 	}
+	ready := t.join()
+	if ready == nil {
+		return nil
+	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {
 		select {
-		case t.taken <- struct{}{}:
+		case <-ready:
 			return nil
 		case <-ctx.Done():
+			t.quit(ready)
 			return ctx.Err()
 		case <-timer.C:
-			if rows := t.open(); rows != nil {
-				return &busyError{rows.kind, &rows.from}
-			}
-			if from := t.tx.Load(); from != 0 {
-				return &busyError{kindTransaction, function(from)}
+			if err := t.busy(); err != nil {
+				t.quit(ready)
+				return err
 			}
 			timer.Reset(patience)
 		}
 	}
+}
+
+// busy returns the error for what has the turn, nil if that is a statement that runs.
+func (t *turn) busy() error {
+	if rows := t.open(); rows != nil {
+		return &busyError{rows.kind, &rows.from}
+	}
+	if from := t.tx.Load(); from != 0 {
+		return &busyError{kindTransaction, function(from)}
+	}
+	return nil
 }
 
 // open returns the rows that have the turn, nil if nothing has or a statement that runs.
@@ -71,10 +121,15 @@ func (t *turn) open() *openContext {
 
 // take takes the turn whatever it is that has it, before ctx ends.
 func (t *turn) take(ctx context.Context) error {
+	ready := t.join()
+	if ready == nil {
+		return nil
+	}
 	select {
-	case t.taken <- struct{}{}:
+	case <-ready:
 		return nil
 	case <-ctx.Done():
+		t.quit(ready)
 		return ctx.Err()
 	}
 }

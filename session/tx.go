@@ -103,7 +103,6 @@ func (s *session) beginTransaction(ctx context.Context, from function, opts *TxO
 		return nil, err
 	}
 	t := &transaction{session: s, options: opts, lent: l, cancel: func(error) {}, aborted: make(chan struct{})}
-	t.turn.init()
 	t.root = newLevel(t, nil, from)
 	if err := t.begin(ctx); err != nil {
 		return nil, err
