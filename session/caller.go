@@ -5,51 +5,92 @@ import (
 	"path"
 	"runtime"
 	"strings"
+	"sync/atomic"
 )
 
-// caller is a place in the application. It is cheap to take; what it is called is looked up only when it is told.
-type caller struct {
-	pcs [16]uintptr
-	n   int
+// caller is a place in the application, a return address. What it is called is looked up only when it is told.
+type caller uintptr
+
+// here returns the place from which this package was called: the first outside of it that is not in database/sql or in a
+// module that was downloaded, such as a mapper; if there is none, the first outside of this package. A look at the stack costs
+// by its depth, so the callers that are near are looked at first, and most often that is all.
+func here() caller {
+	var near [4]uintptr
+	if c, found := firstOf(near[:runtime.Callers(3, near[:])]); found {
+		return c
+	}
+	var all [32]uintptr
+	c, _ := firstOf(all[:runtime.Callers(3, all[:])])
+	return c
 }
 
-// here takes the place from which this package was called.
-func (c *caller) here() { c.n = runtime.Callers(3, c.pcs[:]) }
-
-// frame finds the line of the application: the first that is not in this package, in database/sql, or in a module that
-// was downloaded, such as a mapper; if there is none, the first outside of this package.
-func (c *caller) frame() runtime.Frame {
-	frames := runtime.CallersFrames(c.pcs[:c.n])
-	var outside runtime.Frame
-	for {
-		f, more := frames.Next()
-		if !strings.HasPrefix(f.Function, "github.com/pgsafe/pgsafe/session.") {
-			if outside.PC == 0 {
-				outside = f
+// firstOf returns the first place in the application, and reports whether there is one. Without one it is the first
+// outside of this package.
+func firstOf(pcs []uintptr) (c caller, found bool) {
+	for _, pc := range pcs {
+		switch whoseIs(pc) {
+		case application:
+			return caller(pc), true
+		case library:
+			if c == 0 {
+				c = caller(pc)
 			}
-			if !ofLibrary(f) {
-				return f
-			}
-		}
-		if !more {
-			return outside
 		}
 	}
+	return c, false
+}
+
+// owner tells whose code is at a place.
+type owner uint64
+
+const (
+	unknown owner = iota
+	application
+	library // and database/sql
+	ours
+	owners
+)
+
+// whose remembers whose code is where: each place by the slot that its address falls into, times owners, plus whose it is.
+// The last to be found there has it.
+var whose [1024]atomic.Uint64
+
+func whoseIs(pc uintptr) owner {
+	slot := &whose[pc%uintptr(len(whose))]
+	known := slot.Load()
+	if known/uint64(owners) == uint64(pc) {
+		return owner(known % uint64(owners))
+	}
+	found := ownerOf(caller(pc).frame())
+	slot.Store(uint64(pc)*uint64(owners) + uint64(found))
+	return found
+}
+
+func ownerOf(f runtime.Frame) owner {
+	switch {
+	case strings.HasPrefix(f.Function, "github.com/pgsafe/pgsafe/session."):
+		return ours
+	case strings.HasPrefix(f.Function, "database/sql."), strings.HasPrefix(f.Function, "runtime."),
+		strings.Contains(f.File, "/pkg/mod/"), strings.Contains(f.File, "/vendor/"):
+		return library
+	}
+	return application
+}
+
+// frame looks the place up.
+func (c caller) frame() runtime.Frame {
+	f, _ := runtime.CallersFrames([]uintptr{uintptr(c)}).Next()
+	return f
+}
+
+// String is such as "orders/store.go:42".
+func (c caller) String() string {
+	f := c.frame()
+	return line(f.File, f.Line)
 }
 
 // line is what messages call a line.
 func line(file string, n int) string {
 	dir, file := path.Split(file)
 	return fmt.Sprintf("%s:%d", path.Join(path.Base(dir), file), n)
-}
-
-func ofLibrary(f runtime.Frame) bool {
-	return strings.HasPrefix(f.Function, "database/sql.") || strings.HasPrefix(f.Function, "runtime.") ||
-		strings.Contains(f.File, "/pkg/mod/") || strings.Contains(f.File, "/vendor/")
-}
-
-// String is such as "orders/store.go:42".
-func (c *caller) String() string {
-	f := c.frame()
-	return line(f.File, f.Line)
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"database/sql"
+	"sync/atomic"
 )
 
 // DB is a handle on a *sql.DB whose methods find in their context what they belong to. It is safe for concurrent use,
@@ -13,6 +14,7 @@ type DB struct {
 	pool    pool // nil if the driver is not pgsafe's
 	holds   *holds
 	told    *told
+	begun   atomic.Uint64 // sessions so far
 }
 
 // Wrap returns a handle on db. Several handles on one *sql.DB see the same sessions.

@@ -41,12 +41,21 @@ func (s *session) enter(ctx context.Context, leaves bool) (way, error) {
 	return beside, nil
 }
 
-// brisk tells whether a connection is kept under pressure, and counts the time since the last statement that had its own.
+// brisk tells whether a connection is kept under pressure. If the session is a watched one, it counts the time since its last
+// statement in line.
 func (s *session) brisk() bool {
-	if since := s.returned.Swap(0); since != 0 {
+	if since := s.returned.Load(); since != 0 {
+		s.returned.Store(0)
 		s.db.holds.pace.note(now() - time.Duration(since))
 	}
 	return s.db.holds.pace.brisk()
+}
+
+// returns is called when a statement that had a connection from the pool has ended.
+func (s *session) returns() {
+	if s.watched {
+		s.returned.Store(int64(now()))
+	}
 }
 
 // take returns the session's connection for something that runs with ctx. It is for the one whose turn it is, who

@@ -50,7 +50,6 @@ type registration struct {
 func (s *session) newOpenContext(ctx context.Context, kind string) *openContext {
 	o := &openContext{Context: ctx, kind: kind, session: s, done: make(chan struct{})}
 	o.after = o.room[:0]
-	o.from.here()
 	return o
 }
 
@@ -125,6 +124,7 @@ func (o *openContext) closed() {
 	o.session.forget(o)
 	switch o.turn {
 	case nil:
+		o.session.returns()
 	case &o.session.turn:
 		o.session.leaveRows()
 	default:

@@ -1,9 +1,12 @@
 package session_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -97,6 +100,52 @@ func TestPressure(t *testing.T) {
 		}))
 		allBack(t, sqlDB)
 	})
+	t.Run("statements that follow one another at once stay on a connection, so many at most", func(t *testing.T) {
+		t.Parallel()
+		sqlDB := open(t, with(pgtest.Shared(t).Database(t), "pool_max_conns=1"))
+		r := newRecorder(t)
+		db := session.Wrap(sqlDB, r.options()...)
+		atOnce(t, db)
+		defer load(t, sqlDB)()
+		pgtest.Eventually(t, "a session keeps its connection for more than one statement", func() bool {
+			before := r.sum("pgsafe.session.checkouts")
+			atOnce(t, db)
+			checkouts := r.sum("pgsafe.session.checkouts") - before
+			if checkouts < statementsAtOnce/16 {
+				t.Fatalf("%d statements took %d connections while others waited", statementsAtOnce, checkouts)
+			}
+			return checkouts < statementsAtOnce
+		})
+	})
+	t.Run("a connection kept for a statement that does not come goes to who waits", func(t *testing.T) {
+		t.Parallel()
+		sqlDB, db := only(t)
+		atOnce(t, db)
+		must(t, db.Do(t.Context(), func(ctx context.Context) error {
+			for range 20 {
+				exec(t, ctx, db, "SELECT 1")
+				exec(t, t.Context(), sqlDB, "SELECT 1")
+			}
+			return nil
+		}))
+	})
+	t.Run("what a session leaves open is told of one in so many", func(t *testing.T) {
+		t.Parallel()
+		sqlDB := open(t, with(pgtest.Shared(t).Database(t), "pool_max_conns=1"))
+		var log bytes.Buffer
+		db := session.Wrap(sqlDB, session.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		for range 64 {
+			must(t, db.Do(t.Context(), func(ctx context.Context) error {
+				underPressure(t, ctx, sqlDB, db)
+				_, err := db.QueryContext(ctx, "SELECT generate_series(1, 100000)") //nolint:rowserrcheck,sqlclosecheck // is left open
+				return err
+			}))
+			allBack(t, sqlDB)
+		}
+		if !strings.Contains(log.String(), "what=rows opened=session/pressure_test.go:") {
+			t.Errorf("the log is %q", log.String())
+		}
+	})
 	t.Run("sessions of two tenants see their own settings", func(t *testing.T) {
 		t.Parallel()
 		sqlDB := open(t, with(pgtest.Shared(t).Database(t), "pool_max_conns=3"))
@@ -119,6 +168,20 @@ func TestPressure(t *testing.T) {
 		wg.Wait()
 		allBack(t, sqlDB)
 	})
+}
+
+// statementsAtOnce is how many statements atOnce runs.
+const statementsAtOnce = 100
+
+// atOnce runs a session whose statements follow one another at once.
+func atOnce(t *testing.T, db *session.DB) {
+	t.Helper()
+	must(t, db.Do(t.Context(), func(ctx context.Context) error {
+		for range statementsAtOnce {
+			exec(t, ctx, db, "SELECT 1")
+		}
+		return nil
+	}))
 }
 
 // seesTenant runs some statements, which have to see that setting.

@@ -360,6 +360,34 @@ func TestEnd(t *testing.T) {
 		must(t, db.Do(t.Context(), late.keep))
 		equal(t, late.told(db), "session: the session begun at session_test.(*lateComer).keep has ended")
 	})
+	t.Run("a session that is over is not kept", func(t *testing.T) {
+		t.Parallel()
+		db := session.Wrap(open(t, pgtest.Shared(t).Database(t)), session.WithLinger(forLong))
+		type key struct{}
+		collected := make(chan struct{})
+		func() {
+			value := new([64]byte)
+			runtime.AddCleanup(value, func(struct{}) { close(collected) }, struct{}{})
+			must(t, db.Do(context.WithValue(t.Context(), key{}, value), func(ctx context.Context) error {
+				exec(t, ctx, db, "SELECT 1")
+				return nil
+			}))
+		}()
+		must(t, db.Do(t.Context(), func(ctx context.Context) error {
+			exec(t, ctx, db, "SELECT 1") // the driver keeps the context of a statement until the next
+			return nil
+		}))
+		pgtest.Eventually(t, "its context is collected", func() bool {
+			runtime.GC()
+			select {
+			case <-collected:
+				return true
+			default:
+				return false
+			}
+		})
+		runtime.KeepAlive(db)
+	})
 	t.Run("what was left open is told with the line that opened it", func(t *testing.T) {
 		t.Parallel()
 		var log bytes.Buffer

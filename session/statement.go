@@ -41,7 +41,7 @@ func (s *session) runnerFor(ctx context.Context, query string) (runner, way, err
 // the statement was not run because that is broken, and may run on another one: database/sql finds one that is not.
 func (s *session) ranOn(how way, err error) (again bool) {
 	if how != onHold {
-		s.returned.Store(int64(now()))
+		s.returns()
 		return false
 	}
 	again = err != nil && s.lost(err)
@@ -77,7 +77,6 @@ func (s *session) query(ctx context.Context, query string, args []any) (*sql.Row
 	defer ran.done()
 	if ending := s.unwatched(ctx, how); ending != nil {
 		rows, err := s.db.sql.QueryContext(ending, query, args...)
-		s.returned.Store(int64(now()))
 		return rows, s.naming(err)
 	}
 	rows, err := s.watchRows(ctx, kindRows, how).query(on, query, args)
@@ -96,7 +95,6 @@ func (s *session) queryRow(ctx context.Context, query string, args []any) *sql.R
 	defer ran.done()
 	if ending := s.unwatched(ctx, how); ending != nil {
 		row := s.db.sql.QueryRowContext(ending, query, args...)
-		s.returned.Store(int64(now()))
 		return s.namingRow(ctx, row)
 	}
 	row := s.watchRows(ctx, kindRow, how).queryRow(on, query, args)
@@ -116,11 +114,12 @@ func (s *session) watchRows(ctx context.Context, kind string, how way) *openCont
 }
 
 // unwatched returns a context for a query whose rows database/sql can be left to close when the session ends, nil if they
-// have to be watched. They are not under load, when it matters what a statement costs, and if ctx surely ends with the
-// session: one with an end of its own may have been cut off from it before (context.WithoutCancel).
+// have to be watched. They are not under load, when it matters what a statement costs, but for one session in a few, to
+// tell what is left open then; and if ctx surely ends with the session: one with an end of its own may have been cut off
+// from it before (context.WithoutCancel).
 func (s *session) unwatched(ctx context.Context, how way) context.Context {
 	switch {
-	case how != inLine || !s.owns(ctx):
+	case how != inLine ||  !s.owns(ctx):
 		return nil
 	case ctx == context.Context(&s.ctx):
 		return s.ctx.Context // database/sql and the driver look for nothing in ours, and each look takes its time
@@ -169,6 +168,7 @@ func (o *openContext) closedBefore(err error) error {
 
 // begin starts watching.
 func (o *openContext) begin() error {
+	o.from = here()
 	if o.turn != nil {
 		o.turn.rows.Store(o)
 	}

@@ -75,7 +75,7 @@ func (t *turn) wait(ctx context.Context, patience time.Duration) error {
 		return nil
 	}
 	if rows := t.open(); rows != nil && rows.kind == kindRows {
-		return &busyError{rows.kind, &rows.from}
+		return &busyError{rows.kind, rows.from}
 	}
 	ready := t.join()
 	if ready == nil {
@@ -103,7 +103,7 @@ func (t *turn) wait(ctx context.Context, patience time.Duration) error {
 // busy returns the error for what has the turn, nil if that is a statement that runs.
 func (t *turn) busy() error {
 	if rows := t.open(); rows != nil {
-		return &busyError{rows.kind, &rows.from}
+		return &busyError{rows.kind, rows.from}
 	}
 	if from := t.tx.Load(); from != 0 {
 		return &busyError{kindTransaction, function(from)}
