@@ -119,7 +119,7 @@ func (s *session) watchRows(ctx context.Context, kind string, how way) *openCont
 // from it before (context.WithoutCancel).
 func (s *session) unwatched(ctx context.Context, how way) context.Context {
 	switch {
-	case how != inLine ||  !s.owns(ctx):
+	case how != inLine || s.watched || !s.owns(ctx):
 		return nil
 	case ctx == context.Context(&s.ctx):
 		return s.ctx.Context // database/sql and the driver look for nothing in ours, and each look takes its time
