@@ -14,20 +14,20 @@
 //
 // # The connection
 //
-// A session takes a connection with its first statement. Between statements it keeps it only while nobody waits for one,
-// and for a few milliseconds (WithLinger): so the five statements of a request make one checkout, and under load, until
-// nobody has waited for a tenth of a second, a session never has what others need. A statement that comes while the connection is busy (rows are being read, say)
-// goes to the pool. Within a transaction, and after a statement that leaves something in the server's session (SET, LISTEN,
-// temporary tables, advisory locks, ...: known over a pgsafe *sql.DB only), the connection is kept, statements wait for
-// each other, and rows in the way are ErrBusy.
+// A session takes a connection with its first statement, and keeps it between statements for a few milliseconds (WithLinger):
+// so the five statements of a request make one checkout. Under load, from when somebody waits for a connection until nobody
+// has waited for a tenth of a second, it keeps none; or, where the statements of sessions follow one another within
+// microseconds, for a millisecond and 16 statements at most. A statement that comes while the connection is busy (rows are
+// being read, say) goes to the pool. Within a transaction, and after a statement that leaves something in the server's
+// session (SET, LISTEN, temporary tables, advisory locks, ...: known over a pgsafe *sql.DB only), the connection is kept,
+// statements wait for each other, and rows in the way are ErrBusy.
 //
 // # The end
 //
 // However the function ends that Do, Tx or Middleware has called, by a return, a panic or runtime.Goexit, its context is
-// cancelled, its transaction rolled back unless it returned nil, and its connection given back. What it left open is closed and
-// reported, with the line that opened it, but for rows that were read from the pool under load: those are closed only.
-// Goroutines that go on with its context get ErrEnded; those that are meant to
-// outlive it take Detach.
+// cancelled, its transaction rolled back unless it returned nil, and its connection given back. What it left open is closed
+// and reported, with the line that opened it. Under load, rows of a session that keeps no connection are closed, and reported
+// of one session in 64. Goroutines that go on with its context get ErrEnded; those that are meant to outlive it take Detach.
 //
 // # Telemetry
 //

@@ -10,15 +10,15 @@ import (
 	"github.com/pgsafe/pgsafe/internal/ctxsettings"
 )
 
-// A session holds its connection softly: between statements only while nobody waits for one. The one whose turn it is
-// (turn.go) takes the connection with take and gives it back with leave.
+// A session holds its connection softly: between statements only while nobody waits for one, or if its next statement can be
+// expected at once (pace.go). The one whose turn it is (turn.go) takes the connection with take and gives it back with leave.
 
 // way is how a statement gets its connection.
 type way uint8
 
 const (
 	beside way = iota // another one, from the pool: the session's is busy
-	inLine            // from the pool: the session has none, and somebody waits for one, whom the pool serves in order
+	inLine            // from the pool: the session has none and would not keep one, for which others wait
 	onHold            // the session's
 )
 

@@ -23,7 +23,8 @@ type pool interface {
 }
 
 // pressure remembers when somebody last had to wait. Where handlers outnumber connections, every connection that is kept
-// unused is soon wanted, and to take it back costs more than keeping it saves: so for a while none is kept.
+// unused is soon wanted, and to take it back costs more than keeping it saves: so for a while none is kept but for a
+// statement that comes at once (pace.go).
 type pressure struct{ seen atomic.Int64 } // nanoseconds since start, 0 for never
 
 // calm is how long nobody may have waited before connections are kept again.
@@ -47,7 +48,7 @@ func (p *pressure) age() time.Duration {
 }
 
 // pressed tells whether somebody waits for a connection, or did a moment ago. That is looked at anew before it is
-// forgotten: under a load that goes on no connection is kept in between.
+// forgotten: under a load that goes on it stays so in between.
 func (db *DB) pressed() bool {
 	age := db.holds.pressure.age()
 	if age < calm/2 {
