@@ -243,7 +243,7 @@ func (l *Conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 		return nil, err
 	}
 	rows, err := l.stdConn.QueryContext(ctx, query, l.connector.commented(ctx, args))
-	return l.queried(ctx, rows, err)
+	return l.queried(ctx, query, rows, err)
 }
 
 // Ping asks the server for a sign of life. If there is none the connection is closed. pgx's own would give it back to

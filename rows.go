@@ -18,6 +18,14 @@ type Rows struct {
 
 	lease *Conn
 	ctx   context.Context // the query's; nil once they are closed
+	query string
+}
+
+// ender is what may have ended a context (context.Cause): a session of package session, which wants to know what was left
+// open in it.
+type ender interface {
+	// CutOff is called for the rows of a query with that context which were open until it ended.
+	CutOff(ctx context.Context, query string)
 }
 
 var (
@@ -33,7 +41,7 @@ var (
 // (sql.Rows.close sets closed under closemu, which every other method looks at first). Only rows that the server has
 // ended already leave the connection free for another query while they are open still, within a transaction: pgx reads
 // the first row, or that there is none, ahead (stdlib.Conn.QueryContext). The other query then gets Rows of its own.
-func (l *Conn) queried(ctx context.Context, rows driver.Rows, err error) (driver.Rows, error) {
+func (l *Conn) queried(ctx context.Context, query string, rows driver.Rows, err error) (driver.Rows, error) {
 	if err != nil {
 		return nil, l.ended(ctx, err)
 	}
@@ -41,7 +49,7 @@ func (l *Conn) queried(ctx context.Context, rows driver.Rows, err error) (driver
 	if r.ctx != nil {
 		r = new(Rows)
 	}
-	r.stdRows, r.lease, r.ctx = rows.(*stdRows), l, ctx
+	r.stdRows, r.lease, r.ctx, r.query = rows.(*stdRows), l, ctx, query
 	return r, nil
 }
 
@@ -51,7 +59,12 @@ func (r *Rows) Next(dest []driver.Value) error { return r.ended(r.stdRows.Next(d
 // Close ends the reading. It returns the error of the query, if that failed.
 func (r *Rows) Close() error {
 	err := r.ended(r.stdRows.Close())
-	r.ctx = nil
+	if r.ctx != nil && r.ctx.Err() != nil {
+		if by, ok := context.Cause(r.ctx).(ender); ok {
+			by.CutOff(r.ctx, r.query)
+		}
+	}
+	r.ctx, r.query = nil, ""
 	return err
 }
 

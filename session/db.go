@@ -15,6 +15,8 @@ type DB struct {
 	holds   *holds
 	told    *told
 	begun   atomic.Uint64 // sessions so far
+
+	suspects suspects
 }
 
 // Wrap returns a handle on db. Several handles on one *sql.DB see the same sessions.

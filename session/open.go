@@ -53,6 +53,17 @@ func (s *session) newOpenContext(ctx context.Context, kind string) *openContext 
 	return o
 }
 
+// watchedKey finds that a context is an openContext, or was made of one.
+type watchedKey struct{}
+
+// Value says that it is watched.
+func (o *openContext) Value(key any) any {
+	if key == (watchedKey{}) {
+		return true
+	}
+	return o.Context.Value(key)
+}
+
 // Done is closed when the caller's context ends, while that is followed, or the session.
 func (o *openContext) Done() <-chan struct{} { return o.done }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -129,20 +130,39 @@ func TestPressure(t *testing.T) {
 			return nil
 		}))
 	})
-	t.Run("what a session leaves open is told of one in so many", func(t *testing.T) {
+	t.Run("what sessions leave open is told, and with the line when a text does it again", func(t *testing.T) {
+		t.Parallel()
+		sqlDB := open(t, with(pgtest.Shared(t).Database(t), "pool_max_conns=1"))
+		var log bytes.Buffer
+		r := newRecorder(t)
+		db := session.Wrap(sqlDB, append(r.options(), session.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))...)
+		must(t, db.Do(t.Context(), func(context.Context) error { return nil })) // the first is watched
+		const query = "SELECT generate_series(1, 100000)"
+		leaveOpen(t, sqlDB, db, func(ctx context.Context) error { return db.QueryRowContext(ctx, query).Err() })
+		leaveOpen(t, sqlDB, db, func(ctx context.Context) error {
+			_, err := db.QueryContext(ctx, query) //nolint:rowserrcheck,sqlclosecheck // is left open
+			return err
+		})
+		first, second, _ := strings.Cut(log.String(), "\n")
+		if !strings.Contains(first, "what=rows statement=SELECT") {
+			t.Errorf("first it tells %q", first)
+		}
+		if !strings.Contains(second, "what=rows opened=session/pressure_test.go:") {
+			t.Errorf("then it tells %q", second)
+		}
+		equal(t, r.sum("pgsafe.session.left_open"), 2)
+	})
+	t.Run("what a session leaves open is told with the line of one in so many", func(t *testing.T) {
 		t.Parallel()
 		sqlDB := open(t, with(pgtest.Shared(t).Database(t), "pool_max_conns=1"))
 		var log bytes.Buffer
 		db := session.Wrap(sqlDB, session.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
-		for range 64 {
-			must(t, db.Do(t.Context(), func(ctx context.Context) error {
-				underPressure(t, ctx, sqlDB, db)
-				_, err := db.QueryContext(ctx, "SELECT generate_series(1, 100000)") //nolint:rowserrcheck,sqlclosecheck // is left open
-				return err
-			}))
-			allBack(t, sqlDB)
+		for i := range 64 {
+			leaveOpen(t, sqlDB, db, func(ctx context.Context) error {
+				return db.QueryRowContext(ctx, fmt.Sprintf("SELECT %d, generate_series(1, 100000)", i)).Err()
+			})
 		}
-		if !strings.Contains(log.String(), "what=rows opened=session/pressure_test.go:") {
+		if !strings.Contains(log.String(), "what=row opened=session/pressure_test.go:") {
 			t.Errorf("the log is %q", log.String())
 		}
 	})
@@ -168,6 +188,16 @@ func TestPressure(t *testing.T) {
 		wg.Wait()
 		allBack(t, sqlDB)
 	})
+}
+
+// leaveOpen runs f in a session, when somebody waits for the only connection, and waits until what it leaves open is closed.
+func leaveOpen(t *testing.T, sqlDB *sql.DB, db *session.DB, f func(ctx context.Context) error) {
+	t.Helper()
+	must(t, db.Do(t.Context(), func(ctx context.Context) error {
+		underPressure(t, ctx, sqlDB, db)
+		return f(ctx)
+	}))
+	allBack(t, sqlDB)
 }
 
 // statementsAtOnce is how many statements atOnce runs.

@@ -75,7 +75,7 @@ func (s *session) query(ctx context.Context, query string, args []any) (*sql.Row
 	}
 	ran := s.tally.statement(s.db, query)
 	defer ran.done()
-	if ending := s.unwatched(ctx, how); ending != nil {
+	if ending := s.unwatched(ctx, how, query); ending != nil {
 		rows, err := s.db.sql.QueryContext(ending, query, args...)
 		return rows, s.naming(err)
 	}
@@ -93,7 +93,7 @@ func (s *session) queryRow(ctx context.Context, query string, args []any) *sql.R
 	}
 	ran := s.tally.statement(s.db, query)
 	defer ran.done()
-	if ending := s.unwatched(ctx, how); ending != nil {
+	if ending := s.unwatched(ctx, how, query); ending != nil {
 		row := s.db.sql.QueryRowContext(ending, query, args...)
 		return s.namingRow(ctx, row)
 	}
@@ -114,12 +114,12 @@ func (s *session) watchRows(ctx context.Context, kind string, how way) *openCont
 }
 
 // unwatched returns a context for a query whose rows database/sql can be left to close when the session ends, nil if they
-// have to be watched. They are not under load, when it matters what a statement costs, but for one session in a few, to
-// tell what is left open then; and if ctx surely ends with the session: one with an end of its own may have been cut off
-// from it before (context.WithoutCancel).
-func (s *session) unwatched(ctx context.Context, how way) context.Context {
+// have to be watched. They are not under load, when it matters what a statement costs, but for one session in many and for
+// suspects, to tell what is left open then; and if ctx surely ends with the session: one with an end of its own may have been
+// cut off from it before (context.WithoutCancel).
+func (s *session) unwatched(ctx context.Context, how way, query string) context.Context {
 	switch {
-	case how != inLine || s.watched || !s.owns(ctx):
+	case how != inLine || s.watched || !s.owns(ctx) || s.db.suspects.has(query):
 		return nil
 	case ctx == context.Context(&s.ctx):
 		return s.ctx.Context // database/sql and the driver look for nothing in ours, and each look takes its time

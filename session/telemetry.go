@@ -241,6 +241,14 @@ func (t *told) leftOpen(tally *tally, o *openContext) {
 	}
 }
 
+// cutOff reports rows that were left open, and of which only the statement is known.
+func (t *told) cutOff(summary string) {
+	t.leftOpens.Add(context.Background(), 1, metric.WithAttributes(leftOpenKindKey.String(kindRows)))
+	if t.logger != nil {
+		t.logger.Warn("session: left open, and closed now", "what", kindRows, "statement", summary)
+	}
+}
+
 // retry reports that a transaction is going to run again.
 func (t *told) retry(ctx context.Context, tally *tally, attempt int, err error) {
 	code := statusCodeKey.String(stateOf(err))
