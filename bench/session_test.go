@@ -22,7 +22,7 @@ const (
 	handlers       = 64
 	handlerConns   = 8
 	handlerQueries = 5
-	sessionRound   = 200 * time.Millisecond
+	sessionRound   = 50 * time.Millisecond
 )
 
 // handlerPools are what handlers get their connections from: pgsafe's pool, through sessions or bare, and pgx's.
@@ -76,7 +76,7 @@ func request(ctx context.Context, db interface {
 
 // BenchmarkSession is 64 handlers on 8 connections, each request five queries with 0 or 1 ms between: on the bare pool,
 // on the bare pool once more, to see how far apart two equal ways come, in a session, with a *sql.Conn that is kept for
-// the request, and on the pool of database/sql with pgx's driver. An operation is a fifth of a second of each, in any
+// the request, and on the pool of database/sql with pgx's driver. An operation is a twentieth of a second of each, in any
 // order. Of all operations the median is told: as requests in a second, as a share of the bare pool's in the same
 // operation (the mean of both its ways), and as allocations of a request.
 func BenchmarkSession(b *testing.B) {

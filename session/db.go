@@ -14,14 +14,20 @@ type DB struct {
 	pool    pool // nil if the driver is not pgsafe's
 	holds   *holds
 	told    *told
-	begun   atomic.Uint64 // sessions so far
+	begun   *counter // sessions so far
 
 	suspects suspects
 }
 
+// counter is written to all the time, and has a cache line to itself: what is near it would have to be fetched anew each time.
+type counter struct {
+	atomic.Uint64
+	_ [120]byte
+}
+
 // Wrap returns a handle on db. Several handles on one *sql.DB see the same sessions.
 func Wrap(db *sql.DB, opts ...Option) *DB {
-	d := &DB{sql: db, options: newOptions(opts)}
+	d := &DB{sql: db, options: newOptions(opts), begun: &counter{}}
 	d.holds = &holds{linger: d.options.linger}
 	d.told = newTold(d.options)
 	d.pool, _ = db.Driver().(pool)

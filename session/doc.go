@@ -17,7 +17,7 @@
 // A session takes a connection with its first statement, and keeps it between statements for a few milliseconds (WithLinger):
 // so the five statements of a request make one checkout. Under load, from when somebody waits for a connection until nobody
 // has waited for a tenth of a second, it keeps none; or, where the statements of sessions follow one another within
-// microseconds, for a millisecond and 16 statements at most. A statement that comes while the connection is busy (rows are
+// microseconds, for half a millisecond and 16 statements at most. A statement that comes while the connection is busy (rows are
 // being read, say) goes to the pool. Within a transaction, and after a statement that leaves something in the server's
 // session (SET, LISTEN, temporary tables, advisory locks, ...: known over a pgsafe *sql.DB only), the connection is kept,
 // statements wait for each other, and rows in the way are ErrBusy.

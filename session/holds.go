@@ -77,6 +77,9 @@ func (h *holds) removeLocked(s *session) bool {
 
 // sweep gives back what was kept for long enough, and comes again for the rest.
 func (h *holds) sweep() {
+	if h.empty() {
+		return
+	}
 	for s := h.lapsed(); s != nil; s = h.lapsed() {
 		s.yield()
 	}

@@ -37,7 +37,7 @@ const (
 )
 
 // WithLinger sets for how long a session keeps its connection after a statement for the next one, 5 ms by default. While
-// somebody waits for a connection it is not kept at all, or for a millisecond at most where statements follow one another
+// somebody waits for a connection it is not kept at all, or for half a millisecond at most where statements follow one another
 // at once. With zero and below it never is.
 func WithLinger(d time.Duration) Option {
 	return func(o *options) { o.linger = d }

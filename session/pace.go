@@ -12,7 +12,7 @@ type pace struct{ quickness atomic.Int64 } // nanoseconds that the mean gap is s
 
 const (
 	// brief is how long a connection is kept under pressure at most for a statement that does not come.
-	brief = time.Millisecond
+	brief = 500 * time.Microsecond
 
 	// briskGap is the mean gap up to which it is kept.
 	briskGap = 50 * time.Microsecond
