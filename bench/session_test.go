@@ -58,10 +58,13 @@ func onPool(ctx context.Context, from handlerPools, think time.Duration) error {
 	return request(ctx, from.bare, think)
 }
 
-// request is what a handler does: some queries, and a pause after each but the last.
-func request(ctx context.Context, db interface {
+// queryer is a *sql.DB, a *sql.Conn or sessions.
+type queryer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}, think time.Duration) error {
+}
+
+// request is what a handler does: some queries, and a pause after each but the last.
+func request(ctx context.Context, db queryer, think time.Duration) error {
 	for i := range handlerQueries {
 		if i > 0 && think > 0 {
 			<-time.After(think)
@@ -169,5 +172,35 @@ func TestSessionCheckouts(t *testing.T) {
 	t.Logf("checkouts of a request of %d queries: %v", handlerQueries, counts)
 	if counts["session"] != 1 || counts["pool"] != handlerQueries {
 		t.Errorf("a session should make one checkout, and the pool %d", handlerQueries)
+	}
+}
+
+// TestSessionAllocations counts what a session's watch over the rows of a query costs, more than the query itself.
+func TestSessionAllocations(t *testing.T) {
+	bare := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
+	sessions := session.Wrap(bare, session.WithLinger(time.Hour))
+	conn, err := bare.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	allocsOf := func(ctx context.Context, db queryer) float64 {
+		return testing.AllocsPerRun(200, func() {
+			var n int64
+			if err := db.QueryRowContext(ctx, query, 42).Scan(&n); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	held := allocsOf(ctx, conn)
+	var watched float64
+	if err := sessions.Do(ctx, func(ctx context.Context) error { watched = allocsOf(ctx, sessions); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("allocations of a query on a connection that is held: %v, and in a session: %v", held, watched)
+	if watched > held+8 {
+		t.Error("a session should take at most eight more")
 	}
 }

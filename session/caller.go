@@ -5,7 +5,6 @@ import (
 	"path"
 	"runtime"
 	"strings"
-	"sync/atomic"
 )
 
 // caller is a place in the application, a return address. What it is called is looked up only when it is told.
@@ -41,28 +40,26 @@ func firstOf(pcs []uintptr) (c caller, found bool) {
 }
 
 // owner tells whose code is at a place.
-type owner uint64
+type owner uint8
 
 const (
-	unknown owner = iota
-	application
-	library // and database/sql
+	application owner = iota
+	library           // or database/sql
 	ours
-	owners
 )
 
-// whose remembers whose code is where: each place by the slot that its address falls into, times owners, plus whose it is.
-// The last to be found there has it.
-var whose [1024]atomic.Uint64
+// whose remembers whose code is where. A program has so many places that call this package, and no more.
+var whose memo[uintptr, owner]
+
+// maxPlaces bounds what is remembered. The rest is looked up each time.
+const maxPlaces = 4096
 
 func whoseIs(pc uintptr) owner {
-	slot := &whose[pc%uintptr(len(whose))]
-	known := slot.Load()
-	if known/uint64(owners) == uint64(pc) {
-		return owner(known % uint64(owners))
+	found, known := whose.get(pc)
+	if !known {
+		found = ownerOf(caller(pc).frame())
+		whose.add(pc, found, maxPlaces)
 	}
-	found := ownerOf(caller(pc).frame())
-	slot.Store(uint64(pc)*uint64(owners) + uint64(found))
 	return found
 }
 
