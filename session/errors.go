@@ -35,6 +35,9 @@ type endedSession session
 
 func (e *endedSession) Error() string { return endedMessage("session", e.from) }
 
+// GoString keeps %#v from showing the session, which knows the texts that ran in it.
+func (e *endedSession) GoString() string { return e.Error() }
+
 // Is makes it both what it is to us and what it is to code that knows contexts only.
 func (e *endedSession) Is(target error) bool { return target == ErrEnded || target == context.Canceled }
 

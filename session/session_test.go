@@ -360,6 +360,20 @@ func TestEnd(t *testing.T) {
 		must(t, db.Do(t.Context(), late.keep))
 		equal(t, late.told(db), "session: the session begun at session_test.(*lateComer).keep has ended")
 	})
+	t.Run("the error of a session that is over shows nothing of what ran in it", func(t *testing.T) {
+		t.Parallel()
+		db := session.Wrap(open(t, pgtest.Shared(t).Database(t)), newRecorder(t).options()...)
+		late := lateComer{}
+		must(t, db.Do(t.Context(), func(ctx context.Context) error {
+			exec(t, ctx, db, "SELECT 'hunter2'")
+			return late.keep(ctx)
+		}))
+		_, err := db.ExecContext(late.ctx, "SELECT 1")
+		is(t, err, session.ErrEnded)
+		if shown := fmt.Sprintf("%#v %+v", err, err); strings.Contains(shown, "hunter2") {
+			t.Errorf("it shows %s", shown)
+		}
+	})
 	t.Run("a session that is over is not kept", func(t *testing.T) {
 		t.Parallel()
 		db := session.Wrap(open(t, pgtest.Shared(t).Database(t)), session.WithLinger(forLong))
