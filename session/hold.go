@@ -148,8 +148,9 @@ func (s *session) settle() *sql.Conn {
 		s.db.holds.add(s)
 	}
 	s.turn.done()
-	// Who begins to wait, or ends the session, from now on finds the connection; who has done so before is found here.
-	if s.end() != nil || !pinned && !s.db.keeps(ran) {
+	// Who begins to wait, or ends the session, from now on finds the connection; who has done so before is found here, as is a
+	// sweep that came before the turn had ended.
+	if s.end() != nil || !pinned && (!s.db.keeps(ran) || !s.db.holds.has(s)) {
 		return s.takeIdle()
 	}
 	return nil

@@ -56,8 +56,17 @@ func (h *holds) remove(s *session) (since time.Duration, was bool) {
 	return s.heldSince, h.removeLocked(s)
 }
 
+// has tells whether a session is in the list.
+func (h *holds) has(s *session) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.hasLocked(s)
+}
+
+func (h *holds) hasLocked(s *session) bool { return h.head == s || s.prevHold != nil }
+
 func (h *holds) removeLocked(s *session) bool {
-	if h.head != s && s.prevHold == nil {
+	if !h.hasLocked(s) {
 		return false
 	}
 	if s.prevHold != nil {

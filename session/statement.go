@@ -94,8 +94,7 @@ func (s *session) queryRow(ctx context.Context, query string, args []any) *sql.R
 	ran := s.tally.statement(s.db, query)
 	defer ran.done()
 	if ending := s.unwatched(ctx, how, query); ending != nil {
-		row := s.db.sql.QueryRowContext(ending, query, args...)
-		return s.namingRow(ctx, row)
+		return s.namingRow(ctx, s.db.sql.QueryRowContext(ending, query, args...))
 	}
 	row := s.watchRows(ctx, kindRow, how).queryRow(on, query, args)
 	if row.Err() != nil && s.ranOn(how, row.Err()) {
