@@ -242,8 +242,9 @@ func (l *Conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	if err := l.useFor(ctx, l.connector.residueOf(query)); err != nil {
 		return nil, err
 	}
+	ctx, watch := watched(ctx)
 	rows, err := l.stdConn.QueryContext(ctx, query, l.connector.commented(ctx, args))
-	return l.queried(ctx, query, rows, err)
+	return l.queried(ctx, watch, rows, err)
 }
 
 // Ping asks the server for a sign of life. If there is none the connection is closed. pgx's own would give it back to

@@ -35,6 +35,16 @@ func (d *Driver) Leaves(text string) bool {
 // Summary is what spans call a statement, without any of its literals.
 func (d *Driver) Summary(text string) string { return sqltext.Read(text).Summary }
 
+// TellsRows tells whether a context that watches the rows of its query is told of them (rows.go). It is not behind another
+// layer, which has contexts of its own, and not by native connections.
+func (d *Driver) TellsRows() bool {
+	if d.connector == nil || d.connector.native {
+		return false
+	}
+	_, bare := d.connector.layer.(innerConnector)
+	return bare
+}
+
 // waiting tells whether anybody is in line, or acquires while the pool has nothing to give.
 func (l *parkingLot) waiting() bool {
 	if l.saturated == nil {

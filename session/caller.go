@@ -10,11 +10,11 @@ import (
 // caller is a place in the application, a return address. What it is called is looked up only when it is told.
 type caller uintptr
 
-// here returns the place from which this package was called: the first outside of it that is not in database/sql or in a
-// module that was downloaded, such as a mapper; if there is none, the first outside of this package. A look at the stack costs
-// by its depth, so the callers that are near are looked at first, and most often that is all.
+// here returns the place from which this package was called, for its exported methods: the first outside of it that is not in
+// database/sql or in a module that was downloaded, such as a mapper; if there is none, the first outside of this package. A
+// look at the stack costs by its depth, so the caller's is looked at first, and most often that is all.
 func here() caller {
-	var near [4]uintptr
+	var near [1]uintptr
 	if c, found := firstOf(near[:runtime.Callers(3, near[:])]); found {
 		return c
 	}

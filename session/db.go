@@ -14,23 +14,16 @@ type DB struct {
 	pool    pool // nil if the driver is not pgsafe's
 	holds   *holds
 	told    *told
-	begun   *counter // sessions so far
-
-	suspects suspects
-}
-
-// counter is written to all the time, and has a cache line to itself: what is near it would have to be fetched anew each time.
-type counter struct {
-	atomic.Uint64
-	_ [120]byte
+	silent  atomic.Bool // the driver does not tell of rows (rowsContext)
 }
 
 // Wrap returns a handle on db. Several handles on one *sql.DB see the same sessions.
 func Wrap(db *sql.DB, opts ...Option) *DB {
-	d := &DB{sql: db, options: newOptions(opts), begun: &counter{}}
+	d := &DB{sql: db, options: newOptions(opts)}
 	d.holds = &holds{linger: d.options.linger}
 	d.told = newTold(d.options)
 	d.pool, _ = db.Driver().(pool)
+	d.silent.Store(d.pool == nil || !d.pool.TellsRows())
 	if d.pool != nil {
 		d.yieldToWaiters()
 	}
@@ -60,9 +53,9 @@ func (db *DB) QueryContext(ctx context.Context, query string, args ...any) (*sql
 	case s == nil:
 		return db.sql.QueryContext(ctx, query, args...)
 	case s.level != nil:
-		return s.level.query(ctx, query, args)
+		return s.level.query(ctx, here(), query, args)
 	default:
-		return s.session.query(ctx, query, args)
+		return s.session.query(ctx, here(), query, args)
 	}
 }
 
@@ -72,9 +65,9 @@ func (db *DB) QueryRowContext(ctx context.Context, query string, args ...any) *s
 	case s == nil:
 		return db.sql.QueryRowContext(ctx, query, args...)
 	case s.level != nil:
-		return s.level.queryRow(ctx, query, args)
+		return s.level.queryRow(ctx, here(), query, args)
 	default:
-		return s.session.queryRow(ctx, query, args)
+		return s.session.queryRow(ctx, here(), query, args)
 	}
 }
 
@@ -102,7 +95,7 @@ func (db *DB) BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error)
 	case s.level != nil:
 		return nil, ErrNested
 	default:
-		return s.session.beginTx(ctx, opts)
+		return s.session.beginTx(ctx, here(), opts)
 	}
 }
 

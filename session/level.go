@@ -105,15 +105,14 @@ func (l *level) exec(ctx context.Context, query string, args []any) (sql.Result,
 	return res, t.note(err)
 }
 
-func (l *level) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+func (l *level) query(ctx context.Context, from caller, query string, args []any) (*sql.Rows, error) {
 	if err := l.enter(ctx); err != nil {
 		return nil, err
 	}
 	t := l.transaction
 	defer t.session.tally.statement(t.session.db, query).done()
 	t.leaves(query)
-	o := t.session.newOpenContext(ctx, kindRows)
-	o.turn = &t.turn
+	o := t.session.newOpenContext(ctx, from, kindRows, &t.turn)
 	rows, err := o.query(t.tx, query, args)
 	if err != nil {
 		t.turn.done()
@@ -121,15 +120,14 @@ func (l *level) query(ctx context.Context, query string, args []any) (*sql.Rows,
 	return rows, t.note(err)
 }
 
-func (l *level) queryRow(ctx context.Context, query string, args []any) *sql.Row {
+func (l *level) queryRow(ctx context.Context, from caller, query string, args []any) *sql.Row {
 	t := l.transaction
 	if err := l.enter(ctx); err != nil {
 		return t.session.db.failedRow(ctx, err)
 	}
 	defer t.session.tally.statement(t.session.db, query).done()
 	t.leaves(query)
-	o := t.session.newOpenContext(ctx, kindRow)
-	o.turn = &t.turn
+	o := t.session.newOpenContext(ctx, from, kindRow, &t.turn)
 	row := o.queryRow(t.tx, query, args)
 	err := row.Err()
 	if err == nil {

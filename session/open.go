@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"io"
 	"slices"
 	"sync"
 )
@@ -17,13 +18,10 @@ import (
 type openContext struct {
 	context.Context // the caller's: its values and its deadline
 
-	kind    string
-	from    caller
-	session *session
-	turn    *turn // that ends when the rows are closed, nil if they have a connection of their own
+	opening
 
-	done     chan struct{}
-	unfollow func() bool // nil if the caller's context does not end, or the session follows it
+	done       chan struct{}
+	unfollower func() bool // nil if the caller's context does not end, or the session follows it
 
 	mu     sync.Mutex // guards all below; nothing else is locked under it
 	err    error
@@ -34,34 +32,17 @@ type openContext struct {
 	closes int             // the one that is taken back when the rows are closed; 0 if there are none to be closed
 }
 
-// The kinds of things that are left open.
-const (
-	kindRows        = "rows"
-	kindRow         = "row"
-	kindTransaction = "transaction"
-)
-
 // registration is what the context package wants to be called when Done is closed.
 type registration struct {
 	number int // from 1
 	f      func()
 }
 
-func (s *session) newOpenContext(ctx context.Context, kind string) *openContext {
-	o := &openContext{Context: ctx, kind: kind, session: s, done: make(chan struct{})}
+func (s *session) newOpenContext(ctx context.Context, from caller, kind string, turn *turn) *openContext {
+	o := &openContext{Context: ctx, done: make(chan struct{})}
+	o.opening = opening{watcher: o, kind: kind, from: from, session: s, turn: turn, owned: s.owns(ctx)}
 	o.after = o.room[:0]
 	return o
-}
-
-// watchedKey finds that a context is an openContext, or was made of one.
-type watchedKey struct{}
-
-// Value says that it is watched.
-func (o *openContext) Value(key any) any {
-	if key == (watchedKey{}) {
-		return true
-	}
-	return o.Context.Value(key)
 }
 
 // Done is closed when the caller's context ends, while that is followed, or the session.
@@ -91,16 +72,17 @@ func (o *openContext) AfterFunc(f func()) (stop func() bool) {
 // follow ends it when the caller's context ends.
 func (o *openContext) follow() {
 	if o.Context.Done() != nil {
-		o.unfollow = context.AfterFunc(o.Context, func() { o.end(o.Context.Err()) })
+		o.unfollower = context.AfterFunc(o.Context, func() { o.end(o.Context.Err()) })
 	}
 }
 
 // stopFollowing reports false if the caller's context has ended it, or is about to.
-func (o *openContext) stopFollowing() bool { return o.unfollow == nil || o.unfollow() }
+func (o *openContext) stopFollowing() bool { return o.unfollower == nil || o.unfollower() }
 
-// opened is called when rows or a transaction were returned. It reports false if they are closed already, or about to be because the
-// context has ended.
-func (o *openContext) opened() bool {
+func (o *openContext) unfollow() { o.stopFollowing() }
+
+// opened looks which registration will be taken back.
+func (o *openContext) opened(io.Closer) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err != nil || len(o.after) == 0 {
@@ -108,6 +90,7 @@ func (o *openContext) opened() bool {
 	}
 	// The driver's own registrations came before: database/sql makes rows of what the driver has returned.
 	o.closes = o.after[len(o.after)-1].number
+	o.open.Store(true)
 	return true
 }
 
@@ -127,27 +110,6 @@ func (o *openContext) takeBack(number int) bool {
 		o.closed()
 	}
 	return true
-}
-
-// closed is called once what was open is closed. Rows still hold their connection then, for a moment: they give it back
-// next (Rows.close).
-func (o *openContext) closed() {
-	o.session.forget(o)
-	switch o.turn {
-	case nil:
-		o.session.returns()
-	case &o.session.turn:
-		o.session.leaveRows()
-	default:
-		o.turn.done()
-	}
-}
-
-// isOpen tells whether there are rows to be closed, and not a statement that still runs.
-func (o *openContext) isOpen() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.closes != 0
 }
 
 // end closes Done. database/sql sees that by itself and closes the rows (Rows.awaitDone), and then takes its registration

@@ -18,6 +18,9 @@ type pool interface {
 	// Leaves tells whether a text leaves something in the server's session.
 	Leaves(text string) bool
 
+	// TellsRows tells whether contexts that have the methods of rowsContext are told of the rows of their query.
+	TellsRows() bool
+
 	// Summary is how a text is called, without any of its literals.
 	Summary(text string) string
 }

@@ -13,13 +13,12 @@ import (
 
 // session is one call of Do, from beginning to end.
 type session struct {
-	db      *DB
-	ctx     scopedContext // what the function gets; ends with the session
-	cancel  context.CancelCauseFunc
-	from    origin
-	called  function // what from is, but for a request
-	watched bool     // under load too
-	tally   tally
+	db     *DB
+	ctx    scopedContext // what the function gets; ends with the session
+	cancel context.CancelCauseFunc
+	from   origin
+	called function // what from is, but for a request
+	tally  tally
 
 	turn turn // whose turn it is to use the connection
 
@@ -31,11 +30,11 @@ type session struct {
 	unfollow func() bool // see follow
 	idle     bool        // conn is kept unused
 	ran      int         // statements on conn so far
-	open     []*openContext
+	open     []*opening
 
 	nextHold, prevHold *session      // see holds
 	heldSince          time.Duration // since start
-	returned           atomic.Int64  // when a watched session's last statement in line has ended, since start; 0 if that was counted
+	returned           atomic.Int64  // when the last statement in line has ended, since start; 0 if that was counted
 }
 
 // Do calls f with a context that belongs to a session, and returns f's error. The session ends with f, however that
@@ -60,14 +59,10 @@ func (db *DB) run(ctx context.Context, called function, f func(ctx context.Conte
 	return s.run(f)
 }
 
-// watchedOf is how many sessions there are for one that is watched under load too: what it leaves open, and how soon its
-// statements follow one another. To watch all would cost a few microseconds for each query.
-const watchedOf = 64
-
 // begin returns a session that has all but its origin. It is one allocation as far as that can be: there is one for each
 // request.
 func (db *DB) begin(ctx context.Context) *session {
-	s := &session{db: db, watched: db.begun.Add(1)%watchedOf == 1}
+	s := &session{db: db}
 	ctx = db.told.begin(ctx, &s.tally)
 	ctx, s.cancel = context.WithCancelCause(ctx)
 	s.ctx = scopedContext{ctx, db, scope{session: s}}
@@ -111,7 +106,7 @@ func (s *session) close(o outcome) {
 	s.cancel(err)
 	for _, o := range left {
 		s.db.told.leftOpen(&s.tally, o)
-		o.end(err)
+		o.watcher.end(err)
 	}
 	if kept {
 		s.yield() // who takes a connection only now gives it back by itself
@@ -120,7 +115,7 @@ func (s *session) close(o outcome) {
 }
 
 // remember keeps o among what is open. It reports the session's end, if that came first.
-func (s *session) remember(o *openContext) error {
+func (s *session) remember(o *opening) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.over {
@@ -129,7 +124,7 @@ func (s *session) remember(o *openContext) error {
 	return s.endedLocked()
 }
 
-func (s *session) forget(o *openContext) {
+func (s *session) forget(o *opening) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i := slices.Index(s.open, o); i >= 0 {
@@ -144,14 +139,14 @@ func (s *session) owns(ctx context.Context) bool {
 
 // follow ends o, which is remembered, when the session's context ends. All have one function registered there: to register one
 // for each is much of what a statement costs.
-func (s *session) follow(o *openContext) {
+func (s *session) follow(o *opening) {
 	s.mu.Lock()
 	if s.unfollow == nil {
 		s.unfollow = context.AfterFunc(s.ctx.Context, s.endOpen)
 	}
 	s.mu.Unlock()
 	if err := s.ctx.Err(); err != nil {
-		o.end(err)
+		o.watcher.end(err)
 	}
 }
 
@@ -161,8 +156,8 @@ func (s *session) endOpen() {
 	open := slices.Clone(s.open)
 	s.mu.Unlock()
 	for _, o := range open {
-		if s.owns(o.Context) {
-			o.end(s.ctx.Err())
+		if o.owned {
+			o.watcher.end(s.ctx.Err())
 		}
 	}
 }
@@ -173,8 +168,8 @@ func (s *session) openIn(t *turn) []*openContext {
 	defer s.mu.Unlock()
 	var open []*openContext
 	for _, o := range s.open {
-		if o.turn == t {
-			open = append(open, o)
+		if c, ok := o.watcher.(*openContext); ok && o.turn == t {
+			open = append(open, c)
 		}
 	}
 	return open

@@ -228,9 +228,9 @@ func (db *DB) summary(text string) string {
 }
 
 // leftOpen reports something that was left open.
-func (t *told) leftOpen(tally *tally, o *openContext) {
+func (t *told) leftOpen(tally *tally, o *opening) {
 	kind := leftOpenKindKey.String(o.kind)
-	t.leftOpens.Add(o, 1, metric.WithAttributes(kind))
+	t.leftOpens.Add(o.watcher, 1, metric.WithAttributes(kind))
 	frame := o.from.frame()
 	if tally.spans {
 		tally.span.AddEvent("pgsafe.session.left_open",
@@ -238,14 +238,6 @@ func (t *told) leftOpen(tally *tally, o *openContext) {
 	}
 	if t.logger != nil {
 		t.logger.Warn("session: left open, and closed now", "what", o.kind, "opened", o.from.String())
-	}
-}
-
-// cutOff reports rows that were left open, and of which only the statement is known.
-func (t *told) cutOff(summary string) {
-	t.leftOpens.Add(context.Background(), 1, metric.WithAttributes(leftOpenKindKey.String(kindRows)))
-	if t.logger != nil {
-		t.logger.Warn("session: left open, and closed now", "what", kindRows, "statement", summary)
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 // turn lets one at a time use a connection: a statement while it runs, and its rows until they are closed. The zero value
 // is free.
 type turn struct {
-	rows atomic.Pointer[openContext] // whose turn it is, if it is rows, or a query that will have some
-	tx   atomic.Uintptr              // the function of the transaction whose turn it is, if it is one's
+	rows atomic.Pointer[opening] // whose turn it is, if it is rows, or a query that will have some
+	tx   atomic.Uintptr          // the function of the transaction whose turn it is, if it is one's
 
 	mu    sync.Mutex // guards all below; nothing blocks under it
 	taken bool
@@ -112,8 +112,8 @@ func (t *turn) busy() error {
 }
 
 // open returns the rows that have the turn, nil if nothing has or a statement that runs.
-func (t *turn) open() *openContext {
-	if o := t.rows.Load(); o != nil && o.isOpen() {
+func (t *turn) open() *opening {
+	if o := t.rows.Load(); o != nil && o.open.Load() {
 		return o
 	}
 	return nil

@@ -125,7 +125,7 @@ func (s *session) beginTransaction(ctx context.Context, from function, opts *TxO
 // context that is done (Tx.awaitDone), for which drivers give up the connection (pgx's stdlib, wrapTx.Rollback).
 func (t *transaction) begin(ctx context.Context) (err error) {
 	opts := &sql.TxOptions{Isolation: t.options.Isolation, ReadOnly: t.options.ReadOnly}
-	t.begun = t.session.newOpenContext(ctx, kindTransaction)
+	t.begun = t.session.newOpenContext(ctx, 0, kindTransaction, nil)
 	t.begun.follow()
 	t.tx, err = t.lent.conn.BeginTx(t.begun, opts)
 	if err != nil && broken(err) && !t.lent.carried() {
@@ -212,7 +212,7 @@ func (t *transaction) rollBack() {
 // closeRows has f close the rows that were left open in the transaction, and reports them.
 func (t *transaction) closeRows(f func(*openContext)) {
 	for _, o := range t.session.openIn(&t.turn) {
-		t.session.db.told.leftOpen(&t.session.tally, o)
+		t.session.db.told.leftOpen(&t.session.tally, &o.opening)
 		f(o)
 	}
 }
