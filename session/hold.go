@@ -41,7 +41,8 @@ func (s *session) enter(ctx context.Context, leaves bool) (way, error) {
 	return beside, nil
 }
 
-// brisk tells whether a connection is kept under pressure. It counts the time since the session's last statement in line.
+// brisk tells whether a connection is kept under pressure. In one session of so many it counts the time since the last
+// statement in line.
 func (s *session) brisk() bool {
 	if since := s.returned.Load(); since != 0 {
 		s.returned.Store(0)
@@ -51,7 +52,11 @@ func (s *session) brisk() bool {
 }
 
 // returns is called when a statement that had a connection from the pool has ended.
-func (s *session) returns() { s.returned.Store(int64(now())) }
+func (s *session) returns() {
+	if s.paced {
+		s.returned.Store(int64(now()))
+	}
+}
 
 // take returns the session's connection for something that runs with ctx. It is for the one whose turn it is, who
 // calls leave if there is no error.

@@ -26,7 +26,7 @@ func (h *holds) empty() bool { return h.n.Load() == 0 }
 // limit is for how long a connection may be kept now.
 func (h *holds) limit() time.Duration {
 	switch {
-	case h.pressure.age() >= calm:
+	case !h.pressure.seen():
 		return h.linger
 	case h.pace.brisk():
 		return min(h.linger, brief)

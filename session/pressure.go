@@ -25,13 +25,33 @@ type pool interface {
 	Summary(text string) string
 }
 
-// pressure remembers when somebody last had to wait. Where handlers outnumber connections, every connection that is kept
+// pressure remembers that somebody had to wait. Where handlers outnumber connections, every connection that is kept
 // unused is soon wanted, and to take it back costs more than keeping it saves: so for a while none is kept but for a
-// statement that comes at once (pace.go).
-type pressure struct{ seen atomic.Int64 } // nanoseconds since start, 0 for never
+// statement that comes at once (pace.go). Everybody asks, so no clock is read for it: a timer forgets, in two steps.
+type pressure struct{ level atomic.Int32 } // full when somebody has to wait, one less after each half of calm, 0 when it is over
 
-// calm is how long nobody may have waited before connections are kept again.
-const calm = 100 * time.Millisecond
+const (
+	// calm is how long nobody may have waited before connections are kept again.
+	calm = 100 * time.Millisecond
+
+	full = 3
+)
+
+func (p *pressure) note() {
+	if p.level.Load() < full && p.level.Swap(full) == 0 {
+		time.AfterFunc(calm/2, p.forget)
+	}
+}
+
+// forget is called after each half of calm, until the level is 0.
+func (p *pressure) forget() {
+	if p.level.Add(-1) > 0 {
+		time.AfterFunc(calm/2, p.forget)
+	}
+}
+
+// seen tells whether somebody had to wait.
+func (p *pressure) seen() bool { return p.level.Load() > 0 }
 
 // start is what times are counted from.
 var start = time.Now()
@@ -39,29 +59,17 @@ var start = time.Now()
 // now is the time since start, by the monotonic clock.
 func now() time.Duration { return time.Since(start) }
 
-func (p *pressure) note() { p.seen.Store(int64(now())) }
-
-// age is how long ago somebody had to wait.
-func (p *pressure) age() time.Duration {
-	seen := p.seen.Load()
-	if seen == 0 {
-		return calm
-	}
-	return now() - time.Duration(seen)
-}
-
 // pressed tells whether somebody waits for a connection, or did a moment ago. That is looked at anew before it is
 // forgotten: under a load that goes on it stays so in between.
 func (db *DB) pressed() bool {
-	age := db.holds.pressure.age()
-	if age < calm/2 {
+	if db.holds.pressure.level.Load() > 1 {
 		return true
 	}
 	if db.awaited() {
 		db.holds.pressure.note()
 		return true
 	}
-	return age < calm
+	return db.holds.pressure.seen()
 }
 
 // awaited tells whether somebody waits for a connection. Of callers who wait, database/sql tells nothing: that all
