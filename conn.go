@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/pgsafe/pgsafe/internal/ctxrows"
 	"github.com/pgsafe/pgsafe/internal/ctxsettings"
 	"github.com/pgsafe/pgsafe/internal/guard"
 )
@@ -239,12 +240,14 @@ func (l *Conn) ExecContext(ctx context.Context, query string, args []driver.Name
 
 // QueryContext runs a statement that returns rows, a *Rows.
 func (l *Conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if watch, ok := ctx.(ctxrows.Watcher); ok {
+		return l.queryWatched(watch, query, args)
+	}
 	if err := l.useFor(ctx, l.connector.residueOf(query)); err != nil {
 		return nil, err
 	}
-	ctx, watch := watched(ctx)
 	rows, err := l.stdConn.QueryContext(ctx, query, l.connector.commented(ctx, args))
-	return l.queried(ctx, watch, rows, err)
+	return l.queried(ctx, rows, err)
 }
 
 // Ping asks the server for a sign of life. If there is none the connection is closed. pgx's own would give it back to

@@ -35,8 +35,8 @@ func (d *Driver) Leaves(text string) bool {
 // Summary is what spans call a statement, without any of its literals.
 func (d *Driver) Summary(text string) string { return sqltext.Read(text).Summary }
 
-// TellsRows tells whether a context that watches the rows of its query is told of them (rows.go). It is not behind another
-// layer, which has contexts of its own, and not by native connections.
+// TellsRows tells whether connections know a ctxrows.Watcher. They do not behind another layer, which has contexts of its own,
+// and native ones do not.
 func (d *Driver) TellsRows() bool {
 	if d.connector == nil || d.connector.native {
 		return false

@@ -6,6 +6,8 @@ import (
 	"io"
 
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/pgsafe/pgsafe/internal/ctxrows"
 )
 
 // stdRows is an alias so that embedding it in Rows makes no exported field.
@@ -18,35 +20,8 @@ type Rows struct {
 
 	lease *Conn
 	ctx   context.Context // the query's; nil once they are closed
-	watch watcher         // nil if nobody watches them
+	watch ctxrows.Watcher // nil if nobody watches them
 	atEnd bool            // all were read
-}
-
-// watcher is a context for one query that wants to know of its rows: a session's (package session). Once they are open it closes
-// them itself when it ends, and its Done is nil: so database/sql has no goroutine of its own wait for that
-// (Rows.initContextClose), nor a context, which together cost more than all else that it does for a query.
-type watcher interface {
-	context.Context
-
-	// Query is the context to run the query with. It ends when this one does, and its Done stays.
-	Query() context.Context
-
-	// Opened is called when the query has rows.
-	Opened()
-
-	// Ended is why they are closed early, nil if they are not.
-	Ended() error
-
-	// Closed is called when they are closed.
-	Closed()
-}
-
-// watched returns what a query runs with, and who watches its rows, nil if nobody does.
-func watched(ctx context.Context) (context.Context, watcher) {
-	if w, ok := ctx.(watcher); ok {
-		return w.Query(), w
-	}
-	return ctx, nil
 }
 
 var (
@@ -62,18 +37,43 @@ var (
 // (sql.Rows.close sets closed under closemu, which every other method looks at first). Only rows that the server has
 // ended already leave the connection free for another query while they are open still, within a transaction: pgx reads
 // the first row, or that there is none, ahead (stdlib.Conn.QueryContext). The other query then gets Rows of its own.
-func (l *Conn) queried(ctx context.Context, watch watcher, rows driver.Rows, err error) (driver.Rows, error) {
+func (l *Conn) queried(ctx context.Context, rows driver.Rows, err error) (driver.Rows, error) {
 	if err != nil {
 		return nil, l.ended(ctx, err)
 	}
+	return l.lendRows(ctx, rows), nil
+}
+
+func (l *Conn) lendRows(ctx context.Context, rows driver.Rows) *Rows {
 	r := &l.rows
 	if r.ctx != nil {
 		r = new(Rows)
 	}
-	r.stdRows, r.lease, r.ctx, r.watch, r.atEnd = rows.(*stdRows), l, ctx, watch, false
-	if watch != nil {
-		watch.Opened()
+	r.stdRows, r.lease, r.ctx, r.atEnd = rows.(*stdRows), l, ctx, false
+	return r
+}
+
+// queryWatched is QueryContext for a context that watches the rows.
+func (l *Conn) queryWatched(watch ctxrows.Watcher, query string, args []driver.NamedValue) (driver.Rows, error) {
+	ctx := watch.Query()
+	if err := l.useFor(ctx, l.connector.residueOf(query)); err != nil {
+		return nil, err
 	}
+	run := ctx
+	if h := l.phys.guard; h != nil { // nil if the application has its own way of cancelling, or none is to be sent: pgx does it
+		if err := watch.Running(h); err != nil {
+			return nil, err
+		}
+		run = ctxrows.Unwatched{Context: ctx}
+	}
+	rows, err := l.stdConn.QueryContext(run, query, l.connector.commented(run, args))
+	if err != nil {
+		watch.Over()
+		return nil, l.ended(ctx, err)
+	}
+	r := l.lendRows(ctx, rows)
+	r.watch = watch
+	watch.Opened()
 	return r, nil
 }
 
@@ -95,7 +95,7 @@ func (r *Rows) Close() error {
 	}
 	r.ctx, r.watch = nil, nil
 	if watch != nil {
-		watch.Closed()
+		watch.Over()
 	}
 	return err
 }

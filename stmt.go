@@ -86,9 +86,8 @@ func (s *Stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 
 // QueryContext runs the statement and returns its rows, a *Rows.
 func (s *Stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	ctx, watch := watched(ctx)
 	rows, err := runStmt(ctx, s, func() (driver.Rows, error) { return s.lease.stdConn.QueryContext(ctx, s.key, args) })
-	return s.lease.queried(ctx, watch, rows, err)
+	return s.lease.queried(ctx, rows, err)
 }
 
 // runStmt runs the statement. One that an earlier Stmt has left behind, and that the server will not run as it is,

@@ -1,27 +1,31 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"io"
 	"reflect"
 	"sync"
+
+	"github.com/pgsafe/pgsafe/internal/ctxrows"
 )
 
 // rowsContext is the context of a query whose rows the driver tells of. It is for rows that end with the session's context,
-// outside of transactions.
-//
-// Once the driver has returned rows it never ends, as far as database/sql can see, which has no goroutine wait for its end
-// then (Rows.initContextClose). The session waits for the end of all its rows at once, and closes them (end).
+// outside of transactions: the session waits for that end once, for all of them (session.follow), and ends them itself.
 type rowsContext struct {
 	context.Context // what the query runs with
 	opening
 
-	mu   sync.Mutex // guards all below; nothing else is locked under it
-	err  error      // why they are closed early
-	rows io.Closer  // nil while they are not returned yet, and once they are closed
-	over bool       // they are closed
+	mu       sync.Mutex // guards all below; nothing else is locked under it
+	err      error      // why it is ended
+	running  ctxrows.Canceler
+	canceled chan struct{} // closed when running was told to cancel; nil if it was not
+	over     bool          // the query has failed, or its rows are closed
+	rows     io.Closer     // nil while they are not returned yet
 }
+
+var _ ctxrows.Watcher = (*rowsContext)(nil)
 
 func (s *session) newRowsContext(ctx context.Context, from caller, kind string, turn *turn) *opening {
 	if ctx == context.Context(&s.ctx) {
@@ -40,35 +44,49 @@ func (o *rowsContext) Done() <-chan struct{} {
 	return o.Context.Done()
 }
 
-// Query is called by the driver, as are the three methods that follow: what to run the query with.
+// Query is called by the driver, as are the methods that follow.
 func (o *rowsContext) Query() context.Context { return o.Context }
+
+// Running is called before the query is sent.
+func (o *rowsContext) Running(c ctxrows.Canceler) error {
+	o.mu.Lock()
+	o.running, o.over = c, false
+	o.mu.Unlock()
+	// Who ends it from now on finds c, and who has done so before is found here.
+	err := o.Ended()
+	if err != nil {
+		o.Over()
+	}
+	return err
+}
 
 // Opened is called when the query has rows.
 func (o *rowsContext) Opened() { o.open.Store(true) }
 
-// Closed is called when they are closed.
-func (o *rowsContext) Closed() {
-	o.mu.Lock()
-	o.over, o.rows = true, nil
-	o.mu.Unlock()
-	o.closed()
-}
-
-// Ended is why they are closed early, nil if they are not.
+// Ended is why the rows are closed early, nil if they are not.
 func (o *rowsContext) Ended() error {
-	if err := o.endedWith(); err != nil || o.Context.Err() == nil {
+	o.mu.Lock()
+	err := o.err
+	o.mu.Unlock()
+	if err != nil || o.Context.Err() == nil {
 		return err
 	}
-	if err := o.session.end(); err != nil {
-		return err
-	}
-	return o.Context.Err()
+	return cmp.Or(o.session.end(), o.Context.Err())
 }
 
-func (o *rowsContext) endedWith() error {
+// Over is called when the query has failed, or its rows are closed.
+func (o *rowsContext) Over() {
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.err
+	running, canceled := o.running, o.canceled
+	o.running, o.canceled, o.over, o.rows = nil, nil, true, nil
+	o.mu.Unlock()
+	if canceled != nil {
+		<-canceled
+		running.HandleUnwatchAfterCancel()
+	}
+	if o.open.Load() {
+		o.closed()
+	}
 }
 
 // opened takes the rows.
@@ -89,7 +107,8 @@ func (o *rowsContext) opened(rows io.Closer) bool {
 	return true
 }
 
-// end closes the rows, in a goroutine, since that may have to wait for who reads them, as database/sql does (Rows.awaitDone).
+// end cancels the query and closes its rows, in goroutines: to cancel takes a connection to the server, and to close has to wait
+// for who reads them, for which database/sql has a goroutine too (Rows.awaitDone).
 func (o *rowsContext) end(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -97,6 +116,14 @@ func (o *rowsContext) end(err error) {
 		return
 	}
 	o.err = err
+	if running := o.running; running != nil {
+		canceled := make(chan struct{})
+		o.canceled = canceled
+		go func() {
+			defer close(canceled)
+			running.HandleCancel(o.Context)
+		}()
+	}
 	if rows := o.rows; rows != nil {
 		go func() { _ = rows.Close() }() // who reads them finds the error in their Err
 	}
