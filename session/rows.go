@@ -20,9 +20,8 @@ type rowsContext struct {
 	mu       sync.Mutex // guards all below; nothing else is locked under it
 	err      error      // why it is ended
 	running  ctxrows.Canceler
-	canceled chan struct{} // closed when running was told to cancel; nil if it was not
-	over     bool          // the query has failed, or its rows are closed
-	rows     io.Closer     // nil while they are not returned yet
+	canceled chan struct{} // closed when running has cancelled it; nil if it was not told to
+	rows     io.Closer     // nil while they are not returned yet, and once they are closed
 }
 
 var _ ctxrows.Watcher = (*rowsContext)(nil)
@@ -50,7 +49,7 @@ func (o *rowsContext) Query() context.Context { return o.Context }
 // Running is called before the query is sent.
 func (o *rowsContext) Running(c ctxrows.Canceler) error {
 	o.mu.Lock()
-	o.running, o.over = c, false
+	o.running = c
 	o.mu.Unlock()
 	// Who ends it from now on finds c, and who has done so before is found here.
 	err := o.Ended()
@@ -77,14 +76,14 @@ func (o *rowsContext) Ended() error {
 // Over is called when the query has failed, or its rows are closed.
 func (o *rowsContext) Over() {
 	o.mu.Lock()
-	running, canceled := o.running, o.canceled
-	o.running, o.canceled, o.over, o.rows = nil, nil, true, nil
+	running, canceled, returned := o.running, o.canceled, o.rows != nil
+	o.running, o.canceled, o.rows = nil, nil, nil
 	o.mu.Unlock()
 	if canceled != nil {
 		<-canceled
 		running.HandleUnwatchAfterCancel()
 	}
-	if o.open.Load() {
+	if returned {
 		o.closed()
 	}
 }
@@ -101,9 +100,7 @@ func (o *rowsContext) opened(rows io.Closer) bool {
 	if o.err != nil {
 		return false
 	}
-	if !o.over {
-		o.rows = rows
-	}
+	o.rows = rows
 	return true
 }
 

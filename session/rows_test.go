@@ -1,0 +1,258 @@
+package session_test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"runtime/pprof"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgsafe/pgsafe"
+	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/session"
+)
+
+// TestRows is about the rows of queries outside of transactions.
+func TestRows(t *testing.T) {
+	// ends are what can end a query's context.
+	ends := map[string]struct {
+		err error
+		run func(t *testing.T, db *session.DB, f func(ctx context.Context)) error
+	}{
+		"its session's end": {session.ErrEnded, func(t *testing.T, db *session.DB, f func(context.Context)) error {
+			return db.Do(t.Context(), func(ctx context.Context) error { f(ctx); return nil })
+		}},
+		"a cancelled context": {context.Canceled, func(t *testing.T, db *session.DB, f func(context.Context)) error {
+			ctx, cancel := context.WithCancel(t.Context())
+			return db.Do(ctx, func(ctx context.Context) error { f(ctx); cancel(); allBack(t, db.Unwrap()); return nil })
+		}},
+		"a deadline": {context.DeadlineExceeded, func(t *testing.T, db *session.DB, f func(context.Context)) error {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			return db.Do(ctx, func(ctx context.Context) error { f(ctx); <-ctx.Done(); allBack(t, db.Unwrap()); return nil })
+		}},
+	}
+	for what, end := range ends {
+		for _, driverName := range drivers {
+			t.Run(driverName+": rows that are closed by "+what+" say so, and do not seem to be at their end", func(t *testing.T) {
+				t.Parallel()
+				sqlDB := openWith(t, driverName, pgtest.Shared(t).Database(t))
+				var rows *sql.Rows
+				must(t, end.run(t, session.Wrap(sqlDB, session.WithLinger(0)), func(ctx context.Context) {
+					var err error
+					rows, err = sessionOf(ctx).QueryContext(ctx, "SELECT generate_series(1, 3)")
+					must(t, err)
+					equal(t, rows.Next(), true)
+				}))
+				allBack(t, sqlDB)
+				equal(t, rows.Next(), false)
+				is(t, rows.Err(), end.err)
+				must(t, rows.Close())
+			})
+			t.Run(driverName+": a row that is closed by "+what+" says so", func(t *testing.T) {
+				t.Parallel()
+				sqlDB := openWith(t, driverName, pgtest.Shared(t).Database(t))
+				var row *sql.Row
+				must(t, end.run(t, session.Wrap(sqlDB, session.WithLinger(0)), func(ctx context.Context) {
+					row = sessionOf(ctx).QueryRowContext(ctx, "SELECT 1")
+					must(t, row.Err())
+				}))
+				allBack(t, sqlDB)
+				is(t, row.Scan(new(int)), end.err)
+			})
+		}
+	}
+	t.Run("rows that were read to their end are no error, though their context ends", func(t *testing.T) {
+		t.Parallel()
+		db := session.Wrap(open(t, pgtest.Shared(t).Database(t)))
+		ctx, cancel := context.WithCancel(t.Context())
+		must(t, db.Do(ctx, func(ctx context.Context) error {
+			rows, err := db.QueryContext(ctx, "SELECT generate_series(1, 3)")
+			must(t, err)
+			for range 3 {
+				equal(t, rows.Next(), true)
+			}
+			equal(t, rows.Next(), false)
+			cancel()
+			must(t, rows.Close())
+			return rows.Err()
+		}))
+	})
+	t.Run("no goroutine waits for their context to end", func(t *testing.T) {
+		t.Parallel()
+		db := session.Wrap(open(t, pgtest.Shared(t).Database(t)))
+		pprof.Do(t.Context(), pprof.Labels("test", t.Name()), func(ctx context.Context) {
+			must(t, db.Do(ctx, func(ctx context.Context) error {
+				rows, err := db.QueryContext(ctx, "SELECT 1")
+				must(t, err)
+				equal(t, waitsFor(t, "database/sql.(*Rows).awaitDone"), false)
+				must(t, rows.Close())
+				rows, err = db.Unwrap().QueryContext(ctx, "SELECT 1") // database/sql alone has one (sql.go, Rows.initContextClose)
+				must(t, err)
+				equal(t, waitsFor(t, "database/sql.(*Rows).awaitDone"), true)
+				must(t, rows.Close())
+				return rows.Err()
+			}))
+		})
+	})
+}
+
+// TestRunningQueries is about queries that run when their context ends.
+func TestRunningQueries(t *testing.T) {
+	const (
+		silent   = "SELECT pg_sleep(60)"
+		halfDone = "SELECT repeat('x', 100000), CASE WHEN i > 1 THEN pg_sleep(60) END FROM generate_series(1, 2) AS i" // one row comes
+	)
+	for what, params := range map[string]string{
+		"":                                 "",
+		" at once":                         "pgsafe_cancel_timeout=0",
+		" behind OpenTelemetry's layer":    "pgsafe_telemetry=otelsql",
+		" on a native connection of pgx's": "pgsafe_conn=native",
+	} {
+		for _, query := range []string{silent, halfDone} {
+			t.Run("a query is cancelled"+what+" when its session's context ends: "+query[:12], func(t *testing.T) {
+				t.Parallel()
+				sqlDB := open(t, with(pgtest.Shared(t).Database(t), params))
+				db := session.Wrap(sqlDB, session.WithLinger(forLong))
+				ctx, cancel := context.WithCancel(t.Context())
+				var before int
+				must(t, db.Do(ctx, func(ctx context.Context) error {
+					before = backend(t, ctx, db)
+					stop := cancelWhenItRuns(t, sqlDB, before, cancel)
+					is(t, readAll(ctx, db, query), context.Canceled)
+					return stop()
+				}))
+				allBack(t, sqlDB)
+				if after := backend(t, t.Context(), sqlDB); params == "" && after != before {
+					t.Error("the connection is lost")
+				}
+			})
+		}
+	}
+	t.Run("one that runs when its session ends, says so", func(t *testing.T) {
+		t.Parallel()
+		sqlDB := open(t, pgtest.Shared(t).Database(t))
+		db := session.Wrap(sqlDB, session.WithLinger(forLong))
+		ran := make(chan error, 2)
+		must(t, db.Do(t.Context(), func(ctx context.Context) error {
+			pid := backend(t, ctx, db)
+			go func() { ran <- readAll(ctx, db, silent) }()
+			running(t, sqlDB, pid)
+			go func() { ran <- readAll(ctx, db, halfDone) }()
+			pgtest.Eventually(t, "both run", func() bool { return sqlDB.Stats().InUse == 2 })
+			return nil
+		}))
+		is(t, <-ran, session.ErrEnded)
+		is(t, <-ran, session.ErrEnded)
+		allBack(t, sqlDB)
+	})
+	t.Run("a context that has ended already sends nothing", func(t *testing.T) {
+		t.Parallel()
+		sqlDB := open(t, pgtest.Shared(t).Database(t))
+		exec(t, t.Context(), sqlDB, "CREATE SEQUENCE calls")
+		db := session.Wrap(sqlDB, session.WithLinger(forLong))
+		ctx, cancel := context.WithCancel(t.Context())
+		must(t, db.Do(ctx, func(ctx context.Context) error {
+			exec(t, ctx, db, "SELECT 1") // it has a connection
+			cancel()
+			is(t, readAll(ctx, db, "SELECT nextval('calls')"), context.Canceled)
+			is(t, db.QueryRowContext(ctx, "SELECT nextval('calls')").Scan(new(int)), context.Canceled)
+			return nil
+		}))
+		equal(t, one[int](t, t.Context(), sqlDB, "SELECT nextval('calls')"), 1)
+	})
+}
+
+// TestLayer is about a driver of somebody else's around ours, which answers with our Driver, and has contexts of its own.
+func TestLayer(t *testing.T) {
+	c, err := pgsafe.NewConnector(pgtest.Shared(t).Database(t))
+	must(t, err)
+	t.Cleanup(func() { must(t, c.Close()) })
+	sqlDB := sql.OpenDB(layer{c})
+	t.Cleanup(func() { must(t, sqlDB.Close()) })
+	db := session.Wrap(sqlDB, session.WithLinger(forLong))
+	for range 3 {
+		must(t, db.Do(t.Context(), func(ctx context.Context) error {
+			rows, err := db.QueryContext(ctx, "SELECT generate_series(1, 3)")
+			must(t, err)
+			n := 0
+			for rows.Next() {
+				n++
+			}
+			equal(t, n, 3)
+			must(t, rows.Err())
+			equal(t, one[int](t, ctx, db, "SELECT 1"), 1)
+			_, err = db.QueryContext(ctx, "SELECT 1") //nolint:rowserrcheck,sqlclosecheck // is left open
+			return err
+		}))
+		allBack(t, sqlDB)
+	}
+}
+
+type layer struct{ *pgsafe.Connector }
+
+func (l layer) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := l.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return layerConn{conn.(*pgsafe.Conn)}, nil
+}
+
+type layerConn struct{ *pgsafe.Conn }
+
+func (l layerConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	return l.Conn.QueryContext(context.WithValue(ctx, layer{}, true), query, args)
+}
+
+// sessionOf is the handle of the session of ctx.
+func sessionOf(ctx context.Context) *session.DB {
+	db, _ := session.From(ctx)
+	return db
+}
+
+// readAll runs a query, and reads its rows.
+func readAll(ctx context.Context, db *session.DB, query string) error {
+	rows, err := db.QueryContext(ctx, query)
+	if err != nil {
+		return err
+	}
+	for rows.Next() {
+	}
+	return rows.Err()
+}
+
+// waitsFor tells whether a goroutine of this test is in a function.
+func waitsFor(t *testing.T, function string) bool {
+	t.Helper()
+	var profile bytes.Buffer
+	must(t, pprof.Lookup("goroutine").WriteTo(&profile, 1))
+	for group := range strings.SplitSeq(profile.String(), "\n\n") {
+		if strings.Contains(group, t.Name()) && strings.Contains(group, function) {
+			return true
+		}
+	}
+	return false
+}
+
+// cancelWhenItRuns calls cancel when a statement runs on a backend. Its result waits for that.
+func cancelWhenItRuns(t *testing.T, sqlDB *sql.DB, pid int, cancel func()) (wait func() error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		running(t, sqlDB, pid)
+		cancel()
+	}()
+	return func() error { <-done; return nil }
+}
+
+// running waits until a statement sleeps on a backend.
+func running(t *testing.T, sqlDB *sql.DB, pid int) {
+	t.Helper()
+	pgtest.Eventually(t, "it runs", func() bool {
+		return one[int](t, t.Context(), sqlDB, "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'PgSleep'", pid) == 1
+	})
+}
