@@ -41,6 +41,7 @@ func TestRows(t *testing.T) {
 				t.Parallel()
 				sqlDB := openWith(t, driverName, pgtest.Shared(t).Database(t))
 				var rows *sql.Rows
+				before := backend(t, t.Context(), sqlDB)
 				must(t, end.run(t, session.Wrap(sqlDB, session.WithLinger(0)), func(ctx context.Context) {
 					var err error
 					rows, err = sessionOf(ctx).QueryContext(ctx, "SELECT generate_series(1, 3)")
@@ -51,6 +52,9 @@ func TestRows(t *testing.T) {
 				equal(t, rows.Next(), false)
 				is(t, rows.Err(), end.err)
 				must(t, rows.Close())
+				if after := backend(t, t.Context(), sqlDB); driverName == pgsafe.DriverName && after != before {
+					t.Error("the connection is lost")
+				}
 			})
 			t.Run(driverName+": a row that is closed by "+what+" says so", func(t *testing.T) {
 				t.Parallel()
@@ -88,11 +92,11 @@ func TestRows(t *testing.T) {
 			must(t, db.Do(ctx, func(ctx context.Context) error {
 				rows, err := db.QueryContext(ctx, "SELECT 1")
 				must(t, err)
-				equal(t, waitsFor(t, "database/sql.(*Rows).awaitDone"), false)
+				equal(t, someoneWaits(t), false)
 				must(t, rows.Close())
-				rows, err = db.Unwrap().QueryContext(ctx, "SELECT 1") // database/sql alone has one (sql.go, Rows.initContextClose)
+				rows, err = db.Unwrap().QueryContext(ctx, "SELECT 1")
 				must(t, err)
-				equal(t, waitsFor(t, "database/sql.(*Rows).awaitDone"), true)
+				equal(t, someoneWaits(t), true)
 				must(t, rows.Close())
 				return rows.Err()
 			}))
@@ -225,13 +229,15 @@ func readAll(ctx context.Context, db *session.DB, query string) error {
 	return rows.Err()
 }
 
-// waitsFor tells whether a goroutine of this test is in a function.
-func waitsFor(t *testing.T, function string) bool {
+// someoneWaits tells whether database/sql has a goroutine of this test wait for the end of rows (sql.go, Rows.initContextClose).
+func someoneWaits(t *testing.T) bool {
 	t.Helper()
 	var profile bytes.Buffer
 	must(t, pprof.Lookup("goroutine").WriteTo(&profile, 1))
 	for group := range strings.SplitSeq(profile.String(), "\n\n") {
-		if strings.Contains(group, t.Name()) && strings.Contains(group, function) {
+		waits := strings.Contains(group, "sql.(*Rows).awaitDone") || // it has begun
+			strings.Contains(group, "sql.(*Rows).initContextClose.gowrap")
+		if waits && strings.Contains(group, t.Name()) {
 			return true
 		}
 	}
