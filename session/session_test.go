@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -512,8 +513,8 @@ func (l *lateComer) told(db *session.DB) string {
 
 // lineBefore names the line before the one that it is called from.
 func lineBefore() string {
-	_, _, line, _ := runtime.Caller(1)
-	return fmt.Sprintf("session/session_test.go:%d", line-1)
+	_, file, line, _ := runtime.Caller(1)
+	return fmt.Sprintf("session/%s:%d", filepath.Base(file), line-1)
 }
 
 func TestFrom(t *testing.T) {
