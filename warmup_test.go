@@ -116,7 +116,12 @@ func TestTheFloorOfAPoolThatCloses(t *testing.T) {
 		defer db.Close()
 		defer close(done)
 		var used *sql.Conn
-		pgtest.Eventually(t, "one is in use", func() bool { used, err = db.Conn(t.Context()); return err == nil })
+		pgtest.Eventually(t, "one is in use", func() bool {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second) // it may have begun one of its own, which waits for done
+			defer cancel()
+			used, err = db.Conn(ctx)
+			return err == nil
+		})
 		defer used.Close()
 		pgtest.Eventually(t, "the others wait for their turn", func() bool { return c.Stats().Connecting >= 400 })
 		closing.Store(true)

@@ -175,7 +175,8 @@ func TestSessionCheckouts(t *testing.T) {
 	}
 }
 
-// TestSessionAllocations counts what a session's watch over the rows of a query costs, more than the query itself.
+// TestSessionAllocations counts what a query costs on a connection that is held, and in a session that holds one: that watches
+// its rows itself, which database/sql and pgx need not do then.
 func TestSessionAllocations(t *testing.T) {
 	bare := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 	sessions := session.Wrap(bare, session.WithLinger(time.Hour))
@@ -200,7 +201,7 @@ func TestSessionAllocations(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("allocations of a query on a connection that is held: %v, and in a session: %v", held, watched)
-	if watched > held+8+1 { // AllocsPerRun rounds each down
-		t.Error("a session should take at most eight more")
+	if watched > held-5 { // it is one more or less, by rounding
+		t.Error("a session should take five less at least")
 	}
 }

@@ -26,9 +26,8 @@
 //
 // However the function ends that Do, Tx or Middleware has called, by a return, a panic or runtime.Goexit, its context is
 // cancelled, its transaction rolled back unless it returned nil, and its connection given back. What it left open is closed
-// and reported, with the line that opened it. Under load, rows in a session that keeps no connection are reported with that
-// line in one session of 64; of the others the pgsafe driver reports the statement, and from then on that statement's rows are
-// reported with the line. Goroutines that go on with its context get ErrEnded; those that are meant to outlive it take Detach.
+// and reported, with the line that opened it; rows that are closed so have ErrEnded as their Err. Goroutines that go on with
+// its context get ErrEnded; those that are meant to outlive it take Detach.
 //
 // # Telemetry
 //

@@ -111,7 +111,8 @@ func (s *session) leave() {
 }
 
 // leaveRows ends the turn of rows. They give the connection back to conn only when this has returned (Rows.close), and
-// Conn.Close waits for that.
+// Conn.Close waits for that. database/sql may hold the lock of the driver's connection meanwhile (Rows.close). That of the
+// DB, which pressed needs, can be had then: who holds it locks no connection that is in use (DB.Close, noteUnusedDriverStatement).
 func (s *session) leaveRows() {
 	if conn := s.settle(); conn != nil {
 		go closeConn(conn)

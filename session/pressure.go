@@ -18,7 +18,7 @@ type pool interface {
 	// Leaves tells whether a text leaves something in the server's session.
 	Leaves(text string) bool
 
-	// TellsRows tells whether contexts that have the methods of rowsContext are told of the rows of their query.
+	// TellsRows tells whether a ctxrows.Watcher is told of the rows of its query.
 	TellsRows() bool
 
 	// Summary is how a text is called, without any of its literals.
@@ -27,7 +27,7 @@ type pool interface {
 
 // pressure remembers that somebody had to wait. Where handlers outnumber connections, every connection that is kept
 // unused is soon wanted, and to take it back costs more than keeping it saves: so for a while none is kept but for a
-// statement that comes at once (pace.go). Everybody asks, so no clock is read for it: a timer forgets, in two steps.
+// statement that comes at once (pace.go). Everybody asks, so no clock is read for it: a timer forgets, in steps.
 type pressure struct{ level atomic.Int32 } // full when somebody has to wait, one less after each half of calm, 0 when it is over
 
 const (

@@ -6,8 +6,8 @@ import "context"
 
 // Watcher is the context of one query, and knows whether its rows are open. It is made for a session that waits for the end
 // of its context once, for all of its queries: it cancels them, and closes their rows, itself. Otherwise database/sql
-// has a goroutine and a context of its own wait for that, for the rows of each query (Rows.initContextClose), and pgx has a
-// function (ctxwatch.ContextWatcher.Watch), which costs more than all else that they do for a short query but the system calls.
+// has a goroutine and a context of its own wait for that, for the rows of each query (Rows.initContextClose), and pgx
+// registers a function with it (ctxwatch.ContextWatcher.Watch).
 type Watcher interface {
 	// Context is what database/sql gets. Its Done is nil while rows are open, since database/sql has nothing to wait for then.
 	context.Context
@@ -36,7 +36,7 @@ type Canceler interface {
 	HandleUnwatchAfterCancel()
 }
 
-// Unwatched is a context for a query that a Watcher cancels: pgx is not to wait for its end, but to know of it.
+// Unwatched is a context for a query that a Watcher cancels: pgx does not wait for its end, and can see it (Err).
 type Unwatched struct{ context.Context }
 
 // Done is nil.
