@@ -96,9 +96,9 @@ func (o *opening) queryRow(on runner, query string, args []any) *sql.Row {
 }
 
 // closedBefore is the error of rows that were closed before anybody could read them: because the context has ended, or
-// the transaction. err is theirs, and may be nil if we were the first to close them.
+// the transaction. err is theirs, which does not say so if we were the first to close them.
 func (o *opening) closedBefore(err error) error {
-	return cmp.Or(err, o.watcher.Err(), sql.ErrTxDone)
+	return cmp.Or(o.watcher.Err(), err, sql.ErrTxDone)
 }
 
 // failed ends the watching, and returns the error.

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -88,6 +89,7 @@ func TestRows(t *testing.T) {
 	})
 	t.Run("no goroutine waits for their context to end", func(t *testing.T) {
 		t.Parallel()
+		const awaitDone = "sql.(*Rows).awaitDone" // Rows.initContextClose starts it
 		db := session.Wrap(open(t, pgtest.Shared(t).Database(t)))
 		pprof.Do(t.Context(), pprof.Labels("test", t.Name()), func(ctx context.Context) {
 			must(t, db.Do(ctx, func(ctx context.Context) error {
@@ -96,11 +98,11 @@ func TestRows(t *testing.T) {
 				for range 100 {
 					runtime.Gosched() // one that was made has begun
 				}
-				equal(t, someoneWaits(t), false)
+				equal(t, goroutineIn(t, awaitDone), false)
 				must(t, rows.Close())
 				rows, err = db.Unwrap().QueryContext(ctx, "SELECT 1")
 				must(t, err)
-				pgtest.Eventually(t, "one waits for those of database/sql alone", func() bool { return someoneWaits(t) })
+				pgtest.Eventually(t, "one waits for those of database/sql alone", func() bool { return goroutineIn(t, awaitDone) })
 				must(t, rows.Close())
 				return rows.Err()
 			}))
@@ -174,46 +176,106 @@ func TestRunningQueries(t *testing.T) {
 	})
 }
 
-// TestLayer is about a driver of somebody else's around ours, which answers with our Driver, and has contexts of its own.
+// TestLayer is about a driver of somebody else's around ours, which answers with our Driver.
 func TestLayer(t *testing.T) {
-	c, err := pgsafe.NewConnector(pgtest.Shared(t).Database(t))
-	must(t, err)
-	t.Cleanup(func() { must(t, c.Close()) })
-	sqlDB := sql.OpenDB(layer{c})
-	t.Cleanup(func() { must(t, sqlDB.Close()) })
-	db := session.Wrap(sqlDB, session.WithLinger(forLong))
-	for range 3 {
-		must(t, db.Do(t.Context(), func(ctx context.Context) error {
-			rows, err := db.QueryContext(ctx, "SELECT generate_series(1, 3)")
-			must(t, err)
-			n := 0
-			for rows.Next() {
-				n++
-			}
-			equal(t, n, 3)
-			must(t, rows.Err())
-			equal(t, one[int](t, ctx, db, "SELECT 1"), 1)
-			_, err = db.QueryContext(ctx, "SELECT 1") //nolint:rowserrcheck,sqlclosecheck // is left open
-			return err
-		}))
-		allBack(t, sqlDB)
+	wrap := func(t *testing.T, l *layer) (*sql.DB, *session.DB) {
+		c, err := pgsafe.NewConnector(pgtest.Shared(t).Database(t))
+		must(t, err)
+		t.Cleanup(func() { must(t, c.Close()) })
+		l.Connector = c
+		sqlDB := sql.OpenDB(l)
+		t.Cleanup(func() { must(t, sqlDB.Close()) })
+		return sqlDB, session.Wrap(sqlDB, session.WithLinger(forLong))
 	}
+	t.Run("one that has contexts of its own is noticed", func(t *testing.T) {
+		t.Parallel()
+		sqlDB, db := wrap(t, &layer{derive: func(ctx context.Context) context.Context { return context.WithValue(ctx, layerKey{}, true) }})
+		for range 3 {
+			must(t, db.Do(t.Context(), func(ctx context.Context) error {
+				rows, err := db.QueryContext(ctx, "SELECT generate_series(1, 3)")
+				must(t, err)
+				n := 0
+				for rows.Next() {
+					n++
+				}
+				equal(t, n, 3)
+				must(t, rows.Err())
+				equal(t, one[int](t, ctx, db, "SELECT 1"), 1)
+				_, err = db.QueryContext(ctx, "SELECT 1") //nolint:rowserrcheck,sqlclosecheck // is left open
+				return err
+			}))
+			allBack(t, sqlDB)
+		}
+	})
+	t.Run("a query that is ended when it has rows, and before it returns them, ends its turn once", func(t *testing.T) {
+		t.Parallel()
+		l := &layer{}
+		sqlDB, db := wrap(t, l)
+		ctx, cancel := context.WithCancel(t.Context())
+		pprof.Do(ctx, pprof.Labels("test", t.Name()), func(ctx context.Context) {
+			must(t, db.Do(ctx, func(ctx context.Context) error {
+				next := make(chan error, 1)
+				var rows *sql.Rows
+				apart := context.WithoutCancel(ctx)
+				var called atomic.Bool
+				l.queried = func() {
+					if called.Swap(true) {
+						return
+					}
+					_, err := db.QueryContext(ctx, "SELECT 2") //nolint:rowserrcheck,sqlclosecheck // the session closes them
+					must(t, err)
+					go func() {
+						var err error
+						rows, err = db.QueryContext(apart, "SELECT set_config('a.b', 'c', false), generate_series(1, 100000)") //nolint:rowserrcheck // is not read
+						next <- err
+					}()
+					pgtest.Eventually(t, "the next one waits for its turn", func() bool { return goroutineIn(t, "session.(*turn).wait") })
+					equal(t, sqlDB.Stats().InUse, 2)
+					cancel()
+					pgtest.Eventually(t, "the session has ended what is open, the latest last", func() bool { return sqlDB.Stats().InUse == 1 })
+				}
+				is(t, db.QueryRowContext(ctx, "SELECT 1").Scan(new(int)), context.Canceled)
+				must(t, <-next)
+				_, err := db.ExecContext(apart, "SET a.b = 'd'")
+				is(t, err, session.ErrBusy) // it is the next one's turn
+				return rows.Close()
+			}))
+		})
+		allBack(t, sqlDB)
+	})
 }
 
-type layer struct{ *pgsafe.Connector }
+type layerKey struct{}
 
-func (l layer) Connect(ctx context.Context) (driver.Conn, error) {
+// layer is that driver's Connector.
+type layer struct {
+	*pgsafe.Connector
+	derive  func(ctx context.Context) context.Context // what queries run with, as they are if nil
+	queried func()                                    // called when a query has rows; may be nil
+}
+
+func (l *layer) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := l.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return layerConn{conn.(*pgsafe.Conn)}, nil
+	return layerConn{conn.(*pgsafe.Conn), l}, nil
 }
 
-type layerConn struct{ *pgsafe.Conn }
+type layerConn struct {
+	*pgsafe.Conn
+	layer *layer
+}
 
-func (l layerConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	return l.Conn.QueryContext(context.WithValue(ctx, layer{}, true), query, args)
+func (c layerConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if c.layer.derive != nil {
+		ctx = c.layer.derive(ctx)
+	}
+	rows, err := c.Conn.QueryContext(ctx, query, args)
+	if err == nil && c.layer.queried != nil {
+		c.layer.queried()
+	}
+	return rows, err
 }
 
 // sessionOf is the handle of the session of ctx.
@@ -233,13 +295,13 @@ func readAll(ctx context.Context, db *session.DB, query string) error {
 	return rows.Err()
 }
 
-// someoneWaits tells whether database/sql has a goroutine of this test wait for the end of rows (sql.go, Rows.initContextClose).
-func someoneWaits(t *testing.T) bool {
+// goroutineIn tells whether a goroutine of this test, by its label, is in a function.
+func goroutineIn(t *testing.T, function string) bool {
 	t.Helper()
 	var profile bytes.Buffer
 	must(t, pprof.Lookup("goroutine").WriteTo(&profile, 1))
 	for group := range strings.SplitSeq(profile.String(), "\n\n") {
-		if strings.Contains(group, "sql.(*Rows).awaitDone") && strings.Contains(group, t.Name()) {
+		if strings.Contains(group, function) && strings.Contains(group, t.Name()) {
 			return true
 		}
 	}
