@@ -109,19 +109,21 @@ func TestTheFloorOfAPoolThatCloses(t *testing.T) {
 				waiting.Add(1)
 				<-done
 				return refused
-			}),
-			pgsafe.WithAfterConnect(func(context.Context, *pgx.Conn) error { close(opened); return nil }))
+			}))
 		must(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
 		defer close(done)
+		letOthers := sync.OnceFunc(func() { close(opened) })
+		defer letOthers()
 		var used *sql.Conn
 		pgtest.Eventually(t, "one is in use", func() bool {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second) // it may have begun one of its own, which waits for done
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond) // it may begin one of its own, which has to wait
 			defer cancel()
 			used, err = db.Conn(ctx)
 			return err == nil
 		})
+		letOthers() // not before: pgxpool ends all attempts when one of them fails (Pool.createIdleResources)
 		defer used.Close()
 		pgtest.Eventually(t, "the others wait for their turn", func() bool { return c.Stats().Connecting >= 400 })
 		closing.Store(true)

@@ -61,6 +61,8 @@ func (p *Proxy) Abort() {
 	defer p.mu.Unlock()
 	for conn := range p.open {
 		_ = conn.(*net.TCPConn).SetLinger(0)
+	}
+	for conn := range p.open { // not before all end with a reset: serve closes a connection when its other half is closed
 		_ = conn.Close()
 	}
 }
