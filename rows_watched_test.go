@@ -2,11 +2,15 @@ package pgsafe_test
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/ctxrows"
@@ -86,6 +90,37 @@ func TestWatchedRows(t *testing.T) {
 		exec(t, db, "SELECT 1")
 		equal(t, statsOf(t, db).Opened, before)
 	})
+	t.Run("a query that it cancels while it is being prepared is not sent, and keeps its connection", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		w := &rowsWatcher{Context: ctx}
+		c, err := pgsafe.NewConnector(pgtest.Shared(t).Database(t), pgsafe.WithBeforeConnect(func(_ context.Context, cc *pgx.ConnConfig) error {
+			cc.Tracer = prepared(func(text string) {
+				if strings.Contains(text, "nextval") {
+					cancel()
+					w.canceler.HandleCancel(ctx)
+				}
+			})
+			return nil
+		}))
+		must(t, err)
+		db := sql.OpenDB(c)
+		t.Cleanup(func() { must(t, db.Close()) })
+		exec(t, db, "CREATE SEQUENCE calls")
+		conn, err := db.Conn(t.Context())
+		must(t, err)
+		must(t, conn.Raw(func(driverConn any) error {
+			_, err := driverConn.(driver.QueryerContext).QueryContext(w, "SELECT nextval('calls')", nil)
+			equal(t, errors.Is(err, context.Canceled), true)
+			equal(t, w.heard("running", "over"), true)
+			w.canceler.HandleUnwatchAfterCancel()
+			return nil
+		}))
+		must(t, conn.Close())
+		var called bool
+		must(t, db.QueryRowContext(t.Context(), "SELECT is_called FROM calls").Scan(&called))
+		equal(t, called, false)
+		equal(t, c.Stats().Opened, 1)
+	})
 	t.Run("where pgx cancels there is nothing for it to cancel with", func(t *testing.T) {
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pgsafe_cancel_timeout=0"))
 		conn, err := db.Conn(t.Context())
@@ -101,6 +136,26 @@ func TestWatchedRows(t *testing.T) {
 		must(t, conn.Close())
 	})
 }
+
+// prepared is a tracer that is told of texts that have been prepared.
+type prepared func(text string)
+
+func (p prepared) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	return ctx
+}
+
+func (p prepared) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func (p prepared) TracePrepareStart(ctx context.Context, _ *pgx.Conn, data pgx.TracePrepareStartData) context.Context {
+	return context.WithValue(ctx, preparedKey{}, data.SQL)
+}
+
+func (p prepared) TracePrepareEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TracePrepareEndData) {
+	text, _ := ctx.Value(preparedKey{}).(string)
+	p(text)
+}
+
+type preparedKey struct{}
 
 // rowsWatcher remembers what it was told.
 type rowsWatcher struct {

@@ -29,15 +29,21 @@ type Watcher interface {
 	Over()
 }
 
-// Canceler cancels what runs on a connection. It is pgx's ctxwatch.Handler: HandleCancel is called at most once, and
-// HandleUnwatchAfterCancel after it, when the query is over.
+// Canceler cancels what runs on a connection. It is a ctxwatch.Handler of pgx's that is safe for concurrent use. HandleCancel is
+// called at most once, and HandleUnwatchAfterCancel after it, when the query is over.
 type Canceler interface {
 	HandleCancel(ctx context.Context)
 	HandleUnwatchAfterCancel()
 }
 
-// Unwatched is a context for a query that a Watcher cancels: pgx does not wait for its end, and can see it (Err).
+// Unwatched is a context for a query that a Watcher cancels: pgx does not wait for its end, but sees it.
 type Unwatched struct{ context.Context }
 
-// Done is nil.
-func (Unwatched) Done() <-chan struct{} { return nil }
+// Done is nil until the context has ended: then pgx sends nothing more, such as a query that it has prepared meanwhile
+// (PgConn.ExecStatement). If it ends between the two looks that pgx takes there, pgx calls the Canceler as well.
+func (u Unwatched) Done() <-chan struct{} {
+	if u.Err() == nil {
+		return nil
+	}
+	return u.Context.Done()
+}

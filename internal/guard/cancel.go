@@ -109,8 +109,9 @@ type Handler struct {
 
 var _ ctxwatch.Handler = (*Handler)(nil)
 
-// HandleCancel has the statement cancelled, if one runs. ctxwatch calls it in a goroutine of its own, and lets go of the statement
-// only when it has returned (ContextWatcher.Unwatch): whoever runs the statement returns when it has its answer and
+// HandleCancel has the statement cancelled, if one runs. It is safe for concurrent use. ctxwatch, or a session that watches its
+// queries itself (ctxrows), calls it in a goroutine of its own, and lets go of the statement only when it has returned
+// (ContextWatcher.Unwatch): whoever runs the statement returns when it has its answer and
 // the server has dealt with the request, or when the time is over.
 func (h *Handler) HandleCancel(ctx context.Context) {
 	if grace, ok := ctx.Value(graceKey{}).(time.Duration); ok {
@@ -139,7 +140,7 @@ func (h *Handler) request() {
 		h.canceler.tell(ctx.Err())
 		return
 	}
-	h.fence.Store(fenceUp)
+	h.fence.CompareAndSwap(fenceDown, fenceUp) // another request, of the same statement, may have broken it
 	err := h.conn.CancelRequest(ctx)
 	switch {
 	case ctx.Err() != nil:
