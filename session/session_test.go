@@ -403,27 +403,29 @@ func TestEnd(t *testing.T) {
 		})
 		runtime.KeepAlive(db)
 	})
-	t.Run("what was left open is told with the line that opened it", func(t *testing.T) {
-		t.Parallel()
-		var log bytes.Buffer
-		r := newRecorder(t)
-		db := session.Wrap(open(t, pgtest.Shared(t).Database(t)),
-			append(r.options(), session.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))...)
-		var want string
-		must(t, db.Do(t.Context(), func(ctx context.Context) error {
-			_, err := db.QueryContext(ctx, "SELECT 1")
-			want = lineBefore()
-			must(t, err)
-			tx, err := db.BeginTx(ctx, nil)
-			must(t, err)
-			must(t, tx.Commit()) // is not left open
-			return nil
-		}))
-		if !strings.Contains(log.String(), "what=rows opened="+want) || strings.Count(log.String(), "\n") != 1 {
-			t.Errorf("the log is %q, and should name %s", log.String(), want)
-		}
-		equal(t, r.sum("pgsafe.session.left_open"), 1)
-	})
+	for _, driverName := range drivers {
+		t.Run(driverName+": what was left open is told with the line that opened it", func(t *testing.T) {
+			t.Parallel()
+			var log bytes.Buffer
+			r := newRecorder(t)
+			db := session.Wrap(openWith(t, driverName, pgtest.Shared(t).Database(t)),
+				append(r.options(), session.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))...)
+			var want string
+			must(t, db.Do(t.Context(), func(ctx context.Context) error {
+				_, err := db.QueryContext(ctx, "SELECT 1")
+				want = lineBefore()
+				must(t, err)
+				tx, err := db.BeginTx(ctx, nil)
+				must(t, err)
+				must(t, tx.Commit()) // is not left open
+				return nil
+			}))
+			if !strings.Contains(log.String(), "what=rows opened="+want) || strings.Count(log.String(), "\n") != 1 {
+				t.Errorf("the log is %q, and should name %s", log.String(), want)
+			}
+			equal(t, r.sum("pgsafe.session.left_open"), 1)
+		})
+	}
 	t.Run("a goroutine that goes on is told which session is over", func(t *testing.T) {
 		t.Parallel()
 		sqlDB := open(t, pgtest.Shared(t).Database(t))
