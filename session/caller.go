@@ -27,7 +27,7 @@ func here() caller {
 // outside of this package.
 func firstOf(pcs []uintptr) (c caller, found bool) {
 	for _, pc := range pcs {
-		switch whoseIs(pc) {
+		switch whose.of(pc) {
 		case application:
 			return caller(pc), true
 		case library:
@@ -49,19 +49,7 @@ const (
 )
 
 // whose remembers whose code is where. A program has so many places that call this package, and no more.
-var whose memo[uintptr, owner]
-
-// maxPlaces bounds what is remembered. The rest is looked up each time.
-const maxPlaces = 4096
-
-func whoseIs(pc uintptr) owner {
-	found, known := whose.get(pc)
-	if !known {
-		found = ownerOf(caller(pc).frame())
-		whose.add(pc, found, maxPlaces)
-	}
-	return found
-}
+var whose places
 
 func ownerOf(f runtime.Frame) owner {
 	switch {

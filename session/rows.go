@@ -43,10 +43,9 @@ func (o *rowsContext) Done() <-chan struct{} {
 	return o.Context.Done()
 }
 
-// Query is called by the driver, as are the methods that follow.
+// Query, Running, Opened, Ended and Over are for the driver: see ctxrows.Watcher.
 func (o *rowsContext) Query() context.Context { return o.Context }
 
-// Running is called before the query is sent.
 func (o *rowsContext) Running(c ctxrows.Canceler) error {
 	o.mu.Lock()
 	o.running = c
@@ -59,10 +58,8 @@ func (o *rowsContext) Running(c ctxrows.Canceler) error {
 	return err
 }
 
-// Opened is called when the query has rows.
 func (o *rowsContext) Opened() { o.open.Store(true) }
 
-// Ended is why the rows are closed early, nil if they are not.
 func (o *rowsContext) Ended() error {
 	o.mu.Lock()
 	err := o.err
@@ -73,7 +70,6 @@ func (o *rowsContext) Ended() error {
 	return cmp.Or(o.session.end(), o.Context.Err())
 }
 
-// Over is called when the query has failed, or its rows are closed.
 func (o *rowsContext) Over() {
 	o.mu.Lock()
 	running, canceled, returned := o.running, o.canceled, o.rows != nil
@@ -126,7 +122,7 @@ func (o *rowsContext) end(err error) {
 	}
 }
 
-func (o *rowsContext) follow() {}
+func (o *rowsContext) follow() {} // the session does, for all of them
 
 func (o *rowsContext) unfollow() {}
 

@@ -114,7 +114,7 @@ func TestRows(t *testing.T) {
 func TestRunningQueries(t *testing.T) {
 	const (
 		silent   = "SELECT pg_sleep(60)"
-		halfDone = "SELECT repeat('x', 100000), CASE WHEN i > 1 THEN pg_sleep(60) END FROM generate_series(1, 2) AS i" // one row comes
+		halfDone = "SELECT repeat('x', 100000), CASE WHEN i > 1 THEN pg_sleep(60) END FROM generate_series(1, 2) AS i"
 	)
 	for what, params := range map[string]string{
 		"":                                 "",
@@ -122,8 +122,8 @@ func TestRunningQueries(t *testing.T) {
 		" behind OpenTelemetry's layer":    "pgsafe_telemetry=otelsql",
 		" on a native connection of pgx's": "pgsafe_conn=native",
 	} {
-		for _, query := range []string{silent, halfDone} {
-			t.Run("a query is cancelled"+what+" when its session's context ends: "+query[:12], func(t *testing.T) {
+		for until, query := range map[string]string{"has no rows yet": silent, "has one row": halfDone} {
+			t.Run("a query that "+until+" is cancelled"+what+" when its session's context ends", func(t *testing.T) {
 				t.Parallel()
 				sqlDB := open(t, with(pgtest.Shared(t).Database(t), params))
 				db := session.Wrap(sqlDB, session.WithLinger(forLong))
