@@ -165,8 +165,9 @@ func (l *databaseLog) Handle(_ context.Context, r slog.Record) error {
 func testRotation(t *testing.T, only string) {
 	t.Helper()
 	dsn, certFile, keyFile := certified(t, time.Hour)
-	// Each connection lives for two statements or so, so that new ones are made all the time.
-	db := open(t, pgsafe.DriverName, with(dsn, only+"&pool_max_conn_lifetime=1ms&pool_max_conns=4"))
+	// Each connection lives for some statements, so that new ones are made all the time. It has to live for longer than
+	// it may take to hand it out: pgxpool gives up after pool_max_conns+1 that were too old by then (Acquire, pool.go).
+	db := open(t, pgsafe.DriverName, with(dsn, only+"&pool_max_conn_lifetime=50ms&pool_max_conns=4"))
 	rotating := make(chan error, 1)
 	var rotations, statements atomic.Int32
 	ctx, stop := context.WithCancel(t.Context())
@@ -182,7 +183,7 @@ func testRotation(t *testing.T, only string) {
 		rotating <- nil
 	}()
 	inParallel(t, 4, func(int) error {
-		for range 100 {
+		for rotations.Load() < 3 || statsOf(t, db).Opened < 20 {
 			if _, err := db.ExecContext(ctx, "select 1"); err != nil {
 				return err
 			}
@@ -192,11 +193,7 @@ func testRotation(t *testing.T, only string) {
 	})
 	stop()
 	must(t, <-rotating)
-	opened := statsOf(t, db).Opened
-	t.Logf("%d statements, 0 errors; %d rotations, %d connections opened", statements.Load(), rotations.Load(), opened)
-	if rotations.Load() < 3 || opened < 20 {
-		t.Error("too few rotations or connects for this test to mean anything")
-	}
+	t.Logf("%d statements, 0 errors; %d rotations, %d connections opened", statements.Load(), rotations.Load(), statsOf(t, db).Opened)
 }
 
 func testExpired(t *testing.T, only string) {

@@ -2,7 +2,10 @@ package pgsafe
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,42 +20,62 @@ type poolers struct {
 	modeGiven bool // the connection string names a mode of execution, which stays in force
 	onFound   func()
 
-	found    atomic.Bool
-	ruledOut atomic.Bool
+	found   atomic.Bool
+	servers sync.Map // of origin: where a server answered for itself
+}
+
+// origin is where connections come from that are told the same kind of process id.
+type origin struct {
+	address string
+	large   bool // the process id is one that no server on Linux has
 }
 
 // maxPID is the largest process id that a server on Linux can have (PID_MAX_LIMIT, include/linux/threads.h); those of
 // other systems are smaller. PgBouncer tells random numbers of 31 or 32 bits (welcome_client, src/proto.c), of which one
-// in 512 may pass for a process id at most: that connection is not recognised, and the next one is.
+// in 512 may pass for a process id at most. An address that was a server's is asked again only if it begins to tell
+// larger ones: a pooler was put there.
 const maxPID = 1 << 22
 
 // senseTimeout bounds the one question to the server behind.
 const senseTimeout = 10 * time.Second
 
-// behind tells whether conn, which is new, leads to a pooler. It asks the server only if the process id is one that no
-// server of PostgreSQL's own has. Others that tell such a number stand by it in pg_backend_pid.
+// behind tells whether conn, which is new, leads to a pooler: another process answers than the client was told of. It
+// costs the first connection to a server a round trip.
 func (p *poolers) behind(ctx context.Context, conn *pgconn.PgConn) bool {
-	if p.found.Load() || p.ruledOut.Load() || conn.PID() <= maxPID {
-		return p.found.Load()
+	if p.found.Load() {
+		return true
 	}
-	ctx, cancel := context.WithTimeout(ctx, senseTimeout)
-	defer cancel()
-	results, err := conn.Exec(ctx, "SELECT pg_backend_pid()").ReadAll()
-	if err != nil || len(results) != 1 || len(results[0].Rows) != 1 {
-		return false // nothing is known
-	}
-	pid, err := strconv.ParseInt(string(results[0].Rows[0][0]), 10, 32)
-	if err != nil {
+	from := origin{fmt.Sprint(conn.Conn().RemoteAddr()), conn.PID() > maxPID}
+	if _, known := p.servers.Load(from); known {
 		return false
 	}
-	if uint32(pid) == conn.PID() {
-		p.ruledOut.Store(true)
+	pid, err := backendPID(ctx, conn)
+	if err != nil {
+		return false // nothing is known
+	}
+	if pid == conn.PID() {
+		p.servers.Store(from, nil)
 		return false
 	}
 	if p.found.CompareAndSwap(false, true) {
 		p.onFound()
 	}
 	return true
+}
+
+// backendPID asks the process that answers.
+func backendPID(ctx context.Context, conn *pgconn.PgConn) (uint32, error) {
+	ctx, cancel := context.WithTimeout(ctx, senseTimeout)
+	defer cancel()
+	results, err := conn.Exec(ctx, "SELECT pg_backend_pid()").ReadAll()
+	if err != nil {
+		return 0, err
+	}
+	if len(results) != 1 || len(results[0].Rows) != 1 {
+		return 0, errors.New("pgsafe: pg_backend_pid has no row")
+	}
+	pid, err := strconv.ParseInt(string(results[0].Rows[0][0]), 10, 32)
+	return uint32(pid), err
 }
 
 // adapt makes a connection through a pooler run its statements without names. Describing them once and sending text and

@@ -1,11 +1,14 @@
 package pgsafe_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"strconv"
@@ -21,6 +24,32 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
 )
+
+// tellingSmallPIDs makes connections on which clients are told small process ids, and counts them.
+func tellingSmallPIDs(dial pgconn.DialFunc, told *atomic.Int32) pgconn.DialFunc {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		return &smallPID{Conn: conn, told: told}, err
+	}
+}
+
+// smallPID is a connection in whose BackendKeyData the process id is made small.
+type smallPID struct {
+	net.Conn
+	told *atomic.Int32
+	done bool
+}
+
+func (c *smallPID) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	keyData := []byte{'K', 0, 0, 0, 12}
+	if at := bytes.Index(b[:n], keyData); !c.done && at >= 0 && at+len(keyData)+4 <= n {
+		binary.BigEndian.PutUint32(b[at+len(keyData):], 4711)
+		c.done = true
+		c.told.Add(1)
+	}
+	return n, err
+}
 
 // pooled starts a pooler in transaction mode in front of the shared server, and returns it with a database's name.
 func pooled(t *testing.T, settings map[string]string) (*pgserver.PgBouncer, string) {
@@ -76,6 +105,20 @@ func TestPgBouncer(t *testing.T) {
 	pooler, database := pooled(t, nil)
 	t.Run("in transaction mode is recognised, and all statements work", func(t *testing.T) {
 		transfers(t, open(t, pgsafe.DriverName, pooler.URI(database)))
+	})
+	t.Run("is recognised where the process id that it makes up is one that a server could have", func(t *testing.T) {
+		config, err := pgx.ParseConfig(pooler.URI(database))
+		must(t, err)
+		var told atomic.Int32
+		config.DialFunc = tellingSmallPIDs(config.DialFunc, &told)
+		c, err := pgsafe.NewConnectorConfig(config)
+		must(t, err)
+		db := sql.OpenDB(c)
+		defer db.Close()
+		transfers(t, db)
+		if opened := statsOf(t, db).Opened; int64(told.Load()) != opened {
+			t.Errorf("%d of %d connections were told such a process id", told.Load(), opened)
+		}
 	})
 	t.Run("is what pgx's own driver fails with", func(t *testing.T) {
 		db := open(t, "pgx", pooler.URI(database))
@@ -320,6 +363,28 @@ func TestServersThatAreNoPoolers(t *testing.T) {
 			equal(t, c.Config().Tracer == nil, false)
 			return nil
 		}))
+	})
+	t.Run("are asked once who answers", func(t *testing.T) {
+		uri := pgtest.Shared(t).Database(t)
+		c, _ := pgsafe.ConnectorOf(open(t, pgsafe.DriverName, uri))
+		defer holdNative(t, c.Pool(), 3)() // nothing else runs on them
+		asked := one[int](t, open(t, "pgx", uri), "select count(*)::int from pg_stat_activity where "+
+			"datname = current_database() and query = 'SELECT pg_backend_pid()'")
+		equal(t, asked, 1)
+	})
+	t.Run("may refuse to say who answers", func(t *testing.T) {
+		uri := pgtest.Shared(t).Database(t)
+		owner := open(t, "pgx", uri)
+		exec(t, owner, "create role taciturn login")
+		exec(t, owner, "revoke execute on function pg_backend_pid() from public")
+		defer exec(t, owner, "drop role taciturn")
+		u, err := url.Parse(uri)
+		must(t, err)
+		u.User = url.User("taciturn")
+		db := open(t, pgsafe.DriverName, u.String())
+		defer db.Close()
+		equal(t, one[string](t, db, "select current_user::text"), "taciturn")
+		equal(t, one[int](t, db, "select count(*)::int from pg_prepared_statements"), 2)
 	})
 	t.Run("without telemetry, connections have no tracer", func(t *testing.T) {
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pgsafe_telemetry=off"))
