@@ -63,11 +63,13 @@ func (p *poolers) behind(ctx context.Context, conn *pgconn.PgConn) bool {
 	return true
 }
 
-// backendPID asks the process that answers.
+// backendPID asks the process that answers. The connection keeps the context of its last statement (MultiResultReader,
+// pgconn.go), so it gets one that holds nothing of the caller's.
 func backendPID(ctx context.Context, conn *pgconn.PgConn) (uint32, error) {
-	ctx, cancel := context.WithTimeout(ctx, senseTimeout)
+	own, cancel := context.WithTimeout(context.Background(), senseTimeout)
 	defer cancel()
-	results, err := conn.Exec(ctx, "SELECT pg_backend_pid()").ReadAll()
+	defer context.AfterFunc(ctx, cancel)()
+	results, err := conn.Exec(own, "SELECT pg_backend_pid()").ReadAll()
 	if err != nil {
 		return 0, err
 	}

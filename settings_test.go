@@ -90,6 +90,7 @@ func TestSettingsFollowTheContext(t *testing.T) {
 			tenantOf(t, ctx, db)
 			return proxy.RoundTrips()
 		}
+		exec(t, db, "select 1") // the first connection has something to ask
 		bare := trips(t.Context())
 		equal(t, trips(t.Context()), bare)
 		equal(t, trips(tenant(t.Context(), "1")), bare+1)
@@ -300,15 +301,15 @@ func TestSettingsThatAreNotApplied(t *testing.T) {
 		uri := pgtest.Shared(t).Database(t)
 		db := open(t, pgsafe.DriverName, uri)
 		db.SetMaxOpenConns(1)
-		w := watch(t, uri)
+		w, locker := watch(t, uri), watch(t, uri) // in a transaction one sees the same activity all the time
 		exec(t, db, "select 1")
 		// This setting is looked up in a catalog (check_default_text_search_config), which is locked.
-		must(t, w.exec("begin; lock table pg_ts_config in access exclusive mode"))
+		must(t, locker.exec("begin; lock table pg_ts_config in access exclusive mode"))
 		ctx := session.WithSettings(tenant(whenItRuns(t, w, context.Canceled), "a"),
 			map[string]string{"default_text_search_config": "danish"})
 		_, err := db.ExecContext(ctx, "select 1")
 		equal(t, errors.Is(err, context.Canceled), true)
-		must(t, w.exec("rollback"))
+		must(t, locker.exec("rollback"))
 		equal(t, one[string](t, db, "show default_text_search_config"), "pg_catalog.english")
 		equal(t, tenantOf(t, t.Context(), db), "")
 		equal(t, statsOf(t, db).Opened, 1)
