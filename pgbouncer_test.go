@@ -258,7 +258,7 @@ func cancelsThrough(t *testing.T, uri string) {
 	var cancelled, undisturbed atomic.Int64
 	inParallel(t, 6, func(int) error {
 		for i := 0; cancelled.Load() < want; i++ {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i*37%10_000)*time.Microsecond)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i*7_919%10_000)*time.Microsecond)
 			_, err := db.ExecContext(ctx, "select pg_sleep($1)", 0.01)
 			cancel()
 			if err != nil {
