@@ -74,7 +74,7 @@ func TestEvents(t *testing.T) {
 			}()
 			pgtest.Eventually(t, "the statement runs", func() bool {
 				var n int
-				must(t, admin.QueryRow(t.Context(), "select count(*) from pg_stat_activity where datname = $1 and state = 'active'", databaseOf(t, uri)).Scan(&n))
+				must(t, admin.QueryRow(t.Context(), "select count(*) from pg_stat_activity where datname = $1 and wait_event = 'PgSleep'", databaseOf(t, uri)).Scan(&n))
 				return n == 1
 			})
 			cancel()
