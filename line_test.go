@@ -31,22 +31,22 @@ func TestLine(t *testing.T) {
 	t.Run("a connection that comes back goes to the first in line, past the pool", func(t *testing.T) {
 		t.Parallel()
 		db, c, tx := only(t)
+		_, err := tx.ExecContext(t.Context(), "create sequence turns")
+		must(t, err)
 		before := c.Stats()
-		served := make(chan int)
-		for i := range 5 {
-			go func() {
-				_, err := db.ExecContext(t.Context(), "select 1")
-				if err != nil {
+		var turns [5]int
+		var served sync.WaitGroup
+		for i := range turns {
+			served.Go(func() {
+				if err := db.QueryRowContext(t.Context(), "select nextval('turns')").Scan(&turns[i]); err != nil {
 					t.Error(err)
 				}
-				served <- i
-			}()
+			})
 			waiting(t, c, i+1)
 		}
-		must(t, tx.Rollback())
-		for i := range 5 {
-			equal(t, <-served, i)
-		}
+		must(t, tx.Commit())
+		served.Wait()
+		equal(t, turns, [5]int{1, 2, 3, 4, 5})
 		after := c.Stats()
 		equal(t, after.HandedOver, 5)
 		equal(t, after.Waited-before.Waited, 5)
