@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/examples/auth"
@@ -24,7 +23,7 @@ func TestLogins(t *testing.T) {
 	_, err = app.ExecContext(t.Context(), schema)
 	must(t, err)
 	profile := pgsafe.Auth()
-	profile.MaxConns, profile.MinIdleConns, profile.AcquireTimeout = 1, 0, 50*time.Millisecond
+	profile.MaxConns, profile.MinIdleConns = 1, 0
 	logins, err := auth.Open(uri, profile)
 	must(t, err)
 	defer func() { _ = logins.Close() }()
