@@ -309,7 +309,7 @@ func TestPgBouncerThatCannotServe(t *testing.T) {
 	t.Run("one that stays full says so", func(t *testing.T) {
 		t.Parallel()
 		pooler, database := pooled(t, map[string]string{"max_client_conn": "1"})
-		db := open(t, pgsafe.DriverName, with(pooler.URI(database), "connect_timeout=1"))
+		db := open(t, pgsafe.DriverName, pooler.URI(database))
 		defer holdAll(t, db, 1)()
 		err := open(t, pgsafe.DriverName, with(pooler.URI(database), "connect_timeout=1")).PingContext(t.Context())
 		equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)

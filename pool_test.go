@@ -115,7 +115,7 @@ func TestCap(t *testing.T) {
 func TestAcquire(t *testing.T) {
 	t.Run("a failed acquire says who has the connections", func(t *testing.T) {
 		t.Parallel()
-		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=2", "pool_acquire_timeout=500ms"))
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=2", "pool_acquire_timeout=2s"))
 		holdAll(t, db, 2)
 		err := db.PingContext(t.Context())
 		var acquireErr *pgsafe.AcquireError
@@ -270,7 +270,7 @@ func TestParking(t *testing.T) {
 	} {
 		t.Run("a lease that can get no connection says so to "+name+" and is dropped", func(t *testing.T) {
 			t.Parallel()
-			db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1", "pool_acquire_timeout=500ms"))
+			db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1", "pool_acquire_timeout=2s"))
 			c, _ := pgsafe.ConnectorOf(db)
 			idle, err := db.Conn(t.Context())
 			must(t, err)
@@ -293,7 +293,7 @@ func TestParking(t *testing.T) {
 	}
 	t.Run("so do its statements", func(t *testing.T) {
 		t.Parallel()
-		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1", "pool_acquire_timeout=500ms"))
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1", "pool_acquire_timeout=2s"))
 		c, _ := pgsafe.ConnectorOf(db)
 		stmt, err := db.PrepareContext(t.Context(), "select 1")
 		must(t, err)
