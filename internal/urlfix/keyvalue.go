@@ -22,6 +22,18 @@ func parseKeywordValue(d *DSN, s string, base int, rules *dialect) *Error {
 	return build(d, rules, &p)
 }
 
+// hasKeywordForm reports whether s can be read to its end as libpq's keywords and values.
+func hasKeywordForm(s string) bool {
+	var warned DSN
+	for pos := skipBlanks(s, 0); pos < len(s); pos = skipBlanks(s, pos) {
+		var err *Error
+		if _, pos, err = readKeyword(&warned, s, pos, &libpqKeyword); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // skipBlanks skips the only white space there is: control characters were refused before.
 func skipBlanks(s string, pos int) int {
 	for pos < len(s) && s[pos] == ' ' {

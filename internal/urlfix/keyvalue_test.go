@@ -15,6 +15,8 @@ func TestKeywordValueStrings(t *testing.T) {
 		{"a quoted value ends where its quote does", "user='u'host=h", "postgres://u@h/"},
 		{"semicolons in quotes, before a blank", "password='a;;b' host=h", "postgres://:a%3B%3Bb@h/"},
 		{"semicolons in quotes at the end", `host='/s\\;;x'`, "postgres://%2Fs%5C%3B%3Bx/"},
+		{"an escaped quote before a semicolon", `password='#\';' host=h`, "postgres://:%23%27%3B@h/"},
+		{"an escaped quote before what looks like a key of ADO.NET", `password='a\';host=b' host=h`, "postgres://:a%27%3Bhost%3Db@h/"},
 		{"a backslash in an unquoted value", `host=h password=pa\wd`, "postgres://:pawd@h/"},
 		{"a backslash at the end", `host=h password=pa\`, "postgres://:pa@h/"},
 		{"an escaped blank", `host=h password=pa\ wd`, "postgres://:pa%20wd@h/"},

@@ -276,7 +276,7 @@ func adoNet(s string) bool {
 	}
 	if strings.HasPrefix(strings.TrimLeft(value, " "), "'") {
 		_, next, err := readADOValue(s, strings.IndexByte(s, '=')+1, r)
-		return err == nil && next < len(s) // in libpq's form, no ";" follows a quoted value
+		return err == nil && next < len(s) && !hasKeywordForm(s) // in libpq's form, no ";" follows a quoted value, but \' is in it
 	}
 	second, _, _ := strings.Cut(rest, ";")
 	return found && !strings.Contains(value, "=") && (strings.Trim(second, " ") == "" || adoNetPair(second) && strings.Count(second, "=") == 1)

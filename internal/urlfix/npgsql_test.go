@@ -18,6 +18,7 @@ func TestGrammarOfNpgsql(t *testing.T) {
 		{"equals signs in a value", "Host=h;Password=a=b==;Database=d", "postgres://:a%3Db%3D%3D@h/d"},
 		{"a semicolon in double quotes", `Host=h;Password="pa;ss";Database=d`, "postgres://:pa%3Bss@h/d"},
 		{"a semicolon in single quotes", `Host=h;Password='pa;ss';Database=d`, "postgres://:pa%3Bss@h/d"},
+		{"a backslash at the end of single quotes", `password='pa\';host=h;database=d`, "postgres://:pa%5C@h/d"},
 		{"a double quote in single quotes", `Host=h;Password='pa"ss'`, "postgres://:pa%22ss@h/"},
 		{"a doubled quote", `Host=h;Password="pa""ss"`, "postgres://:pa%22ss@h/"},
 		{"a doubled single quote", `Host=h;Password='pa''ss'`, "postgres://:pa%27ss@h/"},
