@@ -2,7 +2,6 @@ package pgsafe
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -49,9 +48,9 @@ func (p *poolers) behind(ctx context.Context, conn *pgconn.PgConn) bool {
 	if _, known := p.servers.Load(from); known {
 		return false
 	}
-	pid, err := backendPID(ctx, conn)
-	if err != nil {
-		return false // nothing is known
+	pid, known := backendPID(ctx, conn)
+	if !known {
+		return false
 	}
 	if pid == conn.PID() {
 		p.servers.Store(from, nil)
@@ -65,19 +64,16 @@ func (p *poolers) behind(ctx context.Context, conn *pgconn.PgConn) bool {
 
 // backendPID asks the process that answers. The connection keeps the context of its last statement (MultiResultReader,
 // pgconn.go), so it gets one that holds nothing of the caller's.
-func backendPID(ctx context.Context, conn *pgconn.PgConn) (uint32, error) {
+func backendPID(ctx context.Context, conn *pgconn.PgConn) (pid uint32, known bool) {
 	own, cancel := context.WithTimeout(context.Background(), senseTimeout)
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
 	results, err := conn.Exec(own, "SELECT pg_backend_pid()").ReadAll()
-	if err != nil {
-		return 0, err
+	if err != nil || len(results) != 1 || len(results[0].Rows) != 1 {
+		return 0, false
 	}
-	if len(results) != 1 || len(results[0].Rows) != 1 {
-		return 0, errors.New("pgsafe: pg_backend_pid has no row")
-	}
-	pid, err := strconv.ParseInt(string(results[0].Rows[0][0]), 10, 32)
-	return uint32(pid), err
+	n, err := strconv.ParseInt(string(results[0].Rows[0][0]), 10, 32)
+	return uint32(n), err == nil
 }
 
 // adapt makes a connection through a pooler run its statements without names. Describing them once and sending text and

@@ -275,8 +275,9 @@ func adoNet(s string) bool {
 		return true
 	}
 	if strings.HasPrefix(strings.TrimLeft(value, " "), "'") {
+		// In libpq's form no ";" follows a quoted value, but one may follow a quote in it, after a backslash.
 		_, next, err := readADOValue(s, strings.IndexByte(s, '=')+1, r)
-		return err == nil && next < len(s) && !hasKeywordForm(s) // in libpq's form, no ";" follows a quoted value, but \' is in it
+		return err == nil && next < len(s) && !hasKeywordForm(s)
 	}
 	second, _, _ := strings.Cut(rest, ";")
 	return found && !strings.Contains(value, "=") && (strings.Trim(second, " ") == "" || adoNetPair(second) && strings.Count(second, "=") == 1)
