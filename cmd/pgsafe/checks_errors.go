@@ -99,14 +99,18 @@ func orState(state string) string {
 	return ", SQLSTATE " + state
 }
 
-// public are texts that an error may hold, whatever the password is: names, and the words of messages.
+// words are those of pgsafe's and pgx's errors of connecting.
+const words = "pgsafe: cannot connect to as user database: server error: failed SASL auth: dial error: dial tcp: " +
+	"connect: connection refused"
+
+// public are texts that an error may hold, whatever the password is: names, and the words of messages. A password made up
+// by chance has some of them, too: FATAL and SQLSTATE are capitals.
 func (p *patient) public(err error) []string {
 	base := p.base()
-	texts := []string{base.User, base.Host, base.Database,
-		"pgsafe: cannot connect to as user database password authentication server host dial error connection refused"}
+	texts := []string{base.User, base.Host, base.Database, words}
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
-		texts = append(texts, pgErr.Message) // the server never learnt the password
+		texts = append(texts, pgErr.Error()) // the server never learnt the password
 	}
 	return texts
 }
