@@ -78,7 +78,7 @@ func TestClientCertificates(t *testing.T) {
 		must(t, db.PingContext(t.Context()))
 	})
 	t.Run("that expire take their connections with them: idle, parked and in use", func(t *testing.T) {
-		dsn, certFile, keyFile := certified(t, 3*time.Second)
+		dsn, certFile, keyFile := certified(t, 5*time.Second) // one of less may expire before all is connected
 		db := open(t, pgsafe.DriverName, dsn)
 		c, _ := pgsafe.ConnectorOf(db)
 		used, err := db.Conn(t.Context())
@@ -97,7 +97,7 @@ func TestClientCertificates(t *testing.T) {
 		must(t, db.PingContext(t.Context()))
 	})
 	t.Run("that take their connections with them are told in the log", func(t *testing.T) {
-		dsn, _, _ := certified(t, 3*time.Second)
+		dsn, _, _ := certified(t, 5*time.Second) // one of less may expire before all is connected
 		var log syncBuffer
 		c, err := pgsafe.NewConnector(dsn, pgsafe.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 		must(t, err)

@@ -32,7 +32,7 @@ func TestRows(t *testing.T) {
 			return db.Do(ctx, func(ctx context.Context) error { f(ctx); cancel(); allBack(t, db.Unwrap()); return nil })
 		}},
 		"a deadline": {context.DeadlineExceeded, func(t *testing.T, db *session.DB, f func(context.Context)) error {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
 			return db.Do(ctx, func(ctx context.Context) error { f(ctx); <-ctx.Done(); allBack(t, db.Unwrap()); return nil })
 		}},

@@ -82,7 +82,7 @@ func TestErrorsOnSpans(t *testing.T) {
 	})
 	t.Run("a deadline that ran out is a timeout", func(t *testing.T) {
 		r.spans.Reset()
-		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 		defer cancel()
 		_, err := db.ExecContext(ctx, "SELECT pg_sleep(30) FROM people")
 		if !errors.Is(err, context.DeadlineExceeded) {

@@ -50,7 +50,7 @@ func TestFence(t *testing.T) {
 	})
 	t.Run("a connection that does not answer the empty query is closed after the timeout", func(t *testing.T) {
 		server := newFakeServer(t, deliversCancels)
-		conn, canceler := connect(t, server, 50*time.Millisecond)
+		conn, canceler := connect(t, server, 500*time.Millisecond)
 		defer canceler.Close()
 		cancelled(t, server, conn)
 		server.answer = func(string) pgproto3.BackendMessage { return nil }
@@ -58,7 +58,7 @@ func TestFence(t *testing.T) {
 	})
 	t.Run("a connection whose cancel request was not dealt with in time is closed before its next use", func(t *testing.T) {
 		server := newFakeServer(t, keepsCancels)
-		conn, canceler := connect(t, server, 50*time.Millisecond)
+		conn, canceler := connect(t, server, 500*time.Millisecond)
 		defer canceler.Close()
 		ctx, cancel := context.WithCancel(t.Context())
 		server.answer = func(string) pgproto3.BackendMessage {
