@@ -25,8 +25,11 @@ func FuzzFormsOfTools(f *testing.F) {
 	f.Fuzz(func(t *testing.T, dsn, password string) {
 		checkAccepted(t, dsn)
 		if !strings.Contains(password, "@") || !strings.Contains(password, "?") { // that may be a URI of its own
-			for _, scheme := range []string{"ecto://", "postgis://", "pgx5://", "pdo-pgsql://", "jdbc:postgresql://"} {
+			for _, scheme := range []string{"ecto://", "postgis://", "pgx5://", "pdo-pgsql://"} {
 				checkRaw(t, scheme, "u", password, "h.pgsafe.example")
+			}
+			if path, _, found := strings.Cut(password, "?"); !found || !strings.Contains(path, "/") { // that may be JDBC's
+				checkRaw(t, "jdbc:postgresql://", "u", password, "h.pgsafe.example")
 			}
 		}
 		for _, form := range []struct{ before, password, after string }{

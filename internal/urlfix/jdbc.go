@@ -166,6 +166,9 @@ func parseJDBC(d *DSN, s string, base int, rules *dialect) *Error {
 		d.warn("user", "JDBC has no user and password before the host, and would take them for a part of it")
 		return parseWeb(d, s, base+len("//"), rules)
 	}
+	if slashless(s[base:end]) && hidesUserinfo(s, base+len("//"), end) {
+		return fault(CodeAmbiguous, "string", base, `a host with a port, or user and password, may be before the "?"`, encodeHint)
+	}
 	var p parts
 	if err := readJDBCServer(&p, s, base, end); err != nil {
 		return err
@@ -177,6 +180,12 @@ func parseJDBC(d *DSN, s string, base int, rules *dialect) *Error {
 		return err
 	}
 	return build(d, rules, &p)
+}
+
+// slashless reports whether the hosts of "//HOSTS/DATABASE" have no slash after them, on which JDBC fails.
+func slashless(server string) bool {
+	hosts, found := strings.CutPrefix(server, "//")
+	return found && strings.IndexByte(hosts, '/') < 0
 }
 
 // readJDBCServer reads "//HOSTS/DATABASE" or "DATABASE", s[from:end].
@@ -195,8 +204,12 @@ func readJDBCServer(p *parts, s string, from, end int) *Error {
 	if i := strings.IndexByte(database, '/'); i >= 0 {
 		return fault(CodeSyntax, "database", end-len(database)+i, `it holds a raw "/"`, hint)
 	}
-	if err := readAuthority(p, s, from, from+len(strings.TrimRight(hosts, ","))); err != nil {
+	hosts = strings.TrimRight(hosts, ",")
+	if err := readAuthority(p, s, from, from+len(hosts)); err != nil {
 		return err
+	}
+	if i := strings.Index(hosts+",", ":,"); i >= 0 { // libpq would take the default
+		return fault(CodeValue, "port", from+i+1, "it is empty, on which JDBC fails", hint)
 	}
 	var ok bool
 	if p.database, ok = decodeJava(database); !ok {
