@@ -57,7 +57,7 @@ func pooled(t *testing.T, settings map[string]string) (*pgserver.PgBouncer, stri
 	cluster := pgtest.Shared(t)
 	u, err := url.Parse(cluster.Database(t))
 	must(t, err)
-	return pgtest.PgBouncer(t, cluster, settings), strings.TrimPrefix(u.Path, "/")
+	return pgtest.PgBouncer(t, cluster, pgserver.PgBouncerOptions{Settings: settings}), strings.TrimPrefix(u.Path, "/")
 }
 
 // transfers runs statements of every kind on many connections at once, with values that differ.
@@ -223,7 +223,9 @@ func TestPgBouncer(t *testing.T) {
 func TestPgBouncerWithTLS(t *testing.T) {
 	cluster := pgtest.SharedTLS(t)
 	database := databaseName(t, cluster.Database(t))
-	pooler := pgtest.PgBouncer(t, cluster, map[string]string{"client_tls_sslmode": "require", "auth_type": "scram-sha-256"})
+	pooler := pgtest.PgBouncer(t, cluster, pgserver.PgBouncerOptions{
+		Settings: map[string]string{"client_tls_sslmode": "require", "auth_type": "scram-sha-256"},
+	})
 	t.Run("it is recognised, and all statements work", func(t *testing.T) {
 		transfers(t, open(t, pgsafe.DriverName, pooler.URI(database)))
 	})
@@ -274,6 +276,31 @@ func cancelsThrough(t *testing.T, uri string) {
 	})
 	t.Logf("%d statements cancelled, %d others undisturbed, %d connections opened",
 		cancelled.Load(), undisturbed.Load(), statsOf(t, db).Opened)
+}
+
+// PgBouncer 1.18 ends with "bad client state" if a request to cancel is taken back while it is under way
+// (pgbouncer issue 801).
+func TestPgBouncerThatIsSlowToCancel(t *testing.T) {
+	cluster := pgtest.Shared(t)
+	proxy := pgtest.NewProxy(t, cluster)
+	pooler := pgtest.PgBouncer(t, cluster, pgserver.PgBouncerOptions{ServerPort: proxy.Port()})
+	uri := cluster.Database(t)
+	db := open(t, pgsafe.DriverName, with(pooler.URI(databaseName(t, uri)), "pgsafe_cancel_timeout=200ms"))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		_, err := db.ExecContext(ctx, sleeps)
+		done <- err
+	}()
+	w := watch(t, uri)
+	pgtest.Eventually(t, "the statement runs", func() bool { return w.running() > 0 })
+	proxy.Hang()
+	cancel()
+	equal(t, pgsafe.KindOf(<-done), pgsafe.KindCanceled)
+	proxy.Flow()
+	pgtest.Eventually(t, "the server has had the request", func() bool { return w.running() == 0 })
+	must(t, db.PingContext(t.Context()))
 }
 
 // numberOfCancels is what PGSAFE_TEST_CANCELS says, or few.
@@ -335,7 +362,7 @@ func TestPgBouncerThatCannotServe(t *testing.T) {
 	t.Run("one whose server restarts is of use again when that is back", func(t *testing.T) {
 		t.Parallel()
 		cluster := pgtest.New(t, pgserver.Options{})
-		pooler := pgtest.PgBouncer(t, cluster, map[string]string{"server_login_retry": "1"})
+		pooler := pgtest.PgBouncer(t, cluster, pgserver.PgBouncerOptions{Settings: map[string]string{"server_login_retry": "1"}})
 		for _, name := range []string{"pgx", pgsafe.DriverName} {
 			db := open(t, name, with(pooler.URI(""), "default_query_exec_mode=exec"))
 			l := startLoad(t, db)

@@ -127,9 +127,9 @@ func (h *Handler) HandleCancel(ctx context.Context) {
 	h.request()
 }
 
-// request sends a cancel request when it is this connection's turn, and waits until the server has closed the request's
+// request sends a cancel request when it is this connection's turn, and waits for the server to close the request's
 // connection: by then it has sent its signal to the process that runs the statement (postmaster.c, processCancelRequest),
-// so that none is on its way any more. pgconn encrypts the request if the connection is.
+// so that none is on its way any more.
 func (h *Handler) request() {
 	ctx, cancel := context.WithTimeout(h.canceler.ctx, h.canceler.timeout)
 	defer cancel()
@@ -141,7 +141,11 @@ func (h *Handler) request() {
 		return
 	}
 	h.fence.CompareAndSwap(fenceDown, fenceUp) // another request, of the same statement, may have broken it
-	err := h.conn.CancelRequest(ctx)
+	var err error
+	select {
+	case err = <-h.send():
+	case <-ctx.Done():
+	}
 	switch {
 	case ctx.Err() != nil:
 		h.fence.Store(fenceBroken) // it may be delivered at any time from now on
@@ -150,6 +154,24 @@ func (h *Handler) request() {
 		h.closeAfter(0)
 	}
 	h.canceler.tell(err)
+}
+
+// requestPatience is how long a request's connection stays open when nobody waits any more for the server to close it: what
+// pgx gives its own (pgconn, PgConn.asyncClose), and longer than PgBouncer has a request wait (cancel_wait_timeout, ten
+// seconds).
+const requestPatience = 15 * time.Second
+
+// send sends a cancel request, and tells when the server has closed its connection. That is left to the server, even if
+// nobody waits for it any more: PgBouncer 1.18 crashes if a request's connection is closed while it is passed on
+// (pgbouncer issue 801). pgconn encrypts the request if the connection is.
+func (h *Handler) send() <-chan error {
+	answered := make(chan error, 1)
+	h.canceler.running.Go(func() {
+		ctx, cancel := context.WithTimeout(h.canceler.ctx, h.canceler.timeout+requestPatience)
+		defer cancel()
+		answered <- h.conn.CancelRequest(ctx)
+	})
+	return answered
 }
 
 // closeAfter makes reading and writing fail then, upon which pgconn closes the connection (asyncClose), unless it was only

@@ -60,16 +60,22 @@ func TestFence(t *testing.T) {
 		server := newFakeServer(t, keepsCancels)
 		conn, canceler := connect(t, server, 500*time.Millisecond)
 		defer canceler.Close()
-		ctx, cancel := context.WithCancel(t.Context())
-		server.answer = func(string) pgproto3.BackendMessage {
-			cancel()
-			<-server.cancels // it is sent, and stays on its way
-			return &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}
-		}
-		must(t, conn.Exec(ctx, "select 1").Close())
+		late(t, server, conn)
 		equal(t, guard.HandlerOf(conn).Fenced(), true)
 		equal(t, guard.HandlerOf(conn).Clear() != nil && conn.IsClosed(), true)
 		equal(t, server.queries(""), 0)
+	})
+	t.Run("the connection of a request that was not dealt with in time is left to the server, until Close", func(t *testing.T) {
+		server := newFakeServer(t, keepsCancels)
+		conn, canceler := connect(t, server, 500*time.Millisecond)
+		late(t, server, conn)
+		another, itsCanceler := connect(t, server, 500*time.Millisecond)
+		late(t, server, another)
+		equal(t, len(server.takenBack), 0) // the first one's time is long over
+		canceler.Close()
+		itsCanceler.Close()
+		<-server.takenBack
+		<-server.takenBack
 	})
 	t.Run("after Close a cancelled statement costs the connection at once", func(t *testing.T) {
 		server := newFakeServer(t, deliversCancels)
@@ -117,6 +123,18 @@ func cancelled(t *testing.T, server *fakeServer, conn *pgconn.PgConn) {
 	equal(t, guard.IsCanceled(conn.Exec(ctx, "select 1").Close()), true)
 }
 
+// late runs a statement to its end whose context ends, and whose cancel request the server does not deal with.
+func late(t *testing.T, server *fakeServer, conn *pgconn.PgConn) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	server.answer = func(string) pgproto3.BackendMessage {
+		cancel()
+		<-server.cancels // it is sent, and stays on its way
+		return &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}
+	}
+	must(t, conn.Exec(ctx, "select 1").Close())
+}
+
 func connect(t *testing.T, server *fakeServer, timeout time.Duration) (*pgconn.PgConn, *guard.Canceler) {
 	t.Helper()
 	config, err := pgconn.ParseConfig("postgres://u@" + server.listener.Addr().String() + "/db?sslmode=disable")
@@ -139,11 +157,12 @@ const (
 
 // fakeServer lets everybody in and answers queries as the test says.
 type fakeServer struct {
-	listener net.Listener
-	running  sync.WaitGroup
-	onCancel onCancel
-	cancels  chan struct{}                            // one for each cancel request
-	answer   func(sql string) pgproto3.BackendMessage // nil for no answer; set while no query runs
+	listener  net.Listener
+	running   sync.WaitGroup
+	onCancel  onCancel
+	cancels   chan struct{}                            // one for each cancel request
+	takenBack chan struct{}                            // one for each that is kept and whose connection the client closes
+	answer    func(sql string) pgproto3.BackendMessage // nil for no answer; set while no query runs
 
 	mu    sync.Mutex
 	asked map[string]int
@@ -154,7 +173,7 @@ func newFakeServer(t *testing.T, onCancel onCancel) *fakeServer {
 	t.Helper()
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	must(t, err)
-	s := &fakeServer{listener: listener, onCancel: onCancel, cancels: make(chan struct{}, 10), asked: map[string]int{}}
+	s := &fakeServer{listener: listener, onCancel: onCancel, cancels: make(chan struct{}, 10), takenBack: make(chan struct{}, 10), asked: map[string]int{}}
 	s.running.Go(func() {
 		for {
 			conn, err := listener.Accept()
@@ -193,6 +212,9 @@ func (s *fakeServer) serve(conn net.Conn) {
 			_ = conn.Close()
 		}
 		s.cancels <- struct{}{}
+		if _, err := io.Copy(io.Discard, conn); err == nil {
+			s.takenBack <- struct{}{}
+		}
 		return
 	}
 	backend := pgproto3.NewBackend(conn, conn)

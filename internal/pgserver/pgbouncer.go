@@ -22,6 +22,7 @@ type PgBouncer struct {
 	log      serverLog
 	proc     *process
 	server   *Server
+	address  string // of the server, as the section [databases] has it
 	settings map[string]string
 }
 
@@ -38,10 +39,19 @@ var defaultPooling = map[string]string{
 	"max_client_conn":   "200",
 }
 
-// StartPgBouncer starts a pooler in front of s, in transaction mode unless settings say otherwise. settings are lines of
-// the section [pgbouncer]; a client_tls_sslmode among them gives it a certificate for localhost of s's authority, which
-// s must have. It returns when the pooler takes connections; ctx bounds this, not the pooler's life, which ends with Stop.
-func StartPgBouncer(ctx context.Context, s *Server, settings map[string]string) (*PgBouncer, error) {
+// PgBouncerOptions say what a pooler is like. The zero value pools by transaction.
+type PgBouncerOptions struct {
+	// Settings are lines of the section [pgbouncer]. A client_tls_sslmode among them gives the pooler a certificate for
+	// localhost of the server's authority, which the server must have.
+	Settings map[string]string
+
+	// ServerPort is where on 127.0.0.1 the pooler finds the server: behind a proxy, say. Zero is the server's own socket.
+	ServerPort int
+}
+
+// StartPgBouncer starts a pooler in front of s. It returns when the pooler takes connections; ctx bounds this, not the
+// pooler's life, which ends with Stop.
+func StartPgBouncer(ctx context.Context, s *Server, o PgBouncerOptions) (*PgBouncer, error) {
 	program, err := findPgBouncer()
 	if err != nil {
 		return nil, err
@@ -52,9 +62,12 @@ func StartPgBouncer(ctx context.Context, s *Server, settings map[string]string) 
 	}
 	b := &PgBouncer{
 		run:  runner{bin: Binaries{Dir: filepath.Dir(program)}, who: s.run.who, dir: filepath.Join(base, "home")},
-		base: base, lock: lock, server: s, settings: maps.Clone(defaultPooling),
+		base: base, lock: lock, server: s, address: fmt.Sprintf("host=%s port=%d", s.sock, s.port), settings: maps.Clone(defaultPooling),
 	}
-	maps.Copy(b.settings, settings)
+	if o.ServerPort != 0 {
+		b.address = fmt.Sprintf("host=127.0.0.1 port=%d", o.ServerPort)
+	}
+	maps.Copy(b.settings, o.Settings)
 	if err := b.start(ctx); err != nil {
 		_ = b.Stop()
 		return nil, err
@@ -129,7 +142,7 @@ func (b *PgBouncer) launch(ctx context.Context, users string) error {
 	maps.Copy(all, map[string]string{
 		"listen_addr": "127.0.0.1", "listen_port": strconv.Itoa(b.port), "unix_socket_dir": "", "auth_file": users,
 	})
-	text := fmt.Sprintf("[databases]\n* = host=%s port=%d\n[pgbouncer]\n", b.server.sock, b.server.port)
+	text := fmt.Sprintf("[databases]\n* = %s\n[pgbouncer]\n", b.address)
 	for name, value := range all {
 		text += name + " = " + value + "\n"
 	}

@@ -8,13 +8,12 @@ import (
 )
 
 // PgBouncer starts a pooler in front of c: in transaction mode and with three server connections for each database,
-// unless settings, which are lines of its configuration, say otherwise. It is stopped when the test ends. A machine
-// without PgBouncer fails the test.
-func PgBouncer(tb testing.TB, c *Cluster, settings map[string]string) *pgserver.PgBouncer {
+// unless o says otherwise. It is stopped when the test ends. A machine without PgBouncer fails the test.
+func PgBouncer(tb testing.TB, c *Cluster, o pgserver.PgBouncerOptions) *pgserver.PgBouncer {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	b, err := pgserver.StartPgBouncer(ctx, c.Server, settings)
+	b, err := pgserver.StartPgBouncer(ctx, c.Server, o)
 	if err != nil {
 		tb.Fatal(err)
 	}

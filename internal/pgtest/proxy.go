@@ -146,13 +146,25 @@ func (p *Proxy) Flow() {
 	}
 }
 
-// Cut closes all connections that are open now, as a network would that fails.
-func (p *Proxy) Cut() {
+// Cut closes all connections that are open now, as a network would that fails. It returns when the clients' sockets have
+// heard of it.
+func (p *Proxy) Cut() { p.end(func(net.Conn) {}) }
+
+// end closes all connections that are open now, each of which is prepared before.
+func (p *Proxy) end(prepare func(net.Conn)) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	var clients []net.Conn
+	for l := range p.links {
+		clients = append(clients, l.client)
+	}
 	for conn := range p.open {
+		prepare(conn)
+	}
+	for conn := range p.open { // not before all are prepared: serve closes a connection when its other half is closed
 		_ = conn.Close()
 	}
+	p.mu.Unlock()
+	hearEnd(clients)
 }
 
 func (p *Proxy) close() {

@@ -55,16 +55,9 @@ func (p *Proxy) Drip(bytes int) {
 	p.pace.bytes = bytes
 }
 
-// Abort ends all connections that are open now with a reset.
+// Abort ends all connections that are open now with a reset. It returns when the clients' sockets have heard of it.
 func (p *Proxy) Abort() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for conn := range p.open {
-		_ = conn.(*net.TCPConn).SetLinger(0)
-	}
-	for conn := range p.open { // not before all end with a reset: serve closes a connection when its other half is closed
-		_ = conn.Close()
-	}
+	p.end(func(conn net.Conn) { _ = conn.(*net.TCPConn).SetLinger(0) })
 }
 
 // Open returns how many connections clients hold to the proxy now, those of cancel requests and such that have not said
