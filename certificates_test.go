@@ -25,9 +25,9 @@ import (
 func certified(t *testing.T, lifetime time.Duration) (dsn, certFile, keyFile string) {
 	t.Helper()
 	cluster := pgtest.ClientCert(t)
+	uri, _, _ := strings.Cut(cluster.Database(t), "?") // first: that takes a part of a short life
 	certFile, keyFile, err := cluster.ClientCertWith("postgres", pgserver.CertOptions{Lifetime: lifetime})
 	must(t, err)
-	uri, _, _ := strings.Cut(cluster.Database(t), "?")
 	return uri + "?sslmode=verify-full&sslrootcert=" + cluster.CAFile() + "&sslcert=" + certFile + "&sslkey=" + keyFile,
 		certFile, keyFile
 }
