@@ -166,8 +166,10 @@ func parseJDBC(d *DSN, s string, base int, rules *dialect) *Error {
 		d.warn("user", "JDBC has no user and password before the host, and would take them for a part of it")
 		return parseWeb(d, s, base+len("//"), rules)
 	}
-	if slashless(s[base:end]) && hidesUserinfo(s, base+len("//"), end) {
-		return fault(CodeAmbiguous, "string", base, `a host with a port, or user and password, may be before the "?"`, encodeHint)
+	if slashless(s[base:end]) {
+		if err := checkHidden(s, base+len("//"), end); err != nil {
+			return err
+		}
 	}
 	var p parts
 	if err := readJDBCServer(&p, s, base, end); err != nil {

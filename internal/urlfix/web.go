@@ -42,10 +42,11 @@ func parseWebForm(d *DSN, s string, base int, rules *dialect, form webForm) *Err
 	if i := strings.IndexByte(s[end:], '#'); i >= 0 {
 		return fault(CodeSyntax, "string", end+i, `it holds a raw "#", which starts a fragment`, encodeHint)
 	}
-	if at == noUserinfo && hidesUserinfo(s, base, end) {
-		return fault(CodeAmbiguous, "string", base, `a host with a port, or user and password, may be before the "?"`, encodeHint)
-	}
-	if at != noUserinfo {
+	if at == noUserinfo {
+		if err := checkHidden(s, base, end); err != nil {
+			return err
+		}
+	} else {
 		if credentialsPerHost(s[base:end]) {
 			return fault(CodeAmbiguous, "hosts", base,
 				"it may hold a user and password for each host, which libpq does not have", encodeHint)
@@ -65,13 +66,15 @@ func parseWebForm(d *DSN, s string, base int, rules *dialect, form webForm) *Err
 	return build(d, rules, &p)
 }
 
-// hidesUserinfo reports whether "a:b?" before a server that comes later may be a user and the start of a password.
-func hidesUserinfo(s string, base, end int) bool {
+// checkHidden refuses "a:b?" before a server that comes later: it may be a user and the start of a password.
+func checkHidden(s string, base, end int) *Error {
 	if end == len(s) || s[end] != '?' || strings.IndexByte(s[base:end], ':') < 0 {
-		return false
+		return nil
 	}
-	_, count := candidates(s, base)
-	return count > 1
+	if _, count := candidates(s, base); count <= 1 {
+		return nil
+	}
+	return fault(CodeAmbiguous, "string", base, `a host with a port, or user and password, may be before the "?"`, encodeHint)
 }
 
 // parseWebOnce is parseWebForm for tools that fail on a second "@" in the authority, or misread it.
