@@ -140,6 +140,7 @@ func passwords() []string {
 // TestLogins writes each password in each dialect, and logs in. A string is either understood, and then the server
 // gets the right password, or refused when it is parsed.
 func TestLogins(t *testing.T) {
+	t.Setenv("PGCONNECT_TIMEOUT", "60") // on a busy machine a login may take longer than the default
 	cluster := pgtest.SharedTLS(t)
 	admin := cluster.Admin(t)
 	all := passwords()

@@ -1,6 +1,6 @@
-//go:build !unix
+//go:build !linux
 
 package faults_test
 
-// frozen needs signals that stop a process.
+// frozen needs all processes of a server.
 var frozen []fault

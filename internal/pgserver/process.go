@@ -82,13 +82,18 @@ func (p *process) kill() {
 	children := childrenOf(p.cmd.Process.Pid)
 	p.signal(os.Kill)
 	// Children notice the loss of their postmaster only when they wait for something; a busy one would go on.
-	for _, pid := range children {
-		if child, err := os.FindProcess(pid); err == nil {
-			_ = child.Kill()
-			_ = child.Release()
+	signalAll(children, os.Kill)
+	<-p.gone
+}
+
+// signalAll sends a signal to those of the processes that still are.
+func signalAll(pids []int, sig os.Signal) {
+	for _, pid := range pids {
+		if p, err := os.FindProcess(pid); err == nil {
+			_ = p.Signal(sig)
+			_ = p.Release()
 		}
 	}
-	<-p.gone
 }
 
 // stop asks the postmaster to shut down and waits. One that does not obey in time is asked harder.

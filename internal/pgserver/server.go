@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -42,6 +43,7 @@ type Server struct {
 	mu      sync.Mutex // held while the server changes between running and not
 	proc    *process   // nil before the first start
 	removed bool
+	frozen  []int // processes that Freeze has stopped, besides the postmaster
 }
 
 // Host is where the server listens on TCP. With a TLS certificate that names localhost, that works as well.
@@ -209,4 +211,30 @@ func (s *Server) Resume() error {
 	}
 	s.proc.signal(sigCont)
 	return nil
+}
+
+// Freeze stops the postmaster and all its processes, as a machine does that swaps or migrates: connections stay open, and
+// nobody gets an answer. Thaw ends it. Where the processes cannot be found, on all systems but Linux, it returns
+// errors.ErrUnsupported.
+func (s *Server) Freeze() error {
+	if runtime.GOOS != "linux" {
+		return errors.ErrUnsupported
+	}
+	if err := s.Pause(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.frozen = childrenOf(s.proc.cmd.Process.Pid) // there will be no more
+	signalAll(s.frozen, sigStop)
+	return nil
+}
+
+// Thaw ends Freeze, and may be called again.
+func (s *Server) Thaw() error {
+	s.mu.Lock()
+	signalAll(s.frozen, sigCont)
+	s.frozen = nil
+	s.mu.Unlock()
+	return s.Resume()
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -145,6 +146,38 @@ func TestServer(t *testing.T) {
 		ask[int](t, s.URI(""), "SELECT 1")
 	})
 
+	t.Run("answers nobody while it is frozen, and goes on where it was", func(t *testing.T) {
+		if runtime.GOOS != "linux" {
+			t.Skip("Freeze works on Linux")
+		}
+		s := start(t, pgserver.Options{})
+		conn, err := pgx.Connect(t.Context(), s.URI(""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(context.WithoutCancel(t.Context()))
+		if err := s.Freeze(); err != nil {
+			t.Fatal(err)
+		}
+		answered := make(chan error, 1)
+		go func() {
+			_, err := conn.Exec(context.WithoutCancel(t.Context()), "SELECT 1")
+			answered <- err
+		}()
+		select {
+		case err := <-answered:
+			t.Errorf("it answered: %v", err)
+		case <-time.After(100 * time.Millisecond):
+		}
+		if err := s.Thaw(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-answered; err != nil {
+			t.Error(err)
+		}
+		ask[int](t, s.URI(""), "SELECT 1")
+	})
+
 	t.Run("can be stopped while it is paused", func(t *testing.T) {
 		s := start(t, pgserver.Options{})
 		if err := s.Pause(); err != nil {
@@ -186,7 +219,7 @@ func TestServer(t *testing.T) {
 			}
 			for name, got := range map[string]error{
 				"Restart": s.Restart(t.Context()), "Reload": s.Reload(t.Context()), "Promote": s.Promote(t.Context()),
-				"Halt": s.Halt(pgserver.Fast), "Kill": s.Kill(), "Pause": s.Pause(), "Resume": s.Resume(),
+				"Halt": s.Halt(pgserver.Fast), "Kill": s.Kill(), "Pause": s.Pause(), "Resume": s.Resume(), "Freeze": s.Freeze(), "Thaw": s.Thaw(),
 			} {
 				if !errors.Is(got, pgserver.ErrStopped) {
 					t.Errorf("%s of a stopped server = %v", name, got)

@@ -1,5 +1,3 @@
-//go:build unix
-
 package pgsafe_test
 
 import (
@@ -8,11 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgserver"
@@ -31,7 +26,8 @@ func TestServerThatIsFrozen(t *testing.T) {
 		loads[name].moves(t, 100)
 	}
 	before := statsOf(t, loads[pgsafe.DriverName].db).Opened
-	thaw := freeze(t, cluster)
+	must(t, cluster.Freeze())
+	t.Cleanup(func() { _ = cluster.Thaw() })
 	atFreeze := map[string]int64{}
 	for name, l := range loads {
 		atFreeze[name] = l.good.Load()
@@ -42,7 +38,7 @@ func TestServerThatIsFrozen(t *testing.T) {
 			t.Errorf("%s: %d statements succeeded on a frozen server", name, n)
 		}
 	}
-	thaw()
+	must(t, cluster.Thaw())
 	thawed := time.Now()
 	for name, l := range loads {
 		l.moves(t, 1)
@@ -62,38 +58,6 @@ func TestServerThatIsFrozen(t *testing.T) {
 	pgtest.Eventually(t, "the server has the pool's sessions only", func() bool {
 		return cluster.Activity(t, database) == statsOf(t, l.db).Total
 	})
-}
-
-// freeze stops the server's processes until thaw.
-func freeze(t *testing.T, cluster *pgtest.Cluster) (thaw func()) {
-	t.Helper()
-	admin := cluster.Admin(t)
-	must(t, cluster.Pause()) // no more sessions from here on
-	pids := sessions(t, admin)
-	signal := func(sig syscall.Signal) {
-		for _, pid := range pids {
-			if err := syscall.Kill(pid, sig); err != nil && err != syscall.ESRCH {
-				t.Error(err)
-			}
-		}
-	}
-	signal(syscall.SIGSTOP)
-	thaw = sync.OnceFunc(func() {
-		signal(syscall.SIGCONT)
-		must(t, cluster.Resume())
-	})
-	t.Cleanup(thaw)
-	return thaw
-}
-
-// sessions returns the process ids of the server's sessions, but for the one that asks.
-func sessions(t *testing.T, admin *pgx.Conn) (pids []int) {
-	t.Helper()
-	rows, err := admin.Query(t.Context(), "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()")
-	must(t, err)
-	pids, err = pgx.CollectRows(rows, pgx.RowTo[int])
-	must(t, err)
-	return pids
 }
 
 // impatient is how many workers an impatience has.
