@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -608,6 +609,28 @@ func TestWarmUp(t *testing.T) {
 		must(t, c.WarmUp(t.Context(), 9))
 		equal(t, c.Stats().Opened, 9)
 	})
+	t.Run("a connection that is just being made is counted once", func(t *testing.T) {
+		t.Parallel()
+		var connections atomic.Int32
+		prepared, release := make(chan struct{}), make(chan struct{})
+		c, err := pgsafe.NewConnector(pgtest.Shared(t).Database(t), pgsafe.WithAfterConnect(func(context.Context, *pgx.Conn) error {
+			if connections.Add(1) == 2 {
+				close(prepared)
+				<-release
+			}
+			return nil
+		}))
+		must(t, err)
+		defer c.Close()
+		must(t, c.WarmUp(t.Context(), 1))
+		slow := make(chan error, 1)
+		go func() { slow <- c.WarmUp(t.Context(), 2) }()
+		<-prepared
+		must(t, c.WarmUp(t.Context(), 3))
+		close(release)
+		must(t, <-slow)
+		equal(t, c.Stats().Total, 3)
+	})
 	t.Run("two at once, beside connections in use, do not wait for each other", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=10", "pool_warmup=10", "pool_acquire_timeout=20s"))
@@ -701,7 +724,9 @@ func TestWarmUp(t *testing.T) {
 		c, _ := pgsafe.ConnectorOf(db)
 		must(t, c.WarmUp(t.Context(), 8))
 		pgtest.Eventually(t, "idle ones above 3 are closed", func() bool { return w.backends() == 3 })
-		equal(t, c.Stats().ClosedForIdle >= 5, true)
+		if s := c.Stats(); s.ClosedForIdle < 5 {
+			t.Errorf("got %+v", s)
+		}
 	})
 }
 

@@ -94,12 +94,12 @@ func (c *Connector) endGeneration(of uint64, code string) {
 	}
 }
 
-// census counts the connections of the newest generation. The pool's own count has those of older ones in it, until they
-// come back and are closed.
+// census counts the connections that are made and not being closed, and those of the newest generation among them. The
+// pool's own count has others in it, until they come back and are closed.
 type census struct {
 	mu         sync.Mutex
 	generation uint64
-	n          int
+	all, n     int // n of the newest generation
 }
 
 func (s *census) add(generation uint64) {
@@ -108,6 +108,7 @@ func (s *census) add(generation uint64) {
 	if generation > s.generation {
 		s.generation, s.n = generation, 0
 	}
+	s.all++
 	if generation == s.generation {
 		s.n++
 	}
@@ -116,23 +117,27 @@ func (s *census) add(generation uint64) {
 func (s *census) remove(generation uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.all--
 	if generation == s.generation {
 		s.n--
 	}
 }
 
-func (s *census) of(generation uint64) int {
+// of returns how many there are of a generation, and of all.
+func (s *census) of(generation uint64) (n, all int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if generation != s.generation {
-		return 0
+		return 0, s.all
 	}
-	return s.n
+	return s.n, s.all
 }
 
-// standing is how many connections the pool has that can stay, or is making.
+// standing is how many connections the pool has that can stay, or is making. To the pool, one is being made until the
+// application's function has returned (WithAfterConnect) and somebody has been told: by then it has been counted here.
 func (c *Connector) standing(s *pgxpool.Stat) int {
-	return c.census.of(c.generation.Load()) + int(s.ConstructingConns())
+	n, all := c.census.of(c.generation.Load())
+	return n + max(0, min(int(s.ConstructingConns()), int(s.TotalConns())-all))
 }
 
 // refillPace spreads the connections of a refill over as many times this long, so that a server that has just come up
