@@ -133,8 +133,8 @@ func (s *census) of(generation uint64) (n, all int) {
 	return s.n, s.all
 }
 
-// standing is how many connections the pool has that can stay, or is making. To the pool, one is being made until the
-// application's function has returned (WithAfterConnect) and somebody has been told: by then it has been counted here.
+// standing is how many connections the pool has that can stay, or is making. The census has a connection before the pool
+// takes it for made, which it does when the application's function (WithAfterConnect) has returned: it must not count twice.
 func (c *Connector) standing(s *pgxpool.Stat) int {
 	n, all := c.census.of(c.generation.Load())
 	return n + max(0, min(int(s.ConstructingConns()), int(s.TotalConns())-all))
