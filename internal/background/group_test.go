@@ -1,0 +1,80 @@
+package background_test
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/pgsafe/pgsafe/internal/background"
+)
+
+func TestGroup(t *testing.T) {
+	t.Run("Close ends the context of the goroutines and waits for them", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			g := background.New()
+			var ended atomic.Int32
+			for range 3 {
+				equal(t, g.Go(func(ctx context.Context) {
+					<-ctx.Done()
+					ended.Add(1)
+				}), true)
+			}
+			synctest.Wait()
+			equal(t, ended.Load(), 0)
+			equal(t, g.Context().Err(), nil)
+			g.Close()
+			equal(t, ended.Load(), 3)
+			equal(t, g.Context().Err(), context.Canceled)
+		})
+	})
+	t.Run("Go runs nothing after Close", func(t *testing.T) {
+		g := background.New()
+		g.Close()
+		equal(t, g.Go(func(context.Context) { t.Error("it runs") }), false)
+	})
+	t.Run("a second Close waits too", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			g := background.New()
+			release := make(chan struct{})
+			g.Go(func(context.Context) { <-release })
+			var closed atomic.Int32
+			for range 2 {
+				go func() {
+					g.Close()
+					closed.Add(1)
+				}()
+			}
+			synctest.Wait()
+			equal(t, closed.Load(), 0)
+			close(release)
+			synctest.Wait()
+			equal(t, closed.Load(), 2)
+		})
+	})
+	t.Run("Go and Close race without a lost goroutine", func(t *testing.T) {
+		g := background.New()
+		var started, ended atomic.Int32
+		var callers sync.WaitGroup
+		for range 8 {
+			callers.Go(func() {
+				for g.Go(func(context.Context) { ended.Add(1) }) {
+					started.Add(1)
+				}
+			})
+		}
+		for ended.Load() < 100 {
+		}
+		g.Close()
+		callers.Wait()
+		equal(t, ended.Load(), started.Load())
+	})
+}
+
+func equal[T comparable](t *testing.T, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
