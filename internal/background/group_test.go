@@ -56,16 +56,20 @@ func TestGroup(t *testing.T) {
 	t.Run("Go and Close race without a lost goroutine", func(t *testing.T) {
 		g := background.New()
 		var started, ended atomic.Int32
+		many := make(chan struct{})
 		var callers sync.WaitGroup
 		for range 8 {
 			callers.Go(func() {
-				for g.Go(func(context.Context) { ended.Add(1) }) {
+				for g.Go(func(context.Context) {
+					if ended.Add(1) == 100 {
+						close(many)
+					}
+				}) {
 					started.Add(1)
 				}
 			})
 		}
-		for ended.Load() < 100 {
-		}
+		<-many
 		g.Close()
 		callers.Wait()
 		equal(t, ended.Load(), started.Load())

@@ -1,0 +1,129 @@
+package connect
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/pgsafe/pgsafe/internal/redact"
+	"github.com/pgsafe/pgsafe/internal/urlfix"
+)
+
+// A Dialer makes the connections of one pool. It is safe for concurrent use. Create it with New.
+type Dialer struct {
+	Options
+	target       target
+	redactor     *redact.Redactor
+	poolers      poolers
+	certificates certificates
+	connected    atomic.Bool // at least once
+}
+
+// New returns a Dialer. Its owner ends its timers with Close.
+func New(o Options) *Dialer {
+	d := &Dialer{
+		Options:  o,
+		target:   targetOf(&o.Server.Conn.Config),
+		redactor: redact.New(o.Server.Conn.Password),
+	}
+	d.poolers.onFound = d.logPooler
+	d.certificates.onExpired = o.OnCertificateExpired
+	d.certificates.onDue = d.logCertificate
+	o.Server.OnPassword = d.redactor.Learn
+	o.Server.OnUnusable = d.logUnusable
+	return d
+}
+
+// Close stops the timers of certificates. Connections stay open.
+func (d *Dialer) Close() { d.certificates.close() }
+
+// Redact returns text without the passwords that connections were made with.
+func (d *Dialer) Redact(text string) string { return d.redactor.Text(text) }
+
+// Made is a new connection, and what is known of it.
+type Made struct {
+	Conn *stdlib.Conn
+
+	// Pooled reports whether a pooler answers, which gives each transaction another server connection.
+	Pooled bool
+
+	// Nameless reports whether statements are not prepared by name, because of the pooler.
+	Nameless bool
+
+	// Hooked reports whether a function of the application ran on the connection. It may have set
+	// session state.
+	Hooked bool
+
+	// CertificateExpires is when the client certificate expires that the connection was made with: zero
+	// without one, or with one that has expired, because the server did not ask for it then.
+	CertificateExpires time.Time
+}
+
+// Dial makes one connection. The error holds secrets: only what Explain makes of it may be shown.
+func (d *Dialer) Dial(ctx context.Context) (*Made, error) {
+	config := d.Server.Conn.Copy()
+	if err := d.configure(ctx, config); err != nil {
+		return nil, err
+	}
+	made := &Made{Hooked: d.AfterConnect != nil || hasHooks(&config.Config)}
+	made.CertificateExpires = d.noteCertificate(config)
+	d.watchErrors(&config.Config)
+	if d.Prepare != nil {
+		d.Prepare(ctx, config)
+	}
+	caught := catchCopy(config)
+	conn, err := stdlib.GetConnector(*config).Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	made.Conn = conn.(*stdlib.Conn)
+	if err := d.finish(ctx, made, caught.config); err != nil {
+		_ = made.Conn.Close() // why it is of no use is in err
+		return nil, err
+	}
+	return made, nil
+}
+
+// configure completes the configuration of one connection. It calls the application's functions.
+func (d *Dialer) configure(ctx context.Context, config *pgx.ConnConfig) error {
+	d.Server.Prepare(config)
+	if err := d.askPassword(ctx, config); err != nil {
+		return err
+	}
+	if err := d.beforeConnect(ctx, config); err != nil {
+		return err
+	}
+	if d.Password == nil {
+		d.Server.Settle(config)
+	}
+	return nil
+}
+
+// finish readies a new connection. config is the configuration that the connection itself uses.
+func (d *Dialer) finish(ctx context.Context, made *Made, config *pgx.ConnConfig) error {
+	pooled, err := d.poolers.behind(ctx, made.Conn.Conn().PgConn())
+	if err != nil {
+		return err
+	}
+	d.connected.Store(true)
+	made.Pooled = pooled
+	if pooled && !d.KeepExecMode {
+		avoidNames(config)
+	}
+	made.Nameless = pooled && config.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement
+	return d.afterConnect(ctx, made.Conn.Conn())
+}
+
+func (d *Dialer) logPooler() {
+	d.Logger.Info("pgsafe: the connections lead to a pooler, so statements are not prepared by name",
+		"pool", d.LogPool, "mode_kept", d.KeepExecMode)
+}
+
+// logUnusable is called once for each change of a file.
+func (d *Dialer) logUnusable(err *urlfix.Error) {
+	d.Logger.Warn("pgsafe: a changed file of TLS cannot be used, and what was read before stays in force",
+		"pool", d.LogPool, "part", err.Part, "reason", err.Reason)
+}
