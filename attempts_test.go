@@ -51,7 +51,7 @@ func TestConnectionsThatNobodyWaitsForAnyMore(t *testing.T) {
 			counts["pgx"], counts[pgsafe.DriverName])
 	})
 
-	t.Run("nor with a cap of the pool, or native code beside", func(t *testing.T) {
+	t.Run("nor with a cap of the pool, or another DB beside", func(t *testing.T) {
 		t.Parallel()
 		silence := pgtest.NewSilence(t)
 		db := open(t, pgsafe.DriverName, fmt.Sprintf("postgres://u@127.0.0.1:%d/d?sslmode=disable&pool_max_conns=9&connect_timeout=20", silence.Port()))
@@ -60,11 +60,11 @@ func TestConnectionsThatNobodyWaitsForAnyMore(t *testing.T) {
 		if _, most := silence.Accepted(); most > 4 {
 			t.Errorf("%d connections at once", most)
 		}
-		c, _ := pgsafe.ConnectorOf(db)
+		other := beside(t, db)
 		inParallel(t, 8, func(int) error {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 			defer cancel()
-			_, err := c.Pool().Acquire(ctx)
+			_, err := other.ExecContext(ctx, "select 1")
 			equal(t, pgsafe.KindOf(err), pgsafe.KindTimeout)
 			return nil
 		})

@@ -141,17 +141,6 @@ func TestCancelledStatements(t *testing.T) {
 		must(t, conn.Close())
 		equal(t, statsOf(t, db).Opened, 1)
 	})
-	t.Run("native code on the pool keeps its connection too", func(t *testing.T) {
-		t.Parallel()
-		uri := pgtest.Shared(t).Database(t)
-		db := open(t, pgsafe.DriverName, uri)
-		c, _ := pgsafe.ConnectorOf(db)
-		_, err := c.Pool().Exec(whenItRuns(t, watch(t, uri), context.Canceled), sleeps)
-		equal(t, pgsafe.SQLState(err), "57014")
-		_, err = c.Pool().Exec(t.Context(), "select 1")
-		must(t, err)
-		equal(t, statsOf(t, db).Opened, 1)
-	})
 	t.Run("waiting for a notification ends without a cancel request, and goes on", func(t *testing.T) {
 		t.Parallel()
 		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
@@ -477,11 +466,6 @@ func TestAfterACancelledStatement(t *testing.T) {
 		for name, run := range map[string]func(context.Context, *sql.DB) error{
 			"with a lease": func(ctx context.Context, db *sql.DB) error {
 				_, err := db.ExecContext(ctx, "select $1::int", 1)
-				return err
-			},
-			"with native code": func(ctx context.Context, db *sql.DB) error {
-				c, _ := pgsafe.ConnectorOf(db)
-				_, err := c.Pool().Exec(ctx, "select $1::int", 1)
 				return err
 			},
 			"with a transaction": func(ctx context.Context, db *sql.DB) error {

@@ -77,17 +77,14 @@ func TestClientCertificates(t *testing.T) {
 		must(t, install(t, certFile, keyFile, time.Hour))
 		must(t, db.PingContext(t.Context()))
 	})
-	t.Run("that expire take their connections with them: idle, parked and in use", func(t *testing.T) {
+	t.Run("that expire take their connections with them: idle and in use", func(t *testing.T) {
 		dsn, certFile, keyFile := certified(t, 5*time.Second) // one of less may expire before all is connected
 		db := open(t, pgsafe.DriverName, dsn)
-		c, _ := pgsafe.ConnectorOf(db)
 		used, err := db.Conn(t.Context())
 		must(t, err)
 		defer used.Close()
 		must(t, used.PingContext(t.Context()))
-		release := holdNative(t, c.Pool(), 2)
-		must(t, db.PingContext(t.Context())) // parked
-		release()                            // idle in the pool
+		holdAll(t, db, 3)()
 		equal(t, statsOf(t, db).Total, 4)
 		must(t, install(t, certFile, keyFile, time.Hour))
 		pgtest.Eventually(t, "only the one in use is left", func() bool { return statsOf(t, db).Total == 1 })
@@ -103,7 +100,7 @@ func TestClientCertificates(t *testing.T) {
 		must(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
-		holdAll(t, db, 3)() // two parked, and one idle in the pool
+		holdAll(t, db, 3)()
 		pgtest.Eventually(t, "they are closed, and it is told", func() bool {
 			return statsOf(t, db).Total == 0 && strings.Contains(log.String(), "cause=certificate")
 		})

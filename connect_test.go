@@ -301,10 +301,9 @@ func TestServiceFile(t *testing.T) {
 	}
 	t.Run("its connect_timeout counts", func(t *testing.T) {
 		write(t, "connect_timeout=3\n")
-		c, err := pgsafe.NewConnector("service=orders")
+		config, err := pgsafe.NewPoolConfig("service=orders")
 		must(t, err)
-		defer c.Close()
-		equal(t, c.Pool().Config().ConnConfig.ConnectTimeout, 3*time.Second)
+		equal(t, config.ConnConfig.ConnectTimeout, 3*time.Second)
 	})
 	t.Run("a key of it that no server knows is refused", func(t *testing.T) {
 		write(t, "pool_max_conns=7\n")

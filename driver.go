@@ -7,16 +7,20 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/pgsafe/pgsafe/internal/sqltext"
 )
 
-// DriverName is the name under which pgsafe registers with database/sql:
-//
-//	db, err := sql.Open(pgsafe.DriverName, dsn)
-const DriverName = "pgsafe"
+const (
+	// DriverName is the name under which pgsafe registers with database/sql:
+	//
+	//	db, err := sql.Open(pgsafe.DriverName, dsn)
+	DriverName = "pgsafe"
 
-// AliasName is a second name of the same driver. Libraries that take the SQL dialect from the part of a
-// driver's name before the first dash (ent does) see "postgres".
-const AliasName = "postgres-pgsafe"
+	// AliasName is a second name of the same driver. Libraries that take the SQL dialect from the part of a driver's
+	// name before the first dash (ent does) see "postgres".
+	AliasName = "postgres-pgsafe"
+)
 
 func init() {
 	for _, name := range []string{DriverName, AliasName} {
@@ -24,9 +28,9 @@ func init() {
 	}
 }
 
-// Register makes the driver available to sql.Open under a further name, with opts applied to each Connector
-// opened through it. A name that is already taken is left as it is, whoever took it; so Register may be called
-// again. It is safe for concurrent use only as far as sql.Register is: call it from init or main.
+// Register makes the driver available to sql.Open under a further name, with opts applied to each Connector opened
+// through it. A name that is taken is left as it is, so Register may be called again. It is safe for concurrent use
+// only as far as sql.Register is: call it from init or main.
 func Register(name string, opts ...Option) {
 	if slices.Contains(sql.Drivers(), name) {
 		return
@@ -34,11 +38,10 @@ func Register(name string, opts ...Option) {
 	sql.Register(name, &Driver{opts: opts})
 }
 
-// Open opens dsn as sql.Open(DriverName, dsn) does, with options, and parks idle leases up to the pool's cap, so
-// that a query in a warm pool takes no trip through it. The error is a *DSNError. No connection is made yet.
+// Open opens dsn as sql.Open(DriverName, dsn) does, with options. The error is a *DSNError. No connection is made yet.
 //
-// With a cap, SetMaxIdleConns is set to it, and SetConnMaxIdleTime to the profile's MaxConnIdleTime. Both may be
-// set anew on the returned DB.
+// With a cap, SetMaxIdleConns is set to it, so that database/sql keeps its handles. They cost nothing while idle. It
+// may be set anew on the returned DB.
 func Open(dsn string, opts ...Option) (*sql.DB, error) {
 	c, err := NewConnector(dsn, opts...)
 	if err != nil {
@@ -49,31 +52,29 @@ func Open(dsn string, opts ...Option) (*sql.DB, error) {
 
 func openDB(c *Connector) *sql.DB {
 	db := sql.OpenDB(c)
-	c.observeDB(db)
-	if limit := int(c.profile.MaxConns); limit > 0 {
-		db.SetMaxIdleConns(limit)
-		db.SetConnMaxIdleTime(c.config.MaxConnIdleTime)
-		if c.native {
-			// Bare connections cannot be asked to yield, so the cap has to hold one level up.
-			db.SetMaxOpenConns(limit)
-		}
+	c.tracer.ObserveDB(db)
+	limit := int(c.profile.MaxConns)
+	if limit == 0 {
+		return db
+	}
+	db.SetMaxIdleConns(limit)
+	if _, native := c.inner.(nativeConnector); native {
+		db.SetMaxOpenConns(limit) // there is no pool below that would hold the cap
+		db.SetConnMaxIdleTime(c.profile.maxConnIdleTime())
 	}
 	return db
 }
 
 // Driver is the database/sql driver. The zero value is ready to use and safe for concurrent use.
-type Driver struct {
-	opts      []Option
-	connector *Connector // set on the Driver that a Connector answers with, see ConnectorOf
-}
+type Driver struct{ opts []Option }
 
 var (
 	_ driver.Driver        = (*Driver)(nil)
 	_ driver.DriverContext = (*Driver)(nil)
 )
 
-// OpenConnector parses dsn and returns its *Connector. The error is a *DSNError, so that sql.Open reports a bad
-// string at once. No connection is made.
+// OpenConnector parses dsn and returns its *Connector. The error is a *DSNError, so that sql.Open reports a bad string
+// at once. No connection is made.
 func (d *Driver) OpenConnector(dsn string) (driver.Connector, error) {
 	c, err := NewConnector(dsn, d.opts...)
 	if err != nil {
@@ -82,35 +83,37 @@ func (d *Driver) OpenConnector(dsn string) (driver.Connector, error) {
 	return c, nil
 }
 
-// Open makes one connection that owns its pool: closing it closes both. Libraries that wrap drivers
-// may call it; database/sql itself calls OpenConnector.
+// openTimeout bounds Driver.Open. It is pgx's own (stdlib.Driver.Open).
+const openTimeout = 60 * time.Second
+
+// Open makes one connection. Closing it closes all that belongs to it. Layers that wrap drivers may call it;
+// database/sql itself calls OpenConnector.
 func (d *Driver) Open(dsn string) (driver.Conn, error) {
-	c, err := NewConnector(dsn, d.opts...)
+	c, err := NewConnector(dsn, append(slices.Clip(d.opts), forOneConn)...)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
-	conn, err := c.connect(ctx)
+	conn, err := c.inner.Connect(ctx)
 	if err != nil {
 		_ = c.Close() // nothing was opened, so nothing can fail to close
 		return nil, err
 	}
-	if std, ok := conn.(*stdConn); ok {
-		return &ownedNative{std, c}, nil
+	if native, ok := conn.(*stdConn); ok {
+		return &ownedNative{native, c}, nil
 	}
-	return &ownedLease{conn.(*lease), c}, nil
+	return &ownedHandle{conn.(*handle), c}, nil
 }
 
-// openTimeout is pgx's own (stdlib.Driver.Open).
-const openTimeout = 60 * time.Second
+// forOneConn makes a pool of one connection.
+func forOneConn(o *options) { o.isSingle = true }
 
-// ownedLease and ownedNative are connections whose Connector ends with them. The aliases keep pgx's method Conn in
-// sight, as with stdConn.
+// The aliases keep pgx's method Conn in sight, which an embedded field of that name would hide.
 type (
-	lease      = Conn
-	ownedLease struct {
-		*lease
+	handle      = Conn
+	ownedHandle struct {
+		*handle
 		connector *Connector
 	}
 	ownedNative struct {
@@ -119,5 +122,38 @@ type (
 	}
 )
 
-func (o *ownedLease) Close() error  { return errors.Join(o.lease.Close(), o.connector.Close()) }
+func (o *ownedHandle) Close() error { return errors.Join(o.handle.Close(), o.connector.Close()) }
 func (o *ownedNative) Close() error { return errors.Join(o.stdConn.Close(), o.connector.Close()) }
+
+// connectorDriver is what a Connector answers when it is asked for its driver.
+type connectorDriver struct {
+	Driver
+	connector *Connector
+}
+
+// ConnectorOf returns the Connector behind db. It reports false if db was not opened through pgsafe, or if a layer hides
+// the Connector.
+//
+// A layer that was given another DB's driver keeps it and answers with it. A Connector answers each time with a new
+// value, by which the two are told apart.
+func ConnectorOf(db *sql.DB) (*Connector, bool) {
+	first, ok := db.Driver().(*connectorDriver)
+	if !ok || first == db.Driver() {
+		return nil, false
+	}
+	return first.connector, true
+}
+
+// The methods that follow are for package session, which finds them at db.Driver().
+
+// Waiting reports whether a caller waits for a connection.
+func (d *connectorDriver) Waiting() bool { return d.connector.pool.Waiting() }
+
+// OnAcquire has f called whenever a caller begins to wait, by that caller, until stop is called.
+func (d *connectorDriver) OnAcquire(f func()) (stop func()) { return d.connector.arrivals.add(f) }
+
+// Leaves reports whether a statement has lasting effects in the server's session.
+func (d *connectorDriver) Leaves(text string) bool { return d.connector.conns.Effects.Of(text) != nil }
+
+// Summary is what spans call a statement, without its literals.
+func (d *connectorDriver) Summary(text string) string { return sqltext.Read(text).Summary }

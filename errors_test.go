@@ -71,7 +71,7 @@ func TestKindOf(t *testing.T) {
 	t.Run("three kinds are worth another try", func(t *testing.T) {
 		var retryable []string
 		for k := pgsafe.KindNone; k <= pgsafe.KindOther; k++ {
-			if k.Retryable() {
+			if k.Transient() {
 				retryable = append(retryable, k.String())
 			}
 		}

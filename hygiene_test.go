@@ -185,21 +185,6 @@ func TestNothingReachesTheNextUser(t *testing.T) {
 		must(t, conn.Close())
 		equal(t, statsOf(t, db).Opened, 1)
 	})
-	t.Run("nor does it reach native code on the pool", func(t *testing.T) {
-		t.Parallel()
-		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1"))
-		c, _ := pgsafe.ConnectorOf(db)
-		for _, left := range leftovers {
-			if left.statement == "set session authorization pg_monitor" {
-				continue
-			}
-			exec(t, db, left.statement)
-			var n int
-			must(t, c.Pool().QueryRow(t.Context(), left.look).Scan(&n))
-			equal(t, n, 0)
-		}
-		equal(t, c.Stats().Opened, 1)
-	})
 	t.Run("nor somebody who waits for the connection", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=2"))

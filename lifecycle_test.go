@@ -216,18 +216,17 @@ func TestClose(t *testing.T) {
 		_, err = c.Connect(t.Context())
 		equal(t, errors.Is(err, pgsafe.ErrClosed), true)
 		equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
-		if _, err := c.Pool().Acquire(t.Context()); err == nil {
-			t.Error("a closed connector's pool gives connections")
-		}
 	})
 	t.Run("Close ends a warm-up that is under way", func(t *testing.T) {
 		t.Parallel()
 		host, port := pgtest.SilentListener(t)
 		c, err := pgsafe.NewConnectorConfig(silent(t, host, port), pgsafe.WithProfile(pgsafe.Profile{WarmUp: 3}))
 		must(t, err)
-		c.Pool()
+		connected := make(chan error, 1)
+		go func() { _, err := c.Connect(t.Context()); connected <- err }()
 		pgtest.Eventually(t, "connections are being opened", func() bool { return c.Stats().Connecting == 3 })
 		must(t, c.Close())
+		equal(t, errors.Is(<-connected, pgsafe.ErrClosed), true)
 	})
 }
 
@@ -303,17 +302,6 @@ func TestHooks(t *testing.T) {
 		equal(t, tracer.acquired, 1)
 		must(t, db.Close())
 		equal(t, tracer.released, 1)
-	})
-	t.Run("the pool's configuration makes connections beside the pool", func(t *testing.T) {
-		t.Parallel()
-		c, err := pgsafe.NewConnectorConfig(config(t))
-		must(t, err)
-		defer c.Close()
-		conn, err := pgx.ConnectConfig(t.Context(), c.Pool().Config().ConnConfig)
-		must(t, err)
-		_, err = conn.Exec(t.Context(), "listen news")
-		must(t, err)
-		must(t, conn.Close(t.Context()))
 	})
 	t.Run("the configuration is copied", func(t *testing.T) {
 		t.Parallel()

@@ -8,7 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.opentelemetry.io/otel/attribute"
 
-	"github.com/pgsafe/pgsafe/telemetry"
+	"github.com/pgsafe/pgsafe/internal/guard"
+	tracing "github.com/pgsafe/pgsafe/internal/telemetry"
 )
 
 // Option wires something into a Connector. Numbers of the pool are data: see Profile.
@@ -22,9 +23,9 @@ type options struct {
 	logger        *slog.Logger
 	dialect       Dialect
 	native        bool
+	isSingle      bool // the pool is for one connection
 	modeGiven     bool // the connection string has default_query_exec_mode
-	telemetry     telemetry.Config
-	layer         telemetry.Layer
+	telemetry     tracing.Config
 	untold        bool // without telemetry
 	comments      bool
 	tags          []attribute.KeyValue
@@ -39,6 +40,42 @@ func newOptions(opts []Option) options {
 	return o
 }
 
+// complete adds what the connection string says, which options outrank.
+func (o *options) complete(s *settings) error {
+	o.native = o.native || s.native
+	o.modeGiven = s.modeGiven
+	if o.cancelTimeout == nil {
+		o.cancelTimeout = s.cancelTimeout
+	}
+	if o.profile == nil {
+		o.profile = &s.profile
+	}
+	return o.setTelemetry(s.telemetry)
+}
+
+// validate refuses numbers that contradict each other. The error is a *DSNError.
+func (o *options) validate() error {
+	if o.isSingle {
+		o.profile.MaxConns, o.profile.MinIdleConns, o.profile.WarmUp = 1, 0, 0
+	}
+	if o.cancelLimit() < 0 {
+		return driverError(CodeValue, "pgsafe_cancel_timeout", "the time is below zero",
+			"use zero to close the connection of a cancelled statement at once")
+	}
+	return o.profile.validate()
+}
+
+// cancelLimit is how long a statement may take to end once its context has.
+func (o *options) cancelLimit() time.Duration {
+	if o.cancelTimeout == nil {
+		return guard.DefaultCancelTimeout
+	}
+	return *o.cancelTimeout
+}
+
+// cancels reports whether statements are cancelled by requests.
+func (o *options) cancels() bool { return o.cancelLimit() > 0 && !o.native }
+
 // WithBeforeConnect calls f before each new physical connection, with a copy of the configuration that f may
 // change, for a password that is made anew each time, say. An error ends the attempt and reaches the caller. Where
 // Password is empty when f returns, the password file is asked, for the servers, user and database that f leaves.
@@ -52,6 +89,17 @@ func WithBeforeConnect(f func(context.Context, *pgx.ConnConfig) error) Option {
 // name, the server keeps no list: give those to the connection string (options) or to the role (ALTER ROLE ... SET).
 func WithAfterConnect(f func(context.Context, *pgx.Conn) error) Option {
 	return func(o *options) { o.afterConnect = f }
+}
+
+// WithPassword asks f for the password of each new connection: for tokens that live for minutes, or a secret that is
+// rotated. It outranks the password of the connection string, of the environment and of password files, with
+// NewConnectorConfig too. f's result is sent as it is, the empty string included. f runs within connect_timeout, in
+// several goroutines at once, and decides itself whether to keep a token for the next time. Its error ends the dial and
+// reaches the caller. Its passwords are kept out of errors and logs.
+//
+// A function of WithBeforeConnect runs after it, and may still change the password.
+func WithPassword(f func(context.Context) (string, error)) Option {
+	return func(o *options) { o.password = f }
 }
 
 // WithProfile sets the pool's numbers. It outranks what the connection string and PGSAFE_PROFILE say.
@@ -76,12 +124,11 @@ func WithLogger(l *slog.Logger) Option {
 }
 
 // WithNativeConn hands database/sql pgx's own *stdlib.Conn instead of *Conn, for applications that cast to it in
-// sql.Conn.Raw and cannot change. The pool stays. Lost are what only a lease can do: a waiter cannot take a parked
-// connection back, so the cap holds only through SetMaxOpenConns (Open sets it); prepared statements end with
-// the lease; SetConnMaxLifetime and SetConnMaxIdleTime return a connection to the pool instead of closing it; errors
-// are pgx's own, so that a statement is not repeated whose connection the server ended before it began, and pgx cancels,
-// by closing the connection; what statements leave in a session reaches its next user (SessionReset); and a statement
-// whose context has settings (session.WithSettings) is refused.
+// sql.Conn.Raw and cannot change. Each of database/sql's connections is then a connection to the server, as with pgx's
+// own driver, and the profile's numbers have no effect but for the cap, which Open gives to SetMaxOpenConns. Connection
+// strings, credentials, TLS and telemetry are pgsafe's. Lost are its pool and what it does on a handle: warm
+// connections, recovery and the repetition of statements that never began, cancellation that keeps the connection, and
+// the reset of sessions. A statement whose context has settings (session.WithSettings) is refused.
 // In a connection string: pgsafe_conn=native.
 func WithNativeConn() Option {
 	return func(o *options) { o.native = true }

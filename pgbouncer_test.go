@@ -133,20 +133,6 @@ func TestPgBouncer(t *testing.T) {
 			t.Error("it does not: the test above shows nothing")
 		}
 	})
-	t.Run("works for native code on the pool", func(t *testing.T) {
-		c, ok := pgsafe.ConnectorOf(open(t, pgsafe.DriverName, pooler.URI(database)))
-		equal(t, ok, true)
-		pool := c.Pool()
-		inParallel(t, 10, func(i int) error {
-			for j := range 30 {
-				var got int
-				if err := pool.QueryRow(t.Context(), "select $1::int", i+j).Scan(&got); err != nil || got != i+j {
-					return fmt.Errorf("got %d: %w", got, err)
-				}
-			}
-			return nil
-		})
-	})
 	t.Run("works with pgsafe_conn=native", func(t *testing.T) {
 		db := open(t, pgsafe.DriverName, with(pooler.URI(database), "pgsafe_conn=native"))
 		inParallel(t, 10, func(i int) error {
@@ -394,7 +380,7 @@ func TestServersThatAreNoPoolers(t *testing.T) {
 	t.Run("are asked once who answers", func(t *testing.T) {
 		uri := pgtest.Shared(t).Database(t)
 		c, _ := pgsafe.ConnectorOf(open(t, pgsafe.DriverName, uri))
-		defer holdNative(t, c.Pool(), 3)() // nothing else runs on them
+		must(t, c.WarmUp(t.Context(), 3)) // nothing else runs on them
 		asked := one[int](t, open(t, "pgx", uri), "select count(*)::int from pg_stat_activity where "+
 			"datname = current_database() and query = 'SELECT pg_backend_pid()'")
 		equal(t, asked, 1)

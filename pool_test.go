@@ -3,6 +3,7 @@ package pgsafe_test
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -13,7 +14,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
@@ -129,7 +129,7 @@ func TestAcquire(t *testing.T) {
 		equal(t, acquireErr.LongestHold > 0, true)
 		equal(t, acquireErr.Timeout(), true)
 		equal(t, pgsafe.KindOf(err), pgsafe.KindPoolExhausted)
-		equal(t, pgsafe.KindOf(err).Retryable(), true)
+		equal(t, pgsafe.KindOf(err).Transient(), true)
 		equal(t, errors.Is(err, context.DeadlineExceeded), false)
 		if !strings.Contains(err.Error(), `": 2 of 2 in use, 1 waiting, longest held `) {
 			t.Error(err)
@@ -187,69 +187,48 @@ func TestAcquire(t *testing.T) {
 	})
 }
 
-func TestParking(t *testing.T) {
-	// Native code on the same pool is the waiter that database/sql knows nothing of.
-	capped := func(t *testing.T) (*sql.DB, *pgxpool.Pool) {
-		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1"))
-		c, _ := pgsafe.ConnectorOf(db)
-		return db, c.Pool()
+func TestHandles(t *testing.T) {
+	// Another DB on the same connector is a waiter that database/sql knows nothing of.
+	capped := func(t *testing.T, more ...string) (db, other *sql.DB) {
+		db = open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), append(more, "pool_max_conns=1")...))
+		return db, beside(t, db)
 	}
-	t.Run("a parked lease is idle in Stats", func(t *testing.T) {
+	t.Run("a handle that database/sql keeps idle has no connection", func(t *testing.T) {
 		t.Parallel()
 		db, _ := capped(t)
 		must(t, db.PingContext(t.Context()))
+		equal(t, db.Stats().Idle, 1)
 		s := statsOf(t, db)
-		equal(t, [4]int{s.Total, s.InUse, s.Idle, s.Parked}, [4]int{1, 0, 1, 1})
+		equal(t, [3]int{s.Total, s.InUse, s.Idle}, [3]int{1, 0, 1})
 	})
-	t.Run("a waiter takes a parked connection back, and its lease gets another later", func(t *testing.T) {
+	t.Run("a handle that is kept idle leaves its connection to other callers, and gets it back later", func(t *testing.T) {
 		t.Parallel()
-		db, pool := capped(t)
+		db, other := capped(t)
 		must(t, db.PingContext(t.Context()))
+		release := holdAll(t, other, 1)
 		equal(t, db.Stats().Idle, 1)
-		conn, err := pool.Acquire(t.Context())
-		must(t, err)
-		equal(t, statsOf(t, db).TakenBack, 1)
-		equal(t, db.Stats().Idle, 1)
-
 		done := make(chan error)
 		go func() { done <- db.PingContext(t.Context()) }()
 		waiting(t, db, 1)
-		conn.Release()
+		release()
 		must(t, <-done)
 		equal(t, db.Stats().OpenConnections, 1)
-	})
-	t.Run("a lease that comes back while somebody waits is given up", func(t *testing.T) {
-		t.Parallel()
-		db, pool := capped(t)
-		tx, err := db.BeginTx(t.Context(), nil)
-		must(t, err)
-		done := make(chan error)
-		go func() {
-			conn, err := pool.Acquire(t.Context())
-			if err == nil {
-				conn.Release()
-			}
-			done <- err
-		}()
-		waiting(t, db, 1)
-		must(t, tx.Rollback())
-		must(t, <-done)
-		equal(t, db.Stats().OpenConnections, 0)
 		equal(t, statsOf(t, db).Opened, 1)
 	})
-	t.Run("a lease that was never used yields after a moment and works later", func(t *testing.T) {
+	t.Run("a sql.Conn takes a connection at its first use and keeps it until it is closed", func(t *testing.T) {
 		t.Parallel()
-		db, pool := capped(t)
-		idle, err := db.Conn(t.Context())
+		db, other := capped(t)
+		conn, err := db.Conn(t.Context())
 		must(t, err)
-		conn, err := pool.Acquire(t.Context())
-		must(t, err)
-		conn.Release()
-		must(t, idle.PingContext(t.Context()))
-		must(t, pgsafe.Raw(idle, func(c *pgx.Conn) error { return c.Ping(t.Context()) }))
-		must(t, idle.Close())
+		must(t, other.PingContext(t.Context()))
+		equal(t, statsOf(t, db).InUse, 0)
+		must(t, conn.PingContext(t.Context()))
+		must(t, pgsafe.Raw(conn, func(c *pgx.Conn) error { return c.Ping(t.Context()) }))
+		equal(t, statsOf(t, db).InUse, 1)
+		must(t, conn.Close())
+		equal(t, statsOf(t, db).InUse, 0)
 	})
-	// Whatever is asked of a lease that can get no connection, the answer is why.
+	// Whatever is asked of a handle that can get no connection, the answer is why.
 	for name, ask := range map[string]func(ctx context.Context, conn *sql.Conn) error{
 		"Exec": func(ctx context.Context, conn *sql.Conn) error {
 			_, err := conn.ExecContext(ctx, "select 1")
@@ -269,54 +248,46 @@ func TestParking(t *testing.T) {
 			return pgsafe.Raw(conn, func(*pgx.Conn) error { return nil })
 		},
 	} {
-		t.Run("a lease that can get no connection says so to "+name+" and is dropped", func(t *testing.T) {
+		t.Run("a handle that can get no connection reports so to "+name+", and works later", func(t *testing.T) {
 			t.Parallel()
-			db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1", "pool_acquire_timeout=2s"))
-			c, _ := pgsafe.ConnectorOf(db)
-			idle, err := db.Conn(t.Context())
+			db, other := capped(t, "pool_acquire_timeout=200ms")
+			must(t, db.PingContext(t.Context()))
+			conn, err := db.Conn(t.Context())
 			must(t, err)
-			conn, err := c.Pool().Acquire(t.Context())
-			must(t, err)
+			release := holdAll(t, other, 1)
 			for range 2 {
-				equal(t, pgsafe.KindOf(ask(t.Context(), idle)), pgsafe.KindPoolExhausted)
+				equal(t, pgsafe.KindOf(ask(t.Context(), conn)), pgsafe.KindPoolExhausted)
 			}
-			must(t, idle.Raw(func(driverConn any) error {
+			must(t, conn.Raw(func(driverConn any) error {
 				if driverConn.(interface{ Conn() *pgx.Conn }).Conn() != nil {
-					return errors.New("a lease without a connection shows one")
+					return errors.New("a handle without a connection shows one")
 				}
 				return nil
 			}))
-			must(t, idle.Close())
-			equal(t, db.Stats().OpenConnections, 0)
-			conn.Release()
-			must(t, db.PingContext(t.Context()))
+			release()
+			must(t, conn.PingContext(t.Context()))
+			must(t, conn.Close())
 		})
 	}
-	t.Run("so do its statements", func(t *testing.T) {
+	t.Run("a statement that can get no connection reports so", func(t *testing.T) {
 		t.Parallel()
-		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1", "pool_acquire_timeout=2s"))
-		c, _ := pgsafe.ConnectorOf(db)
+		db, other := capped(t, "pool_acquire_timeout=200ms")
 		stmt, err := db.PrepareContext(t.Context(), "select 1")
 		must(t, err)
 		defer stmt.Close()
-		conn, err := c.Pool().Acquire(t.Context())
-		must(t, err)
-		defer conn.Release()
+		holdAll(t, other, 1)
 		_, err = stmt.ExecContext(t.Context())
 		equal(t, pgsafe.KindOf(err), pgsafe.KindPoolExhausted)
 		_, err = stmt.QueryContext(t.Context())
 		equal(t, pgsafe.KindOf(err), pgsafe.KindPoolExhausted)
 	})
-	t.Run("statements of a lease whose connection was taken run on the next one", func(t *testing.T) {
+	t.Run("a prepared statement runs on a connection that was made later", func(t *testing.T) {
 		t.Parallel()
-		db, pool := capped(t)
+		db, other := capped(t)
 		stmt, err := db.PrepareContext(t.Context(), "select $1::int")
 		must(t, err)
 		defer stmt.Close()
-		conn, err := pool.Acquire(t.Context())
-		must(t, err)
-		must(t, conn.Conn().Close(t.Context())) // the next one is another connection
-		conn.Release()
+		raw(t, t.Context(), other, func(c *pgx.Conn) error { return c.Close(t.Context()) })
 		var n int
 		must(t, stmt.QueryRowContext(t.Context(), 7).Scan(&n))
 		equal(t, n, 7)
@@ -345,12 +316,11 @@ func TestParking(t *testing.T) {
 	})
 }
 
-// TestParkingAtRandom runs all that touches the parking at once, with random limits that change meanwhile, and
-// callers that give up. Whatever the order, everybody is served, no caller sees an error of the pool's making, and
-// the cap holds.
-func TestParkingAtRandom(t *testing.T) {
+// TestHandlesAtRandom runs all that touches handles at once, with random limits that change meanwhile, and callers that
+// give up. Whatever the order, every caller is served, none sees an error of the pool's making, and the cap holds.
+func TestHandlesAtRandom(t *testing.T) {
 	for seed := range uint64(8) {
-		t.Run(fmt.Sprintf("everybody is served, seed %d", seed), func(t *testing.T) {
+		t.Run(fmt.Sprintf("every caller is served, seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			rnd := rand.New(rand.NewPCG(seed, 2))
 			limit := 1 + rnd.IntN(4)
@@ -360,10 +330,11 @@ func TestParkingAtRandom(t *testing.T) {
 			stmt, err := db.PrepareContext(t.Context(), "select $1::int")
 			must(t, err)
 			defer stmt.Close()
+			other := beside(t, db)
 			inParallel(t, 16, func(worker int) error {
 				rnd := rand.New(rand.NewPCG(seed, uint64(worker)))
 				for range 60 {
-					if err := randomUse(t.Context(), rnd, db, stmt, c.Pool()); err != nil {
+					if err := randomUse(t.Context(), rnd, db, stmt, other); err != nil {
 						return err
 					}
 				}
@@ -378,7 +349,7 @@ func TestParkingAtRandom(t *testing.T) {
 }
 
 // randomUse does one of the things that applications do with a database.
-func randomUse(ctx context.Context, rnd *rand.Rand, db *sql.DB, stmt *sql.Stmt, pool *pgxpool.Pool) error {
+func randomUse(ctx context.Context, rnd *rand.Rand, db *sql.DB, stmt *sql.Stmt, other *sql.DB) error {
 	switch rnd.IntN(10) {
 	case 0:
 		db.SetMaxIdleConns(rnd.IntN(6) - 1)
@@ -403,11 +374,9 @@ func randomUse(ctx context.Context, rnd *rand.Rand, db *sql.DB, stmt *sql.Stmt, 
 		err = conn.PingContext(ctx)
 		return errors.Join(err, conn.Close())
 	case 4:
-		conn, err := pool.Acquire(ctx)
-		if err != nil {
-			return fmt.Errorf("pool.Acquire: %w", err)
+		if _, err := other.ExecContext(ctx, "select 1"); err != nil {
+			return fmt.Errorf("another DB's Exec: %w", err)
 		}
-		conn.Release()
 	case 5:
 		tx, err := db.BeginTx(ctx, nil)
 		if err != nil {
@@ -688,31 +657,6 @@ func TestWarmUp(t *testing.T) {
 			t.Errorf("%d connections were opened", n)
 		}
 	})
-	t.Run("parked connections count as kept", func(t *testing.T) {
-		t.Parallel()
-		uri := pgtest.Shared(t).Database(t)
-		db, err := pgsafe.Open(uri, pgsafe.WithProfile(pgsafe.Profile{
-			MaxConns: 20, MinIdleConns: 5, HealthCheckPeriod: 20 * time.Millisecond, MaxConnIdleTime: 50 * time.Millisecond,
-		}))
-		must(t, err)
-		defer db.Close()
-		db.SetConnMaxIdleTime(0) // what is parked stays parked
-		must(t, db.PingContext(t.Context()))
-		pgtest.Eventually(t, "5 are open", func() bool { s := statsOf(t, db); return s.Idle >= 5 && s.Connecting == 0 })
-		holdAll(t, db, 10)()
-		equal(t, statsOf(t, db).Parked, 10)
-
-		// One that is idle in the pool itself is closed by a health check, which looks at what is to be kept first
-		// (pgxpool.Pool.checkHealth).
-		closed := statsOf(t, db).ClosedForIdle
-		c, _ := pgsafe.ConnectorOf(db)
-		conn, err := c.Pool().Acquire(t.Context())
-		must(t, err)
-		conn.Release()
-		pgtest.Eventually(t, "a health check has run", func() bool { return statsOf(t, db).ClosedForIdle > closed })
-		w := watch(t, uri)
-		pgtest.Eventually(t, "only the parked ones are open", func() bool { return w.backends() == 10 })
-	})
 	t.Run("connections that are lost are replaced up to what is to be kept", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
@@ -765,6 +709,15 @@ func holdAll(t testing.TB, db *sql.DB, n int) (release func()) {
 	})
 	t.Cleanup(release)
 	return release
+}
+
+// beside opens another DB on the connector of db, which stays db's.
+func beside(t testing.TB, db *sql.DB) *sql.DB {
+	t.Helper()
+	c, _ := pgsafe.ConnectorOf(db)
+	other := sql.OpenDB(struct{ driver.Connector }{c})
+	t.Cleanup(func() { must(t, other.Close()) })
+	return other
 }
 
 // waiting waits until n callers wait for a connection.

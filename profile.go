@@ -82,6 +82,15 @@ const (
 	defaultPingTimeout       = 5 * time.Second
 )
 
+func (p Profile) maxConnLifetime() time.Duration {
+	return cmp.Or(p.MaxConnLifetime, defaultMaxConnLifetime)
+}
+func (p Profile) maxConnIdleTime() time.Duration {
+	return cmp.Or(p.MaxConnIdleTime, defaultMaxConnIdleTime)
+}
+func (p Profile) healthCheckPeriod() time.Duration {
+	return cmp.Or(p.HealthCheckPeriod, defaultHealthCheckPeriod)
+}
 func (p Profile) pingAfter() time.Duration   { return cmp.Or(p.PingAfter, defaultPingAfter) }
 func (p Profile) pingTimeout() time.Duration { return cmp.Or(p.PingTimeout, defaultPingTimeout) }
 

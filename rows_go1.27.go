@@ -4,7 +4,7 @@ package pgsafe
 
 import "database/sql/driver"
 
-var _ driver.RowsColumnScanner = (*Rows)(nil)
+var _ driver.RowsColumnScanner = (*rows)(nil)
 
-// NextRow goes on to the next row, for database/sql to scan column by column. It returns io.EOF after the last one.
-func (r *Rows) NextRow() error { return r.read(r.stdRows.NextRow()) }
+// NextRow advances to the next row, which database/sql then scans column by column. It returns io.EOF after the last one.
+func (r *rows) NextRow() error { return r.failed(r.stdRows.NextRow()) }

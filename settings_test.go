@@ -174,19 +174,6 @@ func TestSettingsFollowTheContext(t *testing.T) {
 		equal(t, see(tenant(t.Context(), "a")), "a")
 		equal(t, see(t.Context()), "")
 	})
-	t.Run("native code on the pool finds none", func(t *testing.T) {
-		t.Parallel()
-		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1"))
-		db.SetMaxIdleConns(-1)
-		c, _ := pgsafe.ConnectorOf(db)
-		for range 3 {
-			equal(t, tenantOf(t, tenant(t.Context(), "a"), db), "a")
-			var got string
-			must(t, c.Pool().QueryRow(t.Context(), showTenant).Scan(&got))
-			equal(t, got, "")
-		}
-		equal(t, c.Stats().Opened, 1)
-	})
 	t.Run("rows that are open stand in the way of others", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))

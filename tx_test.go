@@ -177,7 +177,7 @@ func TestCommitWithoutAnAnswer(t *testing.T) {
 		err := <-committed
 		equal(t, errors.Is(err, session.ErrCommitUnknown), true)
 		equal(t, pgsafe.KindOf(err), pgsafe.KindCommitUnknown)
-		equal(t, pgsafe.KindOf(err).Retryable(), false)
+		equal(t, pgsafe.KindOf(err).Transient(), false)
 	})
 	t.Run("on a session that the server has ended too, for it may do so after the COMMIT", func(t *testing.T) {
 		t.Parallel()

@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"database/sql"
-	"sync/atomic"
 )
 
 // DB is a handle on a *sql.DB whose methods find in their context what they belong to. It is safe for concurrent use,
@@ -14,7 +13,6 @@ type DB struct {
 	pool    pool // nil if the driver is not pgsafe's
 	holds   *holds
 	told    *told
-	silent  atomic.Bool // the driver does not tell of rows (rowsContext)
 }
 
 // Wrap returns a handle on db. Several handles on one *sql.DB see the same sessions.
@@ -23,7 +21,6 @@ func Wrap(db *sql.DB, opts ...Option) *DB {
 	d.holds = &holds{linger: d.options.linger}
 	d.told = newTold(d.options)
 	d.pool, _ = db.Driver().(pool)
-	d.silent.Store(d.pool == nil || !d.pool.TellsRows())
 	if d.pool != nil {
 		d.yieldToWaiters()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/pgsafe/pgsafe/internal/serverconn"
 )
 
 var (
@@ -27,7 +28,7 @@ var (
 
 	// ErrCommitUnknown is returned, wrapped, when the connection broke after COMMIT was sent and before its answer came:
 	// the transaction may have been committed. Such a transaction is never run again by itself; see WithCommitCheck.
-	ErrCommitUnknown = errors.New("session: the outcome of COMMIT is unknown")
+	ErrCommitUnknown = serverconn.ErrCommitUnknown
 )
 
 // endedSession is the error of what comes after the end of a session.

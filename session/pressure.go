@@ -18,9 +18,6 @@ type pool interface {
 	// Leaves tells whether a text leaves something in the server's session.
 	Leaves(text string) bool
 
-	// TellsRows tells whether a ctxrows.Watcher is told of the rows of its query.
-	TellsRows() bool
-
 	// Summary is how a text is called, without any of its literals.
 	Summary(text string) string
 }

@@ -101,9 +101,6 @@ func (s *session) watch(ctx context.Context, from caller, kind string, how way) 
 	if how == onHold {
 		turn = &s.turn
 	}
-	if !s.db.silent.Load() && s.owns(ctx) && (kind != kindRow || canCloseRow) {
-		return s.newRowsContext(ctx, from, kind, turn)
-	}
 	return &s.newOpenContext(ctx, from, kind, turn).opening
 }
 

@@ -80,3 +80,24 @@ func isLasting(err error) bool {
 	}
 	return failure.IsCertificate(err) || failure.IsDemand(err)
 }
+
+// SlowAfter is how long a dial may take before another one is made in its place for newer callers: half of the last
+// server's time, since connect_timeout is the time for one server (pgconn, connectPreferred) and the last one has to
+// be reached.
+func (d *Dialer) SlowAfter() time.Duration {
+	timeout := cmp.Or(d.Server.Conn.ConnectTimeout, defaultTimeout)
+	return time.Duration(servers(&d.Server.Conn.Config)-1)*timeout + timeout/2
+}
+
+// servers counts the servers of a configuration. One that is tried with TLS and without is one.
+func servers(config *pgconn.Config) int {
+	type server struct {
+		host string
+		port uint16
+	}
+	all := map[server]bool{{config.Host, config.Port}: true}
+	for _, f := range config.Fallbacks {
+		all[server{f.Host, f.Port}] = true
+	}
+	return len(all)
+}

@@ -196,3 +196,9 @@ type graceKey struct{}
 func Patient(ctx context.Context, grace time.Duration) context.Context {
 	return context.WithValue(ctx, graceKey{}, grace)
 }
+
+// Owed and Cause: see package canceler.
+func (h *Handler) Owed() bool { return h != nil && h.traffic.owed.Load() }
+
+// Cause is nil.
+func (h *Handler) Cause() error { return nil }

@@ -1,0 +1,238 @@
+package pgsafe
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgsafe/pgsafe/internal/ctxsettings"
+	"github.com/pgsafe/pgsafe/internal/pool"
+	"github.com/pgsafe/pgsafe/internal/serverconn"
+)
+
+// Conn is a handle, which is what database/sql holds. It has a connection of the pool only while it is in use: from its
+// first statement until database/sql gets it back. A *sql.Conn and a *sql.Tx keep theirs until they are closed.
+type Conn struct {
+	connector *Connector
+	pooled    *pool.Conn       // nil while the handle has no connection
+	server    *serverconn.Conn // the same connection
+
+	inherits *ctxsettings.Settings // what a statement runs with whose context has no settings
+	inTx     bool                  // database/sql has a transaction on it
+	isRaw    bool                  // native code has had the connection
+	rows     rows                  // of the query under way
+	born     time.Time
+	unused   time.Time // since when database/sql keeps it idle
+}
+
+var (
+	_ driver.Conn               = (*Conn)(nil)
+	_ driver.ConnBeginTx        = (*Conn)(nil)
+	_ driver.ConnPrepareContext = (*Conn)(nil)
+	_ driver.ExecerContext      = (*Conn)(nil)
+	_ driver.NamedValueChecker  = (*Conn)(nil)
+	_ driver.Pinger             = (*Conn)(nil)
+	_ driver.QueryerContext     = (*Conn)(nil)
+	_ driver.SessionResetter    = (*Conn)(nil)
+	_ driver.Validator          = (*Conn)(nil)
+)
+
+// bind makes sure that the handle has a connection. It reports whether the handle had none before: only then may a
+// statement run again on another one. text is what the caller is about to run.
+func (h *Conn) bind(ctx context.Context, text string) (fresh bool, err error) {
+	if h.pooled != nil {
+		if !h.isStranded() {
+			h.pooled.Note(text)
+			return false, nil
+		}
+		h.unbind()
+	}
+	c, err := h.connector.acquire(ctx, text)
+	if err != nil {
+		return false, err
+	}
+	h.pooled, h.server = c, c.Server.(*serverconn.Conn)
+	return true, nil
+}
+
+// unbind gives the connection back to the pool.
+func (h *Conn) unbind() {
+	c := h.pooled
+	if c == nil {
+		return
+	}
+	h.pooled, h.server, h.inTx, h.isRaw = nil, nil, false, false
+	h.connector.pool.Release(c)
+}
+
+// maxTries is how often a statement is tried that certainly never began.
+const maxTries = 3
+
+// run runs a statement on the handle's connection. If the handle had none, and the connection that it got turns out to
+// be dead before the statement began, another one is tried.
+func run[T any](ctx context.Context, h *Conn, text string, f func(*serverconn.Conn) (T, error)) (res T, err error) {
+	for try := 1; ; try++ {
+		fresh, err := h.bind(ctx, text)
+		if err != nil {
+			return res, err
+		}
+		res, err = f(h.server)
+		if err == nil {
+			return res, nil
+		}
+		unbegun, isUnbegun := errors.AsType[*serverconn.UnbegunError](err)
+		switch {
+		case !fresh || !isUnbegun:
+			return res, err
+		case try == maxTries:
+			return res, unbegun.Unwrap() // database/sql would try as often again with driver.ErrBadConn
+		}
+		h.unbind()
+	}
+}
+
+// settings returns what a statement with that context runs under.
+func (h *Conn) settings(ctx context.Context) *ctxsettings.Settings {
+	if s := ctxsettings.Of(ctx); s != nil {
+		h.inherits = s
+	}
+	return h.inherits
+}
+
+// ExecContext runs a statement without rows.
+func (h *Conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	args = h.connector.commented(ctx, args)
+	res, err := run(ctx, h, query, func(s *serverconn.Conn) (driver.Result, error) {
+		return s.Exec(ctx, h.settings(ctx), query, args)
+	})
+	h.settle()
+	return res, err
+}
+
+// QueryContext runs a statement with rows.
+func (h *Conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	args = h.connector.commented(ctx, args)
+	r, err := run(ctx, h, query, func(s *serverconn.Conn) (*stdRows, error) {
+		return s.Query(ctx, h.settings(ctx), query, args)
+	})
+	if err != nil {
+		h.settle()
+		return nil, err
+	}
+	return h.lendRows(ctx, r), nil
+}
+
+// PrepareContext returns a statement, which is a text. The server is asked once for each text, for its parameters and
+// whether it is sound.
+func (h *Conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	inputs, known := h.connector.texts.get(query)
+	if known {
+		return &stmt{h, query, inputs}, nil
+	}
+	inputs, err := run(ctx, h, query, func(s *serverconn.Conn) (int, error) {
+		return s.Prepare(ctx, h.settings(ctx), query)
+	})
+	h.settle()
+	if err != nil {
+		return nil, err
+	}
+	h.connector.texts.put(query, inputs)
+	return &stmt{h, query, inputs}, nil
+}
+
+// Prepare is PrepareContext without a context.
+func (h *Conn) Prepare(query string) (driver.Stmt, error) {
+	return h.PrepareContext(context.Background(), query)
+}
+
+// BeginTx begins a transaction.
+func (h *Conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	_, err := run(ctx, h, "BEGIN", func(s *serverconn.Conn) (struct{}, error) {
+		return struct{}{}, s.BeginTransaction(ctx, h.settings(ctx), opts)
+	})
+	if err != nil {
+		h.settle()
+		return nil, err
+	}
+	h.inTx = true
+	return &tx{h, ctx}, nil
+}
+
+// Begin is BeginTx without a context.
+func (h *Conn) Begin() (driver.Tx, error) {
+	return h.BeginTx(context.Background(), driver.TxOptions{})
+}
+
+// Ping asks the server for a sign of life.
+func (h *Conn) Ping(ctx context.Context) error {
+	_, err := run(ctx, h, "a ping", func(s *serverconn.Conn) (struct{}, error) {
+		return struct{}{}, s.Ping(ctx)
+	})
+	h.settle()
+	return err
+}
+
+// CheckNamedValue lets pgx see each argument as it is.
+func (h *Conn) CheckNamedValue(*driver.NamedValue) error { return nil }
+
+// Conn returns the pgx connection, for use within sql.Conn.Raw. It is nil only if none could be had; Raw returns the
+// reason.
+func (h *Conn) Conn() *pgx.Conn {
+	conn, err := h.native()
+	if err != nil {
+		return nil
+	}
+	return conn
+}
+
+// native lends the connection to native code. sql.Conn.Raw has no context.
+func (h *Conn) native() (*pgx.Conn, error) {
+	ctx := context.Background()
+	_, err := run(ctx, h, "native code", func(s *serverconn.Conn) (struct{}, error) {
+		return struct{}{}, s.Raw(ctx, h.settings(ctx))
+	})
+	if err != nil {
+		return nil, err
+	}
+	h.isRaw = true
+	return h.server.Pgx(), nil
+}
+
+// ResetSession is called by database/sql before it uses the handle again.
+func (h *Conn) ResetSession(ctx context.Context) error {
+	if h.pooled != nil {
+		h.connector.handles.validator.hide()
+		h.unbind()
+	}
+	h.connector.handles.reused(time.Since(h.born))
+	h.inherits = ctxsettings.Of(ctx)
+	return nil
+}
+
+// IsValid is called by database/sql when it gets the handle back. It is always true: a handle without a connection can
+// be used again.
+func (h *Conn) IsValid() bool {
+	h.connector.handles.validator.see()
+	h.unbind()
+	h.inherits, h.unused = nil, time.Now()
+	return true
+}
+
+// Close ends the handle. database/sql calls IsValid first, unless a statement or the application has called the
+// connection bad (DB.putConn).
+func (h *Conn) Close() error {
+	if h.pooled == nil {
+		h.connector.retire(h)
+		return nil
+	}
+	if h.connector.handles.validator.seen() || h.isRaw {
+		h.server.Close()
+	} else if !h.server.Closed() {
+		h.connector.handles.validator.hide()
+	}
+	h.unbind()
+	return nil
+}

@@ -1,0 +1,58 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ErrTimeout is the cause of an AcquireError when the pool's AcquireTimeout is over.
+var ErrTimeout = errors.New("no connection within the pool's acquire timeout")
+
+// AcquireError says why a caller got no connection in time.
+type AcquireError struct {
+	InUse   int           // connections in use
+	Max     int           // the cap, zero for none
+	Dialing int           // connections being opened
+	Waiting int           // callers that waited, this one included
+	Holders []Holder      // the connections in longest use, three at most
+	Waited  time.Duration // by this caller
+	Cause   error         // the error of the caller's context, or ErrTimeout
+	Failure error         // why no connection can be opened, nil if none failed
+}
+
+// Holder is one connection in use.
+type Holder struct {
+	Text string // what its user ran last
+	For  time.Duration
+}
+
+// Error says what was waited for.
+func (e *AcquireError) Error() string {
+	return fmt.Sprintf("%v: %d of %d in use, %d being opened, %d waiting", e.Cause, e.InUse, e.Max, e.Dialing, e.Waiting)
+}
+
+// Unwrap returns the causes.
+func (e *AcquireError) Unwrap() []error {
+	if e.Failure == nil {
+		return []error{e.Cause}
+	}
+	return []error{e.Cause, e.Failure}
+}
+
+// maxHolders bounds the holders in an error.
+const maxHolders = 3
+
+func (p *Pool) acquireErrorLocked(w *waiter, cause error) *AcquireError {
+	e := &AcquireError{
+		InUse: p.used.n, Max: p.config.Max, Dialing: len(p.dials.underWay), Waiting: p.queue.n,
+		Waited: time.Since(w.since), Cause: cause,
+	}
+	if f := p.dials.failure; f != nil {
+		e.Failure = f.err
+	}
+	for c := p.used.head; c != nil && len(e.Holders) < maxHolders; c = c.next {
+		e.Holders = append(e.Holders, Holder{c.note.get(), time.Since(c.since)})
+	}
+	return e
+}

@@ -1,0 +1,148 @@
+package pool
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// waiter is one caller in the queue. A waiter is used again, with its channel and its timer.
+type waiter struct {
+	ready      chan struct{} // has a token once conn or err is set
+	conn       *Conn
+	err        error
+	text       string
+	since      time.Time
+	timer      *time.Timer
+	queued     bool
+	prev, next *waiter
+}
+
+// give ends the wait. The pool's mutex is held.
+func (w *waiter) give(c *Conn, err error) {
+	w.conn, w.err = c, err
+	w.ready <- struct{}{}
+}
+
+// queue holds the waiters, the longest first. The pool's mutex guards it.
+type queue struct {
+	head, tail *waiter
+	n          int
+	spare      *waiter     // those that are used again, linked by next
+	expiry     *time.Timer // fires when the longest waiter's patience with failing dials is spent
+}
+
+func (q *queue) join(text string) *waiter {
+	w := q.spare
+	if w != nil {
+		q.spare = w.next
+	} else {
+		w = &waiter{ready: make(chan struct{}, 1)}
+	}
+	w.text, w.since, w.queued, w.prev, w.next = text, time.Now(), true, q.tail, nil
+	if q.tail != nil {
+		q.tail.next = w
+	} else {
+		q.head = w
+	}
+	q.tail = w
+	q.n++
+	return w
+}
+
+func (q *queue) pop() *waiter {
+	w := q.head
+	if w != nil {
+		q.remove(w)
+	}
+	return w
+}
+
+func (q *queue) remove(w *waiter) {
+	if w.prev != nil {
+		w.prev.next = w.next
+	} else {
+		q.head = w.next
+	}
+	if w.next != nil {
+		w.next.prev = w.prev
+	} else {
+		q.tail = w.prev
+	}
+	w.prev, w.next, w.queued = nil, nil, false
+	q.n--
+}
+
+// recycle keeps a waiter that is done for the next caller.
+func (q *queue) recycle(w *waiter) {
+	w.conn, w.err, w.text = nil, nil, ""
+	w.next, q.spare = q.spare, w
+}
+
+// wait returns what a waiter is given.
+func (p *Pool) wait(ctx context.Context, w *waiter) (*Conn, error) {
+	if p.config.OnWait != nil {
+		p.config.OnWait()
+	}
+	late := w.startTimer(p.config.AcquireTimeout)
+	var gaveUp error
+	select {
+	case <-w.ready:
+	case <-ctx.Done():
+		gaveUp = ctx.Err()
+	case <-late:
+		gaveUp = ErrTimeout
+	}
+	if late != nil {
+		w.timer.Stop()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case gaveUp != nil && w.queued:
+		w.err = p.acquireErrorLocked(w, gaveUp)
+		p.queue.remove(w)
+		p.counts.waited(time.Since(w.since))
+	case gaveUp != nil:
+		<-w.ready // it was given something meanwhile
+	}
+	c, err := w.conn, w.err
+	p.queue.recycle(w)
+	return c, err
+}
+
+func (w *waiter) startTimer(d time.Duration) <-chan time.Time {
+	switch {
+	case d == 0:
+		return nil
+	case w.timer == nil:
+		w.timer = time.NewTimer(d)
+	default:
+		w.timer.Reset(d)
+	}
+	return w.timer.C
+}
+
+// note is what a connection is in use for. The user writes it, the errors of others read it.
+type note struct {
+	mu   sync.Mutex
+	text string
+}
+
+func (n *note) set(text string) {
+	n.mu.Lock()
+	n.text = text
+	n.mu.Unlock()
+}
+
+func (n *note) get() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.text
+}
+
+// Note says what a connection's user is about to run, for the errors of others.
+func (c *Conn) Note(text string) { c.note.set(text) }
+
+// Waited returns how long the connection's present user waited for it. Zero means that it was idle.
+func (c *Conn) Waited() time.Duration { return c.waited }

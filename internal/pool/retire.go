@@ -1,0 +1,91 @@
+package pool
+
+import (
+	"time"
+
+	"github.com/pgsafe/pgsafe/internal/health"
+)
+
+// overLocked reports whether a connection's time is over.
+func (p *Pool) overLocked(c *Conn, now time.Time) bool {
+	return c.generation != p.generation || !c.expires.IsZero() && !now.Before(c.expires) || c.born.Before(p.bornBefore)
+}
+
+// RetireOlder ends the connections that are older than that: idle ones now, others when they come back.
+func (p *Pool) RetireOlder(age time.Duration) {
+	now := time.Now()
+	p.mu.Lock()
+	if born := now.Add(-age); born.After(p.bornBefore) {
+		p.bornBefore = born
+	}
+	old := p.takeOverLocked(now)
+	p.mu.Unlock()
+	p.shutAll(old)
+}
+
+// RetireIdle ends the connections that have been idle for longer than that, except the floor's.
+func (p *Pool) RetireIdle(idle time.Duration) {
+	p.mu.Lock()
+	old := p.takeLongIdleLocked(time.Now(), idle)
+	p.mu.Unlock()
+	p.shutAll(old)
+}
+
+// RetireExpired ends the idle connections whose time is over.
+func (p *Pool) RetireExpired() {
+	p.mu.Lock()
+	old := p.takeOverLocked(time.Now())
+	p.mu.Unlock()
+	p.shutAll(old)
+}
+
+// takeOverLocked takes the idle connections whose time is over.
+func (p *Pool) takeOverLocked(now time.Time) []*Conn {
+	old := p.takeIdleLocked(func(c *Conn) bool { return p.overLocked(c, now) })
+	p.counts.closedForAge += int64(len(old))
+	return old
+}
+
+// takeLongIdleLocked takes idle connections above the floor.
+func (p *Pool) takeLongIdleLocked(now time.Time, idle time.Duration) []*Conn {
+	spare := p.totalLocked() - p.closing - p.config.MinIdle
+	old := p.takeIdleLocked(func(c *Conn) bool {
+		if spare <= 0 || now.Sub(c.since) < idle {
+			return false
+		}
+		spare--
+		return true
+	})
+	p.counts.closedForIdle += int64(len(old))
+	return old
+}
+
+// reapLaterLocked arranges the next look at idle connections.
+func (p *Pool) reapLaterLocked() {
+	if !p.reaping && !p.closed && p.config.CheckPeriod > 0 {
+		p.reaping = true
+		p.reaper.Reset(p.config.CheckPeriod)
+	}
+}
+
+// reap closes idle connections whose time is over, and those that the server has closed, and fills up the floor.
+func (p *Pool) reap() {
+	now := time.Now()
+	p.mu.Lock()
+	p.reaping = false
+	if p.closed {
+		p.mu.Unlock()
+		return
+	}
+	old := p.takeOverLocked(now)
+	if p.config.MaxIdleTime > 0 {
+		old = append(old, p.takeLongIdleLocked(now, p.config.MaxIdleTime)...)
+	}
+	old = append(old, p.takeIdleLocked(func(c *Conn) bool { return c.Server.Ended(health.Trusted) })...)
+	p.dialLocked()
+	if p.idle.n > 0 || p.totalLocked() < p.config.MinIdle {
+		p.reapLaterLocked()
+	}
+	p.mu.Unlock()
+	p.shutAll(old)
+}

@@ -1,0 +1,106 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// warmer waits until the pool has n connections.
+type warmer struct {
+	n    int
+	done chan error
+}
+
+// startLocked notes the first use of the pool. From then on the floor is kept.
+func (p *Pool) startLocked() {
+	if !p.started {
+		p.started = true
+		p.dialLocked()
+	}
+}
+
+// Ensure returns nil if the pool has a connection, in use or not. If it has none it makes one, and its error is why
+// none can be made.
+func (p *Pool) Ensure(ctx context.Context) error {
+	p.mu.Lock()
+	some := p.idle.n+p.used.n > 0 && !p.closed
+	p.mu.Unlock()
+	if some {
+		return nil
+	}
+	c, err := p.Acquire(ctx, "")
+	if err == nil {
+		p.putBack(c)
+	}
+	return err
+}
+
+// putBack gives a connection back on which nothing ran.
+func (p *Pool) putBack(c *Conn) {
+	p.mu.Lock()
+	keep := !p.closed
+	if keep {
+		p.placeLocked(c, time.Now())
+	}
+	p.mu.Unlock()
+	if !keep {
+		p.Discard(c)
+	}
+}
+
+// WarmUp opens connections, all at once, until the pool has n, in use or idle. The first failure to dial ends it and
+// is its error. n above the cap is an error.
+func (p *Pool) WarmUp(ctx context.Context, n int) error {
+	w, err := p.beginWarmUp(n)
+	if err != nil {
+		return err
+	}
+	select {
+	case err := <-w.done:
+		return err
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.warmers = slices.DeleteFunc(p.warmers, func(other *warmer) bool { return other == w })
+	return ctx.Err()
+}
+
+func (p *Pool) beginWarmUp(n int) (*warmer, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.closed:
+		return nil, ErrClosed
+	case p.config.Max > 0 && n > p.config.Max:
+		return nil, fmt.Errorf("cannot warm up %d connections: the pool holds at most %d", n, p.config.Max)
+	}
+	w := &warmer{n, make(chan error, 1)}
+	p.warmers = append(p.warmers, w)
+	p.warmedLocked(nil)
+	p.startLocked()
+	p.dialLocked()
+	return w, nil
+}
+
+// warmTargetLocked is how many connections the warm-ups under way ask for.
+func (p *Pool) warmTargetLocked() int {
+	n := 0
+	for _, w := range p.warmers {
+		n = max(n, w.n)
+	}
+	return n
+}
+
+// warmedLocked ends the warm-ups that have what they asked for, and all of them with an error.
+func (p *Pool) warmedLocked(err error) {
+	p.warmers = slices.DeleteFunc(p.warmers, func(w *warmer) bool {
+		if err == nil && p.idle.n+p.used.n < w.n {
+			return false
+		}
+		w.done <- err
+		return true
+	})
+}

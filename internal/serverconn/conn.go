@@ -1,0 +1,115 @@
+// Package serverconn is one connection to a server, with what is known of the server's session behind it: whether it
+// is alive, which settings are applied, what statements have left behind, and whether the last statement began.
+package serverconn
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/pgsafe/pgsafe/internal/guard"
+	tracing "github.com/pgsafe/pgsafe/internal/telemetry"
+)
+
+// Config is what the connections of one pool have in common. The zero value has no telemetry, resets a session only
+// after statements with lasting effects, and leaves cancellation to pgx.
+type Config struct {
+	Reset         Reset
+	PingAfter     time.Duration // how long a connection may be idle without a ping
+	PingTimeout   time.Duration // bounds a ping
+	CancelTimeout time.Duration // how long COMMIT has to end after its context; zero for guard.DefaultCancelTimeout
+	Cancels       bool          // statements are cancelled by requests, so a closed connection means a lost server
+	Effects       *EffectsCache // of texts
+	Tracer        *tracing.Tracer
+
+	// OnReset is called after a reset with the effects that it undid, and its error. nil means no call.
+	OnReset func(undone []Effects, err error)
+	// OnUnbegun is called for each statement that certainly never began. nil means no call.
+	OnUnbegun func()
+	// OnExpired is called for each connection that is closed after its certificate has expired. nil means no call.
+	OnExpired func()
+}
+
+// Reset says when a session is reset before its next user.
+type Reset uint8
+
+// The times of a reset.
+const (
+	ResetEffects Reset = iota // after statements with lasting effects
+	ResetAlways               // after each use
+)
+
+// Facts are what the dial has found out about a connection.
+type Facts struct {
+	Pooled   bool      // it leads to a pooler: the next transaction may run in another session
+	Nameless bool      // statements have no names on it, because of the pooler
+	Hooked   bool      // the application's own function may have changed the session
+	Expires  time.Time // when its client certificate expires, zero for never
+}
+
+// stdConn is an alias so that embedding it makes no exported field named Conn.
+type stdConn = stdlib.Conn
+
+// Conn is one connection to a server. Its user calls its methods one at a time, except Abort.
+type Conn struct {
+	*stdConn
+
+	config *Config
+	facts  Facts
+	pgx    *pgx.Conn
+	guard  *guard.Handler // nil where pgx, or the application, cancels statements
+	wire   *guard.Wire    // nil on a connection that was hooked otherwise
+	socket *guard.Socket
+
+	session session
+	planned map[string]struct{} // texts that are prepared and have not run yet
+	cause   error               // why the connection broke
+	verdict verdict             // what the server's errors and the user's cancels say of the connection
+}
+
+// verdict is what the end of a connection means for the others.
+type verdict uint8
+
+const (
+	noVerdict  verdict = iota
+	closedHere         // it was closed on this side after its statement's context had ended
+	outdated           // the server ends all its sessions, or is not the wanted one any more
+)
+
+// customDataKey is where a Conn hangs on its connection (pgconn.PgConn.CustomData).
+const customDataKey = "github.com/pgsafe/pgsafe"
+
+// New returns a Conn for a connection that was just made. It reads from the server what the application's own
+// function has set, if facts say that it ran.
+func New(ctx context.Context, std *stdlib.Conn, facts Facts, config *Config) (*Conn, error) {
+	pc := std.Conn().PgConn()
+	c := &Conn{
+		stdConn: std, config: config, facts: facts, pgx: std.Conn(),
+		guard: guard.HandlerOf(pc), wire: guard.WireOf(pc), socket: guard.SocketOf(pc.Conn()),
+	}
+	if facts.Hooked && !facts.Pooled {
+		if err := c.readBaseline(ctx); err != nil {
+			return nil, err
+		}
+	}
+	pc.CustomData()[customDataKey] = c
+	return c, nil
+}
+
+// Of returns the Conn of a connection, nil if it has none.
+func Of(conn *pgconn.PgConn) *Conn {
+	c, _ := conn.CustomData()[customDataKey].(*Conn)
+	return c
+}
+
+// Pgx returns the pgx connection.
+func (c *Conn) Pgx() *pgx.Conn { return c.pgx }
+
+// Outdate notes that the server ends all its sessions, or is not the wanted one any more.
+func (c *Conn) Outdate() { c.verdict = outdated }
+
+// InTransaction reports whether a transaction is open, as far as the server has said.
+func (c *Conn) InTransaction() bool { return c.pgx.PgConn().TxStatus() != 'I' }

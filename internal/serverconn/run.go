@@ -1,0 +1,150 @@
+package serverconn
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql/driver"
+	"encoding/hex"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/pgsafe/pgsafe/internal/ctxsettings"
+	"github.com/pgsafe/pgsafe/internal/sqlstate"
+)
+
+// Exec runs a statement without rows, under the settings that are wanted.
+func (c *Conn) Exec(
+	ctx context.Context, want *ctxsettings.Settings, query string, args []driver.NamedValue,
+) (driver.Result, error) {
+	if err := c.ready(ctx, want, c.config.Effects.Of(query)); err != nil {
+		return nil, err
+	}
+	res, err := c.ExecContext(ctx, query, args)
+	if c.hasStalePlan(err) {
+		res, err = c.ExecContext(ctx, query, args)
+	}
+	c.ran(query)
+	return res, c.Failed(ctx, err)
+}
+
+// Query runs a statement with rows, under the settings that are wanted.
+func (c *Conn) Query(
+	ctx context.Context, want *ctxsettings.Settings, query string, args []driver.NamedValue,
+) (*stdlib.Rows, error) {
+	if err := c.ready(ctx, want, c.config.Effects.Of(query)); err != nil {
+		return nil, err
+	}
+	rows, err := c.QueryContext(ctx, query, args)
+	if c.hasStalePlan(err) {
+		rows, err = c.QueryContext(ctx, query, args)
+	}
+	c.ran(query)
+	if err != nil {
+		return nil, c.Failed(ctx, err)
+	}
+	return rows.(*stdlib.Rows), nil
+}
+
+// ready makes the connection fit for a statement: the cancellation of the last one cannot hit it, and the settings
+// that are wanted are applied.
+func (c *Conn) ready(ctx context.Context, want *ctxsettings.Settings, effects *Effects) error {
+	if c.guard.Fenced() {
+		if err := c.guard.Clear(); err != nil {
+			c.verdict = max(c.verdict, closedHere)
+			return &UnbegunError{err}
+		}
+	}
+	c.wire.Start()
+	if s := &c.session; want != s.applied || s.stale {
+		if err := c.apply(ctx, want); err != nil {
+			return err
+		}
+		c.wire.Start()
+	}
+	if effects != nil {
+		c.session.note(effects)
+	}
+	return nil
+}
+
+// Raw makes the connection fit for native code.
+func (c *Conn) Raw(ctx context.Context, want *ctxsettings.Settings) error {
+	return c.ready(ctx, want, nil)
+}
+
+// Ping asks the server for a sign of life. If there is none the connection is closed, unless ctx has ended: then
+// nothing is known of the connection.
+func (c *Conn) Ping(ctx context.Context) error {
+	if err := c.ready(ctx, c.session.applied, nil); err != nil {
+		return err
+	}
+	err := c.pgx.Ping(ctx)
+	if err == nil || ctx.Err() != nil {
+		return c.Failed(ctx, err)
+	}
+	c.Close()
+	return c.failedHarmless(ctx, err)
+}
+
+// maxPlanned bounds the statements that are prepared on the server and that pgx's cache does not know of yet.
+const maxPlanned = 64
+
+// Prepare asks the server for the number of parameters of a text. It prepares the text under the name by which pgx's
+// statement cache would (internal/stmtcache, StatementName), so that the first run finds it prepared (pgx.Conn.Prepare)
+// and takes it into the cache, which bounds how many there are.
+func (c *Conn) Prepare(ctx context.Context, want *ctxsettings.Settings, text string) (inputs int, err error) {
+	if err := c.ready(ctx, want, nil); err != nil {
+		return 0, err
+	}
+	name := ""
+	if c.caches() && len(c.planned) < maxPlanned {
+		digest := sha256.Sum256([]byte(text))
+		name = "stmtcache_" + hex.EncodeToString(digest[:24])
+	}
+	sd, err := c.pgx.Prepare(ctx, name, text)
+	if err != nil {
+		return 0, c.failedHarmless(ctx, err)
+	}
+	if name != "" {
+		if c.planned == nil {
+			c.planned = make(map[string]struct{})
+		}
+		c.planned[text] = struct{}{}
+	}
+	return len(sd.ParamOIDs), nil
+}
+
+// caches reports whether pgx's statement cache is in use.
+func (c *Conn) caches() bool {
+	config := c.pgx.Config()
+	return !c.facts.Nameless && config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement &&
+		config.StatementCacheCapacity > 0
+}
+
+// ran notes that pgx's cache knows a text.
+func (c *Conn) ran(text string) {
+	if len(c.planned) > 0 {
+		delete(c.planned, text)
+	}
+}
+
+// hasStalePlan reports whether a statement can run once more because the server refused its plan before it began:
+// the type of its result has changed (plancache.c, RevalidateCachedQuery), or it is gone. pgx has dropped it from its
+// cache by then (pgx.Conn.exec). The same codes from inside a function come with a context.
+func (c *Conn) hasStalePlan(err error) bool {
+	var pgErr *pgconn.PgError
+	if err == nil || !errors.As(err, &pgErr) || pgErr.Where != "" || !c.reusable() {
+		return false
+	}
+	return pgErr.Code == sqlstate.InvalidSQLStatementName ||
+		pgErr.Code == sqlstate.FeatureNotSupported && pgErr.Routine == "RevalidateCachedQuery"
+}
+
+// reusable reports whether the connection is open, in no transaction, and has no result half read.
+func (c *Conn) reusable() bool {
+	pc := c.pgx.PgConn()
+	return !pc.IsClosed() && !pc.IsBusy() && pc.TxStatus() == 'I'
+}

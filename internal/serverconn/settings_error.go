@@ -1,0 +1,62 @@
+package serverconn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgsafe/pgsafe/internal/ctxsettings"
+	"github.com/pgsafe/pgsafe/internal/guard"
+)
+
+// settingsError says that the server refuses a setting or a role.
+type settingsError struct {
+	subject string
+	cause   *pgconn.PgError
+}
+
+// Error names what is refused, and has no value in it.
+func (e *settingsError) Error() string {
+	return fmt.Sprintf("pgsafe: %v: the server refuses %s (SQLSTATE %s)", ctxsettings.Err, e.subject, e.cause.Code)
+}
+
+// Unwrap returns what it is, and the server's error without its words.
+func (e *settingsError) Unwrap() []error { return []error{ctxsettings.Err, e.cause} }
+
+// settingsFailed gives the error of applying settings its identity. The statement that wanted them has not begun.
+func (c *Conn) settingsFailed(ctx context.Context, want *ctxsettings.Settings, err error) error {
+	var pgErr *pgconn.PgError
+	if err == nil || !errors.As(err, &pgErr) || guard.IsCanceled(err) && ctx.Err() != nil {
+		return c.failedHarmless(ctx, err)
+	}
+	refusal := &settingsError{subject: subjectOf(want, pgErr), cause: withoutWords(pgErr)}
+	if c.pgx.IsClosed() { // the server said goodbye
+		return c.failedHarmless(ctx, refusal.cause)
+	}
+	return refusal
+}
+
+// withoutWords leaves out the server's words, which quote values (guc.c, parse_and_validate_value).
+func withoutWords(err *pgconn.PgError) *pgconn.PgError {
+	return &pgconn.PgError{
+		Severity: err.Severity, SeverityUnlocalized: err.SeverityUnlocalized, Code: err.Code,
+		File: err.File, Line: err.Line, Routine: err.Routine,
+	}
+}
+
+// subjectOf finds what the server's words are about: they quote the name.
+func subjectOf(want *ctxsettings.Settings, err *pgconn.PgError) string {
+	for _, name := range want.Names() {
+		if strings.Contains(err.Message, `"`+name+`"`) {
+			return strconv.Quote(name)
+		}
+	}
+	if role := want.Role(); role != "" && strings.Contains(err.Message, `"`+role+`"`) {
+		return "the role " + strconv.Quote(role)
+	}
+	return "one of them"
+}

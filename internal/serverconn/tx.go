@@ -1,0 +1,93 @@
+package serverconn
+
+import (
+	"cmp"
+	"context"
+	"database/sql/driver"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgsafe/pgsafe/internal/ctxsettings"
+	"github.com/pgsafe/pgsafe/internal/guard"
+)
+
+// ErrCommitUnknown is the error of a COMMIT whose connection broke after it was sent and before its answer came.
+var ErrCommitUnknown = errors.New("session: the outcome of COMMIT is unknown")
+
+// commitUnknownError is an ErrCommitUnknown with its cause.
+type commitUnknownError struct{ cause error }
+
+// Error says how the connection broke.
+func (e *commitUnknownError) Error() string { return ErrCommitUnknown.Error() + ": " + e.cause.Error() }
+
+// Unwrap returns what it is, and how the connection broke.
+func (e *commitUnknownError) Unwrap() []error { return []error{ErrCommitUnknown, e.cause} }
+
+// BeginTransaction begins a transaction under the settings that are wanted. Behind a pooler they are set within the
+// transaction.
+func (c *Conn) BeginTransaction(ctx context.Context, want *ctxsettings.Settings, opts driver.TxOptions) error {
+	err := c.ready(ctx, want, nil)
+	inside := errors.Is(err, errPooled)
+	if err != nil && !inside {
+		return err
+	}
+	if ctx.Err() != nil {
+		return c.Failed(ctx, driver.ErrBadConn) // pgx would close the connection (tx.go, Conn.BeginTx)
+	}
+	if _, err := c.BeginTx(ctx, opts); err != nil {
+		return c.failedHarmless(ctx, err)
+	}
+	if !inside {
+		return nil
+	}
+	if err := c.applyInside(ctx, want); err != nil {
+		_ = c.Rollback(ctx) // it closes the connection if it fails
+		return err
+	}
+	return nil
+}
+
+// Commit commits the transaction that was begun with ctx. It is pgx.ErrTxCommitRollback if the server rolled back
+// instead, as it does after an error, and ErrCommitUnknown, wrapped, if the connection broke after COMMIT was sent.
+// If ctx ends meanwhile, the server still has the cancel timeout to answer.
+func (c *Conn) Commit(ctx context.Context) error {
+	if err := c.ready(ctx, c.session.applied, nil); err != nil {
+		return err
+	}
+	usable := !c.pgx.IsClosed()
+	tag, err := c.pgx.Exec(guard.Patient(ctx, c.config.CancelTimeout), "commit")
+	if err == nil && tag.String() == "ROLLBACK" {
+		return pgx.ErrTxCommitRollback
+	}
+	if err != nil && !c.pgx.IsClosed() && c.InTransaction() {
+		_ = c.Rollback(ctx) // COMMIT was not sent; Rollback closes the connection if it fails
+	}
+	if err != nil && usable && c.pgx.IsClosed() {
+		c.cause = err
+		if !c.wire.NeverBegan(err) {
+			return &commitUnknownError{err}
+		}
+	}
+	return err
+}
+
+// Rollback rolls back the transaction that was begun with ctx. It does not depend on ctx: database/sql rolls back when
+// that ends, and pgx's own driver would close the connection for it. It takes at most the cancel timeout if ctx has
+// ended. If it fails the connection is closed, upon which the server rolls back.
+func (c *Conn) Rollback(ctx context.Context) error {
+	limit := closeTimeout
+	if ctx.Err() != nil {
+		limit = cmp.Or(c.config.CancelTimeout, guard.DefaultCancelTimeout)
+	}
+	within, cancel := context.WithTimeout(guard.Patient(context.WithoutCancel(ctx), 0), limit)
+	defer cancel()
+	if err := c.ready(within, c.session.applied, nil); err != nil {
+		return err
+	}
+	_, err := c.pgx.Exec(within, "rollback")
+	if err != nil {
+		c.Close()
+	}
+	return err
+}

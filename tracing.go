@@ -1,0 +1,75 @@
+package pgsafe
+
+import (
+	"context"
+	"database/sql/driver"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/multitracer"
+
+	tracing "github.com/pgsafe/pgsafe/internal/telemetry"
+	"github.com/pgsafe/pgsafe/internal/telemetry/layer"
+)
+
+// setTelemetry applies the value of pgsafe_telemetry. An option outranks it. The error is a *DSNError if the program
+// does not import the package of the layer.
+func (o *options) setTelemetry(value string) error {
+	switch {
+	case value == "off":
+		o.untold = true
+	case value == "otelsql" && !o.untold && layer.LibraryOf(o.telemetry.Layer) == nil:
+		l, linked := layer.Registered(value)
+		if !linked {
+			return driverError(CodeUnsupported, "pgsafe_telemetry", "otelsql is not linked into this program",
+				`import _ "github.com/pgsafe/pgsafe/pgsafeotelsql"`)
+		}
+		o.telemetry.Layer = l
+	}
+	return nil
+}
+
+// newTracer returns the Tracer of a pool, nil without telemetry.
+func (o *options) newTracer(cc *pgx.ConnConfig, database string) *tracing.Tracer {
+	if o.untold {
+		return nil
+	}
+	config := o.telemetry
+	config.Host, config.Port, config.Database = cc.Host, cc.Port, database
+	if len(o.tags) > 0 {
+		cc.RuntimeParams["application_name"] = tracing.Tagged(cc.RuntimeParams["application_name"], o.tags)
+	}
+	return tracing.New(config)
+}
+
+// tracers returns the tracer of connections: the application's own, pgsafe's, or both.
+func (o *options) tracers(app pgx.QueryTracer, ours *tracing.Tracer) pgx.QueryTracer {
+	tracer := app
+	switch {
+	case ours != nil && app == nil:
+		tracer = ours
+	case ours != nil:
+		// Ours is first: tracers such as otelpgx end the span that they find in the context, and ours do not look there.
+		tracer = multitracer.New(ours, app)
+	}
+	if o.native {
+		return refusing(tracer)
+	}
+	return tracer
+}
+
+// poolGauges is Stats in the terms of telemetry.
+func (c *Connector) poolGauges() tracing.Pool {
+	s := c.Stats()
+	return tracing.Pool{
+		Used: int64(s.InUse), Idle: int64(s.Idle), Max: int64(s.Max),
+		IdleMin: int64(c.profile.MinIdleConns), Pending: int64(s.Waiting),
+	}
+}
+
+// commented puts in front of the arguments what adds the trace context to the text, if the application wants that.
+func (c *Connector) commented(ctx context.Context, args []driver.NamedValue) []driver.NamedValue {
+	if !c.comments {
+		return args
+	}
+	return tracing.Commented(ctx, args)
+}
