@@ -18,7 +18,7 @@ type settings struct {
 	conn      *libpq.Config
 	profile   Profile
 	native    bool
-	tells     string         // pgsafe_telemetry
+	telemetry string         // pgsafe_telemetry
 	modeGiven bool           // default_query_exec_mode
 	cancels   *time.Duration // pgsafe_cancel_timeout
 	warnings  []urlfix.Note
@@ -45,7 +45,7 @@ func readSettings(dsn string, dialect Dialect, env string) (*settings, error) {
 	}
 	driver.apply(conn.Conn)
 	return &settings{
-		conn: conn, profile: profile, native: driver.native, tells: driver.telemetry, modeGiven: driver.mode != nil,
+		conn: conn, profile: profile, native: driver.native, telemetry: driver.telemetry, modeGiven: driver.mode != nil,
 		cancels:  driver.cancelTimeout,
 		warnings: slices.Concat(d.Warnings, conn.Warnings),
 	}, nil

@@ -23,7 +23,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/guard"
 	"github.com/pgsafe/pgsafe/internal/libpq"
 	"github.com/pgsafe/pgsafe/internal/sqltext"
-	"github.com/pgsafe/pgsafe/telemetry"
+	tracing "github.com/pgsafe/pgsafe/internal/telemetry"
 )
 
 // ErrClosed is returned, possibly wrapped, when a connection is asked of a Connector after its Close.
@@ -38,7 +38,7 @@ type Connector struct {
 	native   bool
 	logger   *slog.Logger
 	scrub    *scrubber
-	tracer   *telemetry.Tracer // nil without telemetry
+	tracer   *tracing.Tracer // nil without telemetry
 	comments bool
 
 	observeDB    func(*sql.DB) // what telemetry wants of a DB whose Connector this is
@@ -97,7 +97,9 @@ func NewConnector(dsn string, opts ...Option) (*Connector, error) {
 	}
 	o.native = o.native || s.native
 	o.modeGiven = s.modeGiven
-	o.tells(s.tells)
+	if err := o.setTelemetry(s.telemetry); err != nil {
+		return nil, err
+	}
 	if o.cancelTimeout == nil {
 		o.cancelTimeout = s.cancels
 	}
@@ -248,9 +250,7 @@ func (c *Connector) closing(conn *pgx.Conn) {
 	if !ph.certified.IsZero() && time.Now().After(ph.certified) {
 		c.recovered(recoveredCertificate)
 	}
-	if c.tracer != nil {
-		c.tracer.ConnClosing(conn)
-	}
+	c.tracer.ConnClosing(conn)
 }
 
 // beforeConnect calls the application's function, which may be nil.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"slices"
 	"time"
-
-	"github.com/pgsafe/pgsafe/telemetry"
 )
 
 // Where leases have all connections, the next one to come back goes from its lease to the caller who has waited longest, as
@@ -95,7 +93,7 @@ func (c *Connector) fromLine(ctx context.Context) (*stdConn, context.Context, er
 	case c.ctx.Err() != nil: // the pool would have it wait for a connection to come back
 		return nil, ctx, ErrClosed
 	default:
-		return nil, telemetry.WaitingSince(ctx, w.since), nil
+		return nil, waitingSince(ctx, w.since), nil
 	}
 	c.tracer.Waited(ctx, w.std.Conn(), time.Since(w.since), nil)
 	return w.std, ctx, nil

@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.opentelemetry.io/otel/attribute"
 
-	"github.com/pgsafe/pgsafe/telemetry"
+	tracing "github.com/pgsafe/pgsafe/internal/telemetry"
 )
 
 // Option wires something into a Connector. Numbers of the pool are data: see Profile.
@@ -23,8 +23,7 @@ type options struct {
 	dialect       Dialect
 	native        bool
 	modeGiven     bool // the connection string has default_query_exec_mode
-	telemetry     telemetry.Config
-	layer         telemetry.Layer
+	telemetry     tracing.Config
 	untold        bool // without telemetry
 	comments      bool
 	tags          []attribute.KeyValue

@@ -8,19 +8,25 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/multitracer"
 
-	"github.com/pgsafe/pgsafe/telemetry"
+	tracing "github.com/pgsafe/pgsafe/internal/telemetry"
+	"github.com/pgsafe/pgsafe/internal/telemetry/layer"
 )
 
-// tells applies what the connection string says of telemetry, unless an option has said it.
-func (o *options) tells(how string) {
-	switch how {
-	case "off":
+// setTelemetry applies the value of pgsafe_telemetry. An option outranks it. The error is a
+// *DSNError if the program does not import the package of the layer.
+func (o *options) setTelemetry(value string) error {
+	switch {
+	case value == "off":
 		o.untold = true
-	case "otelsql":
-		if o.layer.Statements() == telemetry.StatementsTraced {
-			o.layer = telemetry.Otelsql()
+	case value == "otelsql" && !o.untold && layer.LibraryOf(o.telemetry.Layer) == nil:
+		l, linked := layer.Registered(value)
+		if !linked {
+			return driverError(CodeUnsupported, "pgsafe_telemetry", "otelsql is not linked into this program",
+				`import _ "github.com/pgsafe/pgsafe/pgsafeotelsql"`)
 		}
+		o.telemetry.Layer = l
 	}
+	return nil
 }
 
 // trace sets up the telemetry.
@@ -32,25 +38,24 @@ func (c *Connector) trace(o options) error {
 	cc := c.config.ConnConfig
 	config := o.telemetry
 	config.Host, config.Port, config.Database = cc.Host, cc.Port, c.name()
-	config.Statements = o.layer.Statements()
 	if len(o.tags) > 0 {
-		cc.RuntimeParams["application_name"] = telemetry.Tagged(cc.RuntimeParams["application_name"], o.tags)
+		cc.RuntimeParams["application_name"] = tracing.Tagged(cc.RuntimeParams["application_name"], o.tags)
 	}
-	c.tracer = telemetry.New(config)
+	c.tracer = tracing.New(config)
 	c.comments = o.comments
 	c.lot.used = c.tracer.Used
 	c.tracer.Observe(c.poolGauges)
 	c.tracer.ObserveCertificate(c.certificates.expiry)
-	c.observeDB = func(db *sql.DB) { c.tracer.ObserveDB(o.layer, db) }
+	c.observeDB = func(db *sql.DB) { c.tracer.ObserveDB(db) }
 	var err error
-	c.layer, err = c.tracer.Wrap(o.layer, c.layer)
+	c.layer, err = c.tracer.Wrap(c.layer)
 	return err
 }
 
 // poolGauges is Stats as telemetry wants it.
-func (c *Connector) poolGauges() telemetry.Pool {
+func (c *Connector) poolGauges() tracing.Pool {
 	s := c.Stats()
-	return telemetry.Pool{
+	return tracing.Pool{
 		Used: int64(s.InUse), Idle: int64(s.Idle), Max: int64(s.Max),
 		IdleMin: int64(c.profile.MinIdleConns), Pending: int64(s.Waiting),
 	}
@@ -77,9 +82,7 @@ func (c *Connector) ownTracer(app pgx.QueryTracer) pgx.QueryTracer {
 
 // watch makes the steps of one connect visible.
 func (c *Connector) watch(config *pgx.ConnConfig) {
-	if c.tracer != nil {
-		c.tracer.Watch(&config.Config)
-	}
+	c.tracer.Watch(&config.Config)
 }
 
 // commented puts in front of the arguments what adds the trace context to the text, if the application wants that.
@@ -87,7 +90,7 @@ func (c *Connector) commented(ctx context.Context, args []driver.NamedValue) []d
 	if !c.comments {
 		return args
 	}
-	return telemetry.Commented(ctx, args)
+	return tracing.Commented(ctx, args)
 }
 
 // innerConnector is the Connector without its layer, for the layer to wrap.

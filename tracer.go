@@ -2,12 +2,13 @@ package pgsafe
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/multitracer"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/pgsafe/pgsafe/telemetry"
+	tracing "github.com/pgsafe/pgsafe/internal/telemetry"
 )
 
 // queryTracer makes poolTracer fit ConnConfig.Tracer, the one field through which pgxpool finds its tracers. No
@@ -20,13 +21,14 @@ func (queryTracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.Trace
 
 func (queryTracer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-// poolTracer tells the lot of every acquire and release, those of native code too, and passes them on to the
-// application's own tracer and to telemetry. It is the tracer of the pool alone: connections have those two without it,
-// see connTracer.
+// poolTracer reports each acquire and release, of native code too, to the lot, to the Tracer and to
+// the application's own tracer. It is the tracer of the pool alone: connections have those two
+// without it, see connTracer.
 type poolTracer struct {
 	queryTracer
-	lot  *parkingLot
-	next *multitracer.Tracer
+	lot    *parkingLot
+	tracer *tracing.Tracer // nil without telemetry
+	app    *multitracer.Tracer
 }
 
 var (
@@ -34,22 +36,43 @@ var (
 	_ pgxpool.ReleaseTracer = (*poolTracer)(nil)
 )
 
-func newPoolTracer(lot *parkingLot, app pgx.QueryTracer, ours *telemetry.Tracer) *poolTracer {
+func newPoolTracer(lot *parkingLot, app pgx.QueryTracer, tracer *tracing.Tracer) *poolTracer {
 	var tracers []pgx.QueryTracer
-	if ours != nil {
-		tracers = append(tracers, ours) // first, as in connTracer
-	}
 	if app != nil {
 		tracers = append(tracers, app)
 	}
-	return &poolTracer{lot: lot, next: multitracer.New(tracers...)}
+	return &poolTracer{lot: lot, tracer: tracer, app: multitracer.New(tracers...)}
+}
+
+type waitingKey struct{}
+
+// waiting is when a caller began to wait.
+type waiting struct {
+	since time.Time
+	taken bool // by the first Acquire with the context, which may reach others through the application's functions
+}
+
+// waitingSince returns a context for an Acquire whose caller has waited since then.
+func waitingSince(ctx context.Context, since time.Time) context.Context {
+	return context.WithValue(ctx, waitingKey{}, &waiting{since: since})
+}
+
+type acquiringKey struct{}
+
+// acquiringSince notes in the context when the wait of an Acquire began.
+func acquiringSince(ctx context.Context) context.Context {
+	since := time.Now()
+	if w, ok := ctx.Value(waitingKey{}).(*waiting); ok && !w.taken {
+		since, w.taken = w.since, true
+	}
+	return context.WithValue(ctx, acquiringKey{}, since)
 }
 
 func (t *poolTracer) TraceAcquireStart(
 	ctx context.Context, pool *pgxpool.Pool, data pgxpool.TraceAcquireStartData,
 ) context.Context {
 	t.lot.acquireStarted()
-	return t.next.TraceAcquireStart(acquiring(ctx), pool, data)
+	return t.app.TraceAcquireStart(acquiringSince(acquiring(ctx)), pool, data)
 }
 
 func (t *poolTracer) TraceAcquireEnd(ctx context.Context, pool *pgxpool.Pool, data pgxpool.TraceAcquireEndData) {
@@ -58,12 +81,18 @@ func (t *poolTracer) TraceAcquireEnd(ctx context.Context, pool *pgxpool.Pool, da
 		ph = physicalOf(data.Conn)
 	}
 	t.lot.acquireEnded(ph)
-	t.next.TraceAcquireEnd(ctx, pool, data)
+	if since, ok := ctx.Value(acquiringKey{}).(time.Time); ok {
+		t.tracer.Waited(ctx, data.Conn, time.Since(since), data.Err)
+	}
+	t.app.TraceAcquireEnd(ctx, pool, data)
 }
 
 func (t *poolTracer) TraceRelease(pool *pgxpool.Pool, data pgxpool.TraceReleaseData) {
 	if ph := physicalOf(data.Conn); ph != nil {
 		t.lot.released(ph)
 	}
-	t.next.TraceRelease(pool, data)
+	if t.tracer != nil {
+		t.tracer.TraceRelease(pool, data)
+	}
+	t.app.TraceRelease(pool, data)
 }
