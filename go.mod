@@ -4,7 +4,6 @@ go 1.26.0
 
 require (
 	github.com/DataDog/go-sqllexer v0.2.6
-	github.com/XSAM/otelsql v0.44.0
 	github.com/jackc/pgx/v5 v5.12.0
 	go.opentelemetry.io/otel v1.47.0
 	go.opentelemetry.io/otel/metric v1.47.0

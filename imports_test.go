@@ -16,11 +16,15 @@ func TestImports(t *testing.T) {
 		".": {"github.com/jackc/pgx/v5", "go.opentelemetry.io/otel", "github.com/pgsafe/pgsafe/internal/guard",
 			"github.com/pgsafe/pgsafe/internal/libpq", "github.com/pgsafe/pgsafe/internal/ctxrows", "github.com/pgsafe/pgsafe/internal/ctxsettings",
 			"github.com/pgsafe/pgsafe/internal/sqltext", "github.com/pgsafe/pgsafe/internal/urlfix",
+			"github.com/pgsafe/pgsafe/internal/telemetry",
 			"github.com/pgsafe/pgsafe/session", "github.com/pgsafe/pgsafe/telemetry"},
 		"session": {"go.opentelemetry.io/otel", "github.com/pgsafe/pgsafe/internal/ctxrows",
 			"github.com/pgsafe/pgsafe/internal/ctxsettings"},
-		"telemetry": {"github.com/jackc/pgx/v5", "go.opentelemetry.io/otel", "github.com/XSAM/otelsql",
-			"github.com/pgsafe/pgsafe/internal/sqltext"},
+		"telemetry":                {"github.com/pgsafe/pgsafe/internal/telemetry/layer"},
+		"internal/telemetry/layer": {"go.opentelemetry.io/otel"},
+		"internal/telemetry": {"github.com/jackc/pgx/v5", "go.opentelemetry.io/otel",
+			"github.com/pgsafe/pgsafe/internal/sqltext", "github.com/pgsafe/pgsafe/internal/telemetry/layer",
+			"github.com/pgsafe/pgsafe/telemetry"},
 		"internal/guard":       {"github.com/jackc/pgx/v5", "github.com/pgsafe/pgsafe/internal/sqltext"},
 		"internal/libpq":       {"github.com/jackc/pgx/v5", "github.com/pgsafe/pgsafe/internal/urlfix"},
 		"internal/urlfix":      {},
@@ -30,6 +34,7 @@ func TestImports(t *testing.T) {
 		"internal/pgserver":    {},
 		"internal/pgtest": {"github.com/jackc/pgx/v5", "go.uber.org/goleak",
 			"github.com/pgsafe/pgsafe/internal/pgserver"},
+		"internal/pgtest/oteltest": {"go.opentelemetry.io/otel"},
 	}
 	for dir, prefixes := range allowed {
 		t.Run("package "+dir, func(t *testing.T) {

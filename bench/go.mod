@@ -6,6 +6,7 @@ require (
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/lib/pq v1.12.3
 	github.com/pgsafe/pgsafe v0.0.0
+	github.com/pgsafe/pgsafe/pgsafeotelsql v0.0.0
 	go.opentelemetry.io/otel/metric v1.47.0
 	go.opentelemetry.io/otel/sdk v1.47.0
 	go.opentelemetry.io/otel/sdk/metric v1.47.0
@@ -39,3 +40,5 @@ require (
 )
 
 replace github.com/pgsafe/pgsafe => ../
+
+replace github.com/pgsafe/pgsafe/pgsafeotelsql => ../pgsafeotelsql

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"github.com/pgsafe/pgsafe"
+	_ "github.com/pgsafe/pgsafe/pgsafeotelsql" // for pgsafe_telemetry=otelsql
 )
 
 // A tracedDriver opens a database with the spans and metrics of one library, made by the providers of an SDK.

@@ -119,7 +119,6 @@ func TestRunningQueries(t *testing.T) {
 	for what, params := range map[string]string{
 		"":                                 "pgsafe_cancel_timeout=1m", // more than a busy machine takes to cancel
 		" at once":                         "pgsafe_cancel_timeout=0",
-		" behind OpenTelemetry's layer":    "pgsafe_telemetry=otelsql",
 		" on a native connection of pgx's": "pgsafe_conn=native",
 	} {
 		for until, query := range map[string]string{"has no rows yet": silent, "has one row": halfDone} {

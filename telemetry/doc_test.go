@@ -2,6 +2,7 @@ package telemetry_test
 
 import (
 	"context"
+	"database/sql"
 	"maps"
 	"os"
 	"regexp"
@@ -15,11 +16,12 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/oteltest"
 )
 
-// TestTheTablesSayWhatIsEmitted holds the tables of doc.go and docs/telemetry.md against what a program emits that
-// does everything there is a name for.
-func TestTheTablesSayWhatIsEmitted(t *testing.T) {
+// TestTheTablesListAllThatIsEmitted compares the tables of doc.go and docs/telemetry.md with the output
+// of a program that emits every name.
+func TestTheTablesListAllThatIsEmitted(t *testing.T) {
 	seen := emitted(t)
 	doc := sections(t, "doc.go")
 	for _, tt := range []struct {
@@ -30,32 +32,32 @@ func TestTheTablesSayWhatIsEmitted(t *testing.T) {
 		{"Events on spans", seen.events},
 		{"Metrics", seen.metrics},
 	} {
-		t.Run("doc.go: "+tt.section, func(t *testing.T) { compare(t, doc[tt.section], tt.seen) })
-		t.Run("docs/telemetry.md: "+tt.section, func(t *testing.T) {
+		t.Run("doc.go lists all "+strings.ToLower(tt.section), func(t *testing.T) { compare(t, doc[tt.section], tt.seen) })
+		t.Run("docs/telemetry.md lists all "+strings.ToLower(tt.section), func(t *testing.T) {
 			compare(t, markdown(t, "../docs/telemetry.md")[tt.section], tt.seen)
 		})
 	}
 }
 
-// compare wants the same names, each described as it is.
+// compare checks that both have the same names, and that each description begins as in seen.
 func compare(t *testing.T, written, seen map[string]string) {
 	t.Helper()
 	for _, name := range slices.Sorted(maps.Keys(written)) {
 		what, there := seen[name]
 		if !there {
-			t.Errorf("%s is in the table, and nobody emits it", name)
+			t.Errorf("%s is in the table and is not emitted", name)
 		} else if !strings.HasPrefix(written[name], what) {
 			t.Errorf("%s is %q in the table, and should begin with %q", name, written[name], what)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(seen)) {
 		if _, there := written[name]; !there {
-			t.Errorf("%s is emitted, and not in the table", name)
+			t.Errorf("%s is emitted and is not in the table", name)
 		}
 	}
 }
 
-// sections reads the tables in a package comment: a line that ends in a colon, and indented lines below it.
+// sections parses the tables in a package comment: a line that ends in a colon, then indented lines.
 func sections(t *testing.T, path string) map[string]map[string]string {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -74,7 +76,7 @@ func sections(t *testing.T, path string) map[string]map[string]string {
 	return all
 }
 
-// markdown reads the tables of a page: a heading, and rows below it with the names in backquotes.
+// markdown parses the tables of a page: a heading, then rows with names in backquotes.
 func markdown(t *testing.T, path string) map[string]map[string]string {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -96,22 +98,22 @@ func markdown(t *testing.T, path string) map[string]map[string]string {
 	return all
 }
 
-// addRow takes the names of the first cell, and the words of the others.
+// addRow adds the names in the first cell, with the other cells as their description.
 func addRow(table map[string]string, cells []string) {
 	for _, name := range strings.FieldsFunc(cells[0], func(c rune) bool { return c == ' ' || c == ',' }) {
 		table[name] = strings.Join(cells[1:], " ")
 	}
 }
 
-// names are what was emitted, with what must be said of each first.
+// names are the emitted names, each with the required beginning of its description.
 type names struct{ attributes, events, metrics map[string]string }
 
 func emitted(t *testing.T) names {
-	r := newRecorder(t)
+	r := oteltest.New(t)
 	metrics := everything(t, r)
 	seen := names{map[string]string{}, map[string]string{}, map[string]string{}}
 	number := regexp.MustCompile(`\.\d+$`)
-	for _, s := range r.spans.Ended() {
+	for _, s := range r.Spans.Ended() {
 		if s.InstrumentationScope().Name == "app" {
 			continue
 		}
@@ -140,18 +142,19 @@ func kindOf(t *testing.T, m metricdata.Metrics) string {
 		}
 		return "updowncounter"
 	}
-	t.Errorf("%s is of a kind that the table does not have", m.Name)
+	t.Errorf("%s has a kind that the table does not use", m.Name)
 	return ""
 }
 
-// everything does all that there is a name for, and returns what was measured before the pool was closed.
-func everything(t *testing.T, r *recorder) map[string]metricdata.Metrics {
+// everything emits every name, and returns the metrics from before the pool was closed.
+func everything(t *testing.T, r *oteltest.Recorder) map[string]metricdata.Metrics {
 	ctx := context.Background()
 	uri := strings.Replace(pgtest.SharedTLS(t).URI(""), "127.0.0.1", "localhost", 1)
 	cert, key, err := pgtest.SharedTLS(t).ClientCert(pgtest.TLSUser)
 	must(t, err)
 	uri += "&sslcert=" + cert + "&sslkey=" + key
-	db, err := pgsafe.Open(uri+"&pool_max_conns=1", r.options(pgsafe.WithQueryParameters())...)
+	db, err := pgsafe.Open(uri+"&pool_max_conns=1",
+		pgsafe.WithTracerProvider(r.Tracer), pgsafe.WithMeterProvider(r.Meter), pgsafe.WithQueryParameters())
 	must(t, err)
 	conn, err := db.Conn(ctx)
 	must(t, err)
@@ -165,17 +168,17 @@ func everything(t *testing.T, r *recorder) map[string]metricdata.Metrics {
 		b := &pgx.Batch{}
 		b.Queue("SELECT 1/$1::int", 0)
 		b.Queue("SELECT 2")
-		_ = c.SendBatch(ctx, b).Close() // fails, as it should
+		_ = c.SendBatch(ctx, b).Close() // fails: a division by zero
 		return nil
 	}))
-	r.within("in vain", func(ctx context.Context) {
+	r.Within("a wait that fails", func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 		defer cancel()
 		_ = db.PingContext(ctx)
 	})
 	canceled, cancel := context.WithCancel(ctx)
 	go func() {
-		pgtest.Eventually(t, "it runs", func() bool { return pgtest.SharedTLS(t).Activity(t, "") > 0 })
+		pgtest.Eventually(t, "the statement runs", func() bool { return pgtest.SharedTLS(t).Activity(t, "") > 0 })
 		cancel()
 	}()
 	_, _ = conn.ExecContext(canceled, "SELECT pg_sleep(30)")
@@ -186,8 +189,21 @@ func everything(t *testing.T, r *recorder) map[string]metricdata.Metrics {
 	must(t, err)
 	rows, err := db.Query("SELECT * FROM generate_series(1, 3)")
 	must(t, err)
-	metrics := r.metrics()
+	metrics := r.Metrics()
 	must(t, db.Close())
 	must(t, rows.Close())
 	return metrics
+}
+
+func exec(t *testing.T, conn *sql.Conn, ctx context.Context, text string) {
+	t.Helper()
+	_, err := conn.ExecContext(ctx, text)
+	must(t, err)
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -7,6 +7,7 @@ require (
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/jedib0t/go-pretty/v6 v6.8.3
 	github.com/pgsafe/pgsafe v0.0.0
+	github.com/pgsafe/pgsafe/pgsafeotelsql v0.0.0
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.9
 	golang.org/x/term v0.46.0
@@ -38,3 +39,5 @@ require (
 )
 
 replace github.com/pgsafe/pgsafe => ../..
+
+replace github.com/pgsafe/pgsafe/pgsafeotelsql => ../../pgsafeotelsql

@@ -12,6 +12,8 @@ package main
 import (
 	"context"
 	"os"
+
+	_ "github.com/pgsafe/pgsafe/pgsafeotelsql" // the doctor opens strings with pgsafe_telemetry=otelsql too
 )
 
 func main() {

@@ -1,0 +1,15 @@
+// Package pgsafeotelsql leaves the spans and measurements of statements and transactions to
+// github.com/XSAM/otelsql, for applications whose dashboards use its names. pgsafe goes on to make
+// those of the pool and of dials; no statement has spans from both.
+//
+// In code:
+//
+//	db, err := pgsafe.Open(dsn, pgsafe.WithTelemetry(pgsafeotelsql.Layer()))
+//
+// In a connection string, with pgsafe_telemetry=otelsql:
+//
+//	import _ "github.com/pgsafe/pgsafe/pgsafeotelsql"
+//
+// The package is a module of its own, so that only programs that import it link otelsql.
+// docs/telemetry.md lists which of otelsql's defaults the layer corrects, and what the layer costs.
+package pgsafeotelsql
