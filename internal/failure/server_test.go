@@ -36,7 +36,7 @@ func TestRefusedSettings(t *testing.T) {
 		{"an unknown role is of kind config", "role", "nobody_here", sqlstate.InvalidParameterValue, failure.Config},
 		{"an unknown setting is of kind config", "no_such_setting", "1", sqlstate.UndefinedObject, failure.Config},
 		{"an unknown setting in options is of kind config", "options", "-c no_such_setting=1", sqlstate.UndefinedObject, failure.Config},
-		{"options that the server cannot read are of kind config", "options", "--", sqlstate.SyntaxError, failure.Config},
+		{"options that the server cannot read are of kind config", "options", "-?", sqlstate.SyntaxError, failure.Config},
 		{"a setting that only a start of the server changes is of kind config", "shared_buffers", "1MB", sqlstate.CantChangeRuntimeParam, failure.Config},
 		{"an encoding without a conversion is of kind config", "client_encoding", "MULE_INTERNAL", sqlstate.FeatureNotSupported, failure.Config},
 		{"a setting that only superusers may set is of kind auth", "log_statement", "all", sqlstate.InsufficientPrivilege, failure.Auth},
@@ -73,7 +73,7 @@ func TestMissingRight(t *testing.T) {
 		equal(t, failure.Of(err), failure.Auth)
 	})
 	t.Run("a statement without the right to run is of kind auth", func(t *testing.T) {
-		_, err := admin.Exec(t.Context(), "set role stranger; create database forbidden")
+		_, err := admin.Exec(t.Context(), "set role stranger; create role forbidden")
 		equal(t, sqlstate.Of(err), sqlstate.InsufficientPrivilege)
 		equal(t, failure.Of(err), failure.Auth)
 	})
