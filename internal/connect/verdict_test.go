@@ -5,7 +5,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/pgsafe/pgsafe/internal/connect"
 	"github.com/pgsafe/pgsafe/internal/pgserver"
@@ -57,14 +59,6 @@ func TestVerdicts(t *testing.T) {
 		equal(t, sqlstate.Of(exec(t, f.dial(t), "select pg_terminate_backend(pg_backend_pid())")), sqlstate.AdminShutdown)
 		j.equal(t, "57P01 suspect others")
 	})
-	t.Run("an immediate shutdown renews all, though what it says is a warning", func(t *testing.T) {
-		cluster := pgtest.New(t, pgserver.Options{})
-		f, j := judged(t, cluster.URI("postgres"))
-		made := f.dial(t)
-		must(t, cluster.Halt(pgserver.Immediate))
-		equal(t, exec(t, made, "select 1") != nil, true)
-		j.equal(t, "57P01 renew all")
-	})
 	t.Run("a crash of another session renews all", func(t *testing.T) {
 		cluster := pgtest.New(t, pgserver.Options{})
 		f, j := judged(t, cluster.URI("postgres"))
@@ -99,10 +93,57 @@ func TestVerdicts(t *testing.T) {
 		must(t, exec(t, holder, "rollback"))
 	})
 	t.Run("a session that was idle for too long means nothing for the others", func(t *testing.T) {
-		f, j := judged(t, with(pgtest.Shared(t).Database(t), "options=-c%20idle_in_transaction_session_timeout%3D50"))
+		cluster := pgtest.Shared(t)
+		uri := cluster.Database(t)
+		f, j := judged(t, with(uri, "options=-c%20idle_in_transaction_session_timeout%3D50"))
 		made := f.dial(t)
 		must(t, exec(t, made, "begin"))
-		pgtest.Eventually(t, "the session is ended", func() bool { return exec(t, made, "select 1") != nil })
+		pgtest.Eventually(t, "the session has ended", func() bool { return cluster.Activity(t, databaseIn(t, uri)) == 0 })
+		equal(t, sqlstate.Of(exec(t, made, "select 1")), sqlstate.IdleInTransactionSessionTimeout)
+		j.equal(t)
+	})
+}
+
+// A server says these at moments that a test does not choose.
+func TestVerdictsOfLastWords(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		message pgproto3.BackendMessage
+		want    []string
+	}{
+		{"a session that ends with an immediate shutdown renews all, though what it says is a warning",
+			&pgproto3.NoticeResponse{Severity: "WARNING", Code: sqlstate.AdminShutdown, Routine: "quickdie"}, []string{"57P01 renew all"}},
+		{"a FATAL crash_shutdown renews all",
+			&pgproto3.ErrorResponse{Severity: "FATAL", Code: sqlstate.CrashShutdown}, []string{"57P02 renew all"}},
+		{"a FATAL cannot_connect_now renews all",
+			&pgproto3.ErrorResponse{Severity: "FATAL", Code: sqlstate.CannotConnectNow}, []string{"57P03 renew all"}},
+		{"a severity in another language is understood",
+			&pgproto3.ErrorResponse{Severity: "FATAL :", SeverityUnlocalized: "FATAL", Code: sqlstate.AdminShutdown},
+			[]string{"57P01 suspect others"}},
+		{"a FATAL connection_failure means nothing for the others",
+			&pgproto3.ErrorResponse{Severity: "FATAL", Code: "08006"}, nil},
+		{"a dropped database means nothing for the others",
+			&pgproto3.ErrorResponse{Severity: "FATAL", Code: sqlstate.DatabaseDropped}, nil},
+		{"an error means nothing for the others",
+			&pgproto3.ErrorResponse{Severity: "ERROR", Code: sqlstate.AdminShutdown}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f, j := judged(t, fakeServer(t, c.message))
+			equal(t, exec(t, f.dial(t), "select 1") != nil, true)
+			j.equal(t, c.want...)
+		})
+	}
+	t.Run("the application's own functions for errors and notices are called too", func(t *testing.T) {
+		j := &judge{}
+		var errors, notices int
+		f := fixtureFrom(t, pgtest.Shared(t).Database(t), func(c *pgx.ConnConfig) {
+			c.OnPgError = func(*pgconn.PgConn, *pgconn.PgError) bool { errors++; return true }
+			c.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) { notices++ }
+		}, func(o *connect.Options) { o.OnServerError = j.hear })
+		made := f.dial(t)
+		must(t, exec(t, made, `do $$ begin raise warning 'no'; end $$`))
+		equal(t, sqlstate.Of(exec(t, made, "select 1/0")), "22012")
+		equal(t, errors == 1 && notices == 1, true)
 		j.equal(t)
 	})
 }
