@@ -84,7 +84,7 @@ func (d *Dialer) Expiry() (at time.Time, ok bool) {
 // noteCertificate notes the certificate that config's connection will have, and returns when it expires:
 // zero if it has none, or one that has expired. A server that accepts an expired one did not ask for it.
 func (d *Dialer) noteCertificate(config *pgx.ConnConfig) time.Time {
-	cert, ok := d.Server.ClientCertificate(&config.Config)
+	cert, ok := d.options.Server.ClientCertificate(&config.Config)
 	if !ok {
 		return time.Time{}
 	}
@@ -99,7 +99,7 @@ func (d *Dialer) noteCertificate(config *pgx.ConnConfig) time.Time {
 // dialing failed, and else nil. The server reports it with an alert, which gets lost if the server closes
 // first (be_tls_open_server, be-secure-openssl.c, and its caller).
 func (d *Dialer) expiredCertificate(failed *pgconn.ConnectError) error {
-	cert, ok := d.Server.ClientCertificate(failed.Config)
+	cert, ok := d.options.Server.ClientCertificate(failed.Config)
 	if !ok || time.Now().Before(cert.NotAfter) || !failure.IsAlert(failed) && !errors.Is(failed, syscall.ECONNRESET) {
 		return nil
 	}
@@ -112,7 +112,7 @@ func (d *Dialer) expiredCertificate(failed *pgconn.ConnectError) error {
 
 // logCertificate logs that a certificate has to be renewed.
 func (d *Dialer) logCertificate(cert libpq.ClientCertificate) {
-	attrs := []any{"pool", d.LogPool, "expires", cert.NotAfter}
+	attrs := []any{"pool", d.options.LogPool, "expires", cert.NotAfter}
 	if cert.File != "" {
 		attrs = append(attrs, "file", cert.File)
 	}
@@ -120,5 +120,5 @@ func (d *Dialer) logCertificate(cert libpq.ClientCertificate) {
 	if !time.Now().Before(cert.NotAfter) {
 		level, text = slog.LevelError, "pgsafe: the client certificate has expired"
 	}
-	d.Logger.Log(context.Background(), level, text, attrs...)
+	d.options.Logger.Log(context.Background(), level, text, attrs...)
 }

@@ -2,6 +2,7 @@ package connect
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 
 // A Dialer makes the connections of one pool. It is safe for concurrent use. Create it with New.
 type Dialer struct {
-	Options
+	options      Options
 	target       target
 	redactor     *redact.Redactor
 	poolers      poolers
@@ -25,7 +26,7 @@ type Dialer struct {
 // New returns a Dialer. Its owner ends its timers with Close.
 func New(o Options) *Dialer {
 	d := &Dialer{
-		Options:  o,
+		options:  o,
 		target:   targetOf(&o.Server.Conn.Config),
 		redactor: redact.New(o.Server.Conn.Password),
 	}
@@ -64,15 +65,15 @@ type Made struct {
 
 // Dial makes one connection. The error holds secrets: only what Explain makes of it may be shown.
 func (d *Dialer) Dial(ctx context.Context) (*Made, error) {
-	config := d.Server.Conn.Copy()
+	config := d.options.Server.Conn.Copy()
 	if err := d.configure(ctx, config); err != nil {
 		return nil, err
 	}
-	made := &Made{Hooked: d.AfterConnect != nil || hasHooks(&config.Config)}
+	made := &Made{Hooked: d.options.AfterConnect != nil || hasHooks(&config.Config)}
 	made.CertificateExpires = d.noteCertificate(config)
 	d.watchErrors(&config.Config)
-	if d.Prepare != nil {
-		d.Prepare(ctx, config)
+	if d.options.Prepare != nil {
+		d.options.Prepare(ctx, config)
 	}
 	caught := catchCopy(config)
 	conn, err := stdlib.GetConnector(*config).Connect(ctx)
@@ -89,15 +90,15 @@ func (d *Dialer) Dial(ctx context.Context) (*Made, error) {
 
 // configure completes the configuration of one connection. It calls the application's functions.
 func (d *Dialer) configure(ctx context.Context, config *pgx.ConnConfig) error {
-	d.Server.Prepare(config)
+	d.options.Server.Prepare(config)
 	if err := d.askPassword(ctx, config); err != nil {
 		return err
 	}
 	if err := d.beforeConnect(ctx, config); err != nil {
 		return err
 	}
-	if d.Password == nil {
-		d.Server.Settle(config)
+	if d.options.Password == nil {
+		d.options.Server.Settle(config)
 	}
 	return nil
 }
@@ -106,11 +107,11 @@ func (d *Dialer) configure(ctx context.Context, config *pgx.ConnConfig) error {
 func (d *Dialer) finish(ctx context.Context, made *Made, config *pgx.ConnConfig) error {
 	pooled, err := d.poolers.behind(ctx, made.Conn.Conn().PgConn())
 	if err != nil {
-		return err
+		return fmt.Errorf("the new connection broke: %w", err)
 	}
 	d.connected.Store(true)
 	made.Pooled = pooled
-	if pooled && !d.KeepExecMode {
+	if pooled && !d.options.KeepExecMode {
 		avoidNames(config)
 	}
 	made.Nameless = pooled && config.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement
@@ -118,12 +119,12 @@ func (d *Dialer) finish(ctx context.Context, made *Made, config *pgx.ConnConfig)
 }
 
 func (d *Dialer) logPooler() {
-	d.Logger.Info("pgsafe: the connections lead to a pooler, so statements are not prepared by name",
-		"pool", d.LogPool, "mode_kept", d.KeepExecMode)
+	d.options.Logger.Info("pgsafe: the connections lead to a pooler, so statements are not prepared by name",
+		"pool", d.options.LogPool, "mode_kept", d.options.KeepExecMode)
 }
 
 // logUnusable is called once for each change of a file.
 func (d *Dialer) logUnusable(err *urlfix.Error) {
-	d.Logger.Warn("pgsafe: a changed file of TLS cannot be used, and what was read before stays in force",
-		"pool", d.LogPool, "part", err.Part, "reason", err.Reason)
+	d.options.Logger.Warn("pgsafe: a changed file of TLS cannot be used, and what was read before stays in force",
+		"pool", d.options.LogPool, "part", err.Part, "reason", err.Reason)
 }

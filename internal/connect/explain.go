@@ -52,7 +52,7 @@ func (d *Dialer) explain(err error) error {
 	if !ok {
 		return d.redacted(err, err.Error())
 	}
-	cc, cause := d.Server.Conn, failed.Unwrap()
+	cc, cause := d.options.Server.Conn, failed.Unwrap()
 	text := fmt.Sprintf("pgsafe: cannot connect to %s as user %q, database %q: %s",
 		net.JoinHostPort(cc.Host, strconv.Itoa(int(cc.Port))), cc.User, cc.Database,
 		withoutSteps.Replace(oneLine(cause)))
@@ -77,7 +77,7 @@ func (d *Dialer) hints(failed *pgconn.ConnectError) (hints []string) {
 		return nil
 	}
 	loginFailed := failure.Of(failed) == failure.Auth && pgErr.Code != sqlstate.InsufficientPrivilege
-	if hint := d.Server.PasswordHint(failed); loginFailed && hint != "" {
+	if hint := d.options.Server.PasswordHint(failed); loginFailed && hint != "" {
 		hints = append(hints, hint)
 	}
 	if failure.IsRefusedParameter(pgErr) {

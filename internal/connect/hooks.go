@@ -23,13 +23,13 @@ func hookFailed(err error) error {
 
 // askPassword sets config's password to the one that the application's function returns.
 func (d *Dialer) askPassword(ctx context.Context, config *pgx.ConnConfig) error {
-	if d.Password == nil {
+	if d.options.Password == nil {
 		return nil
 	}
 	// The pool goes on with a dial whose caller has given up, so ctx may have no deadline.
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(config.ConnectTimeout, defaultTimeout))
 	defer cancel()
-	password, err := d.Password(ctx)
+	password, err := d.options.Password(ctx)
 	if err != nil {
 		return hookFailed(err)
 	}
@@ -39,10 +39,10 @@ func (d *Dialer) askPassword(ctx context.Context, config *pgx.ConnConfig) error 
 }
 
 func (d *Dialer) beforeConnect(ctx context.Context, config *pgx.ConnConfig) error {
-	if d.BeforeConnect == nil {
+	if d.options.BeforeConnect == nil {
 		return nil
 	}
-	err := d.BeforeConnect(ctx, config)
+	err := d.options.BeforeConnect(ctx, config)
 	d.redactor.Learn(config.Password)
 	return hookFailed(err)
 }
@@ -50,10 +50,10 @@ func (d *Dialer) beforeConnect(ctx context.Context, config *pgx.ConnConfig) erro
 // afterConnect is not left to pgx's stdlib, which does not close the connection if the function fails
 // (stdlib/sql.go, connector.Connect).
 func (d *Dialer) afterConnect(ctx context.Context, conn *pgx.Conn) error {
-	if d.AfterConnect == nil {
+	if d.options.AfterConnect == nil {
 		return nil
 	}
-	return hookFailed(d.AfterConnect(ctx, conn))
+	return hookFailed(d.options.AfterConnect(ctx, conn))
 }
 
 // hasHooks reports whether the application has put functions into config that pgconn calls with the new

@@ -26,7 +26,7 @@ const firstAnswer = 3 * time.Second
 // the failures of other servers: what that server found wrong is wrong everywhere. err is the error as
 // Dial returned it.
 func (d *Dialer) Patience(err error) time.Duration {
-	timeout := cmp.Or(d.Server.Conn.ConnectTimeout, defaultTimeout)
+	timeout := cmp.Or(d.options.Server.Conn.ConnectTimeout, defaultTimeout)
 	switch {
 	case failure.Any(err, isLasting):
 		return 0

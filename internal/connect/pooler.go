@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgsafe/pgsafe/internal/sqlstate"
 )
 
 // poolers finds out whether connections lead to a pooler that gives each transaction another server
@@ -38,8 +40,8 @@ const maxPID = 1 << 22
 const senseTimeout = 10 * time.Second
 
 // behind reports whether the new connection leads to a pooler: the process that answers is not the one
-// that the client was told of. It costs the first connection to a server a round trip. The error says why
-// the connection did not survive the question.
+// that the client was told of. It costs the first connection to a server a round trip. A connection
+// without an answer is an error: a pooler that has no server connection free must not pass for a server.
 func (p *poolers) behind(ctx context.Context, conn *pgconn.PgConn) (bool, error) {
 	if p.found.Load() {
 		return true, nil
@@ -50,18 +52,18 @@ func (p *poolers) behind(ctx context.Context, conn *pgconn.PgConn) (bool, error)
 	}
 	pid, err := backendPID(ctx, conn)
 	switch {
-	case conn.IsClosed():
-		return false, err
-	case err != nil: // a server that does not know the function: nothing is known
-		return false, nil
-	case pid == conn.PID():
+	case err == nil && pid == conn.PID():
 		p.servers.Store(from, nil)
 		return false, nil
+	case err == nil:
+		if p.found.CompareAndSwap(false, true) {
+			p.onFound()
+		}
+		return true, nil
+	case conn.IsClosed(), sqlstate.Of(err) == sqlstate.QueryCanceled:
+		return false, err
 	}
-	if p.found.CompareAndSwap(false, true) {
-		p.onFound()
-	}
-	return true, nil
+	return false, nil // the server does not know the function: the next connection asks again
 }
 
 // backendPID asks the process that answers. The connection keeps the context of its last statement

@@ -30,19 +30,19 @@ func (v Verdict) String() string { return verdicts[v] }
 
 // watchErrors calls OnServerError for the errors on config's connection.
 func (d *Dialer) watchErrors(config *pgconn.Config) {
-	if d.OnServerError == nil {
+	if d.options.OnServerError == nil {
 		return
 	}
 	onError, onNotice := config.OnPgError, config.OnNotice
 	config.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
 		if v := d.target.verdict(conn, err); v != Nothing {
-			d.OnServerError(conn, err, v)
+			d.options.OnServerError(conn, err, v)
 		}
 		return onError == nil || onError(conn, err)
 	}
 	config.OnNotice = func(conn *pgconn.PgConn, notice *pgconn.Notice) {
 		if err := (*pgconn.PgError)(notice); isLastWord(err) {
-			d.OnServerError(conn, err, RenewAll)
+			d.options.OnServerError(conn, err, RenewAll)
 		}
 		if onNotice != nil {
 			onNotice(conn, notice)

@@ -37,11 +37,11 @@ func New(configured string) *Redactor {
 	return r
 }
 
-// Learn adds a password. The Redactor remembers the 32 passwords that it learned last.
+// Learn adds a password of four characters or more. The Redactor remembers the 32 passwords that it learned last.
 func (r *Redactor) Learn(password string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if password == r.configured || slices.Contains(r.learned, password) {
+	if len(password) < shortest || password == r.configured || slices.Contains(r.learned, password) {
 		return
 	}
 	r.learned = append(r.learned, password)
