@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
@@ -210,22 +209,6 @@ func testExpired(t *testing.T, only string) {
 		}
 	}
 	equal(t, strings.Contains(log.String(), "level=ERROR msg=\"pgsafe: the client certificate has expired\""), true)
-}
-
-// holdNative takes n connections out of the pool, and returns what gives them back.
-func holdNative(t *testing.T, pool *pgxpool.Pool, n int) (release func()) {
-	t.Helper()
-	conns := make([]*pgxpool.Conn, n)
-	for i := range conns {
-		var err error
-		conns[i], err = pool.Acquire(t.Context())
-		must(t, err)
-	}
-	return func() {
-		for _, conn := range conns {
-			conn.Release()
-		}
-	}
 }
 
 func expiry(t *testing.T, reader sdkmetric.Reader) float64 {

@@ -43,7 +43,7 @@ type Connector struct {
 	records  records
 	arrivals arrivals // for package session
 	work     *background.Group
-	warmUp   sync.Once // the profile's warm-up has begun
+	firstUse sync.Once
 
 	inner driver.Connector // makes handles, or native connections
 	layer driver.Connector // what Connect goes through: inner, perhaps in a layer of telemetry
@@ -119,8 +119,6 @@ func newConnector(server *libpq.Config, o options, opts []Option) (*Connector, e
 	if o.native {
 		c.inner = nativeConnector{c}
 	}
-	c.tracer.Observe(c.poolGauges)
-	c.tracer.ObserveCertificate(c.dialer.Expiry)
 	layer, err := c.tracer.Wrap(c.inner)
 	c.layer = layer
 	return c, err
@@ -204,7 +202,7 @@ type handleConnector struct{ *Connector }
 // Connect returns a handle without a connection. It binds none: database/sql also calls it from a goroutine of its
 // own, for callers that may have gone, with a context that is not theirs (DB.connectionOpener).
 func (h handleConnector) Connect(ctx context.Context) (driver.Conn, error) {
-	h.warmUp.Do(h.warmUpInBackground)
+	h.firstUse.Do(h.begin)
 	if err := h.pool.Ensure(ctx); err != nil {
 		return nil, h.acquireError(ctx, err)
 	}
@@ -214,8 +212,10 @@ func (h handleConnector) Connect(ctx context.Context) (driver.Conn, error) {
 // warmUpTimeout bounds the profile's warm-up.
 const warmUpTimeout = time.Minute
 
-// warmUpInBackground opens the connections that the profile asks for at the first use.
-func (c *Connector) warmUpInBackground() {
+// begin does what is due at the first use: the pool is observed, and the profile's connections are opened.
+func (c *Connector) begin() {
+	c.tracer.Observe(c.poolGauges)
+	c.tracer.ObserveCertificate(c.dialer.Expiry)
 	if c.profile.WarmUp == 0 {
 		return
 	}

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
 )
@@ -47,16 +49,15 @@ func TestProfiles(t *testing.T) {
 }
 
 func TestPoolKeys(t *testing.T) {
-	poolOf := func(t *testing.T, params ...string) *pgsafe.Connector {
-		c, err := pgsafe.NewConnector(with("postgres://u@127.0.0.1:1/db", params...))
+	poolConfigOf := func(t *testing.T, params ...string) *pgxpool.Config {
+		config, err := pgsafe.NewPoolConfig(with("postgres://u@127.0.0.1:1/db", params...))
 		must(t, err)
-		t.Cleanup(func() { must(t, c.Close()) })
-		return c
+		return config
 	}
 	t.Run("each sets its number", func(t *testing.T) {
-		p := poolOf(t, "pool_max_conns=9", "pool_min_conns=0", "pool_max_conn_lifetime=1h30m",
+		p := poolConfigOf(t, "pool_max_conns=9", "pool_min_conns=0", "pool_max_conn_lifetime=1h30m",
 			"pool_max_conn_lifetime_jitter=7s", "pool_max_conn_idle_time=11m", "pool_health_check_period=13s",
-			"pool_ping_timeout=3s").Pool().Config()
+			"pool_ping_timeout=3s")
 		equal(t, p.MaxConns, 9)
 		equal(t, p.MaxConnLifetime, 90*time.Minute)
 		equal(t, p.MaxConnLifetimeJitter, 7*time.Second)
@@ -65,7 +66,7 @@ func TestPoolKeys(t *testing.T) {
 		equal(t, p.PingTimeout, 3*time.Second)
 	})
 	t.Run("without them there is no cap, and what is idle for 30 s is closed", func(t *testing.T) {
-		p := poolOf(t).Pool().Config()
+		p := poolConfigOf(t)
 		equal(t, p.MaxConns, math.MaxInt32-1)
 		equal(t, p.MinConns, 0)
 		equal(t, p.MaxConnIdleTime, 30*time.Second)
@@ -73,30 +74,29 @@ func TestPoolKeys(t *testing.T) {
 		equal(t, p.HealthCheckPeriod, 10*time.Second)
 	})
 	t.Run("they adjust a profile, wherever it stands", func(t *testing.T) {
-		p := poolOf(t, "pool_max_conns=30", "pool_profile=production", "pool_min_idle_conns=0").Pool().Config()
+		p := poolConfigOf(t, "pool_max_conns=30", "pool_profile=production", "pool_min_idle_conns=0")
 		equal(t, p.MaxConns, 30)
 		equal(t, p.MinConns, 0)
 		equal(t, p.MaxConnLifetime, 30*time.Minute)
 	})
 	t.Run("a cap below what the profile keeps lowers that too", func(t *testing.T) {
-		p := poolOf(t, "pool_profile=production", "pool_max_conns=4").Pool().Config()
+		p := poolConfigOf(t, "pool_profile=production", "pool_max_conns=4")
 		equal(t, p.MaxConns, 4)
 		equal(t, p.MinConns, 4)
 	})
 	t.Run("of the two keys for what is kept the greater counts", func(t *testing.T) {
-		equal(t, poolOf(t, "pool_min_conns=3", "pool_min_idle_conns=2").Pool().Config().MinConns, 3)
+		equal(t, poolConfigOf(t, "pool_min_conns=3", "pool_min_idle_conns=2").MinConns, 3)
 	})
 	t.Run("connecting may take 10 s unless the string or the environment says otherwise", func(t *testing.T) {
 		t.Setenv("PGCONNECT_TIMEOUT", "") // registers the cleanup; an empty value is none
-		equal(t, poolOf(t).Pool().Config().ConnConfig.ConnectTimeout, 10*time.Second)
-		equal(t, poolOf(t, "connect_timeout=3").Pool().Config().ConnConfig.ConnectTimeout, 3*time.Second)
-		equal(t, poolOf(t, "connect_timeout=0").Pool().Config().ConnConfig.ConnectTimeout, 0)
+		equal(t, poolConfigOf(t).ConnConfig.ConnectTimeout, 10*time.Second)
+		equal(t, poolConfigOf(t, "connect_timeout=3").ConnConfig.ConnectTimeout, 3*time.Second)
+		equal(t, poolConfigOf(t, "connect_timeout=0").ConnConfig.ConnectTimeout, 0)
 		t.Setenv("PGCONNECT_TIMEOUT", "4")
-		equal(t, poolOf(t).Pool().Config().ConnConfig.ConnectTimeout, 4*time.Second)
+		equal(t, poolConfigOf(t).ConnConfig.ConnectTimeout, 4*time.Second)
 	})
 	t.Run("driver keys reach pgx", func(t *testing.T) {
-		cc := poolOf(t, "default_query_exec_mode=exec", "statement_cache_capacity=7", "description_cache_capacity=8").
-			Pool().Config().ConnConfig
+		cc := poolConfigOf(t, "default_query_exec_mode=exec", "statement_cache_capacity=7", "description_cache_capacity=8").ConnConfig
 		equal(t, cc.DefaultQueryExecMode.String(), "exec")
 		equal(t, cc.StatementCacheCapacity, 7)
 		equal(t, cc.DescriptionCacheCapacity, 8)
@@ -129,8 +129,7 @@ func TestLogger(t *testing.T) {
 	})
 	t.Run("a warm-up that fails in the background is logged", func(t *testing.T) {
 		db, log := openLogged(t, fmt.Sprintf("postgres://u:%s@127.0.0.1:%d/db?pool_warmup=3", secret, pgtest.ClosedPort(t)))
-		c, _ := pgsafe.ConnectorOf(db)
-		c.Pool()
+		_ = db.PingContext(t.Context())
 		pgtest.Eventually(t, "it is logged", func() bool { return strings.Contains(log.String(), "warm-up failed") })
 		holdsNone(t, log.String(), secret)
 	})

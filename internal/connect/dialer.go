@@ -66,26 +66,35 @@ type Made struct {
 // Dial makes one connection. The error holds secrets: only what Explain makes of it may be shown.
 func (d *Dialer) Dial(ctx context.Context) (*Made, error) {
 	config := d.options.Server.Conn.Copy()
-	if err := d.configure(ctx, config); err != nil {
+	if err := d.Configure(ctx, config); err != nil {
 		return nil, err
 	}
-	made := &Made{Hooked: d.options.AfterConnect != nil || hasHooks(&config.Config)}
+	made := &Made{Hooked: d.options.AfterConnect != nil || hasHooks(&d.options.Server.Conn.Config)}
 	made.CertificateExpires = d.noteCertificate(config)
-	d.watchErrors(&config.Config)
-	if d.options.Prepare != nil {
-		d.options.Prepare(ctx, config)
-	}
-	caught := catchCopy(config)
 	conn, err := stdlib.GetConnector(*config).Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	made.Conn = conn.(*stdlib.Conn)
-	if err := d.finish(ctx, made, caught.config); err != nil {
+	made.Pooled, made.Nameless, err = d.Finish(ctx, made.Conn.Conn())
+	if err != nil {
 		_ = made.Conn.Close() // why it is of no use is in err
 		return nil, err
 	}
 	return made, nil
+}
+
+// Configure completes a copy of Server.Conn for one connection. It calls the application's functions.
+func (d *Dialer) Configure(ctx context.Context, config *pgx.ConnConfig) error {
+	if err := d.configure(ctx, config); err != nil {
+		return err
+	}
+	d.watchErrors(&config.Config)
+	if d.options.Prepare != nil {
+		d.options.Prepare(ctx, config)
+	}
+	catchCopy(config)
+	return nil
 }
 
 // configure completes the configuration of one connection. It calls the application's functions.
@@ -103,19 +112,20 @@ func (d *Dialer) configure(ctx context.Context, config *pgx.ConnConfig) error {
 	return nil
 }
 
-// finish readies a new connection. config is the configuration that the connection itself uses.
-func (d *Dialer) finish(ctx context.Context, made *Made, config *pgx.ConnConfig) error {
-	pooled, err := d.poolers.behind(ctx, made.Conn.Conn().PgConn())
+// Finish readies a new connection whose configuration comes from Configure. See Made for what it reports. It calls the
+// application's function.
+func (d *Dialer) Finish(ctx context.Context, conn *pgx.Conn) (pooled, nameless bool, err error) {
+	pooled, err = d.poolers.behind(ctx, conn.PgConn())
 	if err != nil {
-		return fmt.Errorf("the new connection broke: %w", err)
+		return false, false, fmt.Errorf("the new connection broke: %w", err)
 	}
 	d.connected.Store(true)
-	made.Pooled = pooled
+	config := caughtCopy(conn)
 	if pooled && !d.options.KeepExecMode {
 		avoidNames(config)
 	}
-	made.Nameless = pooled && config.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement
-	return d.afterConnect(ctx, made.Conn.Conn())
+	nameless = pooled && config.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement
+	return pooled, nameless, d.afterConnect(ctx, conn)
 }
 
 func (d *Dialer) logPooler() {

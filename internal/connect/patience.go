@@ -85,8 +85,8 @@ func isLasting(err error) bool {
 // server's time, since connect_timeout is the time for one server (pgconn, connectPreferred) and the last one has to
 // be reached.
 func (d *Dialer) SlowAfter() time.Duration {
-	timeout := cmp.Or(d.Server.Conn.ConnectTimeout, defaultTimeout)
-	return time.Duration(servers(&d.Server.Conn.Config)-1)*timeout + timeout/2
+	timeout := cmp.Or(d.options.Server.Conn.ConnectTimeout, defaultTimeout)
+	return time.Duration(servers(&d.options.Server.Conn.Config)-1)*timeout + timeout/2
 }
 
 // servers counts the servers of a configuration. One that is tried with TLS and without is one.

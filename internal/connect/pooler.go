@@ -106,11 +106,15 @@ type copyCatcher struct {
 
 var _ pgx.ConnectTracer = (*copyCatcher)(nil)
 
+// copyKey is where the copy hangs on its connection (pgconn.PgConn.CustomData).
+const copyKey = "github.com/pgsafe/pgsafe/internal/connect.config"
+
 // catchCopy makes config's connection have a copyCatcher.
-func catchCopy(config *pgx.ConnConfig) *copyCatcher {
-	c := &copyCatcher{QueryTracer: config.Tracer}
-	config.Tracer = c
-	return c
+func catchCopy(config *pgx.ConnConfig) { config.Tracer = &copyCatcher{QueryTracer: config.Tracer} }
+
+// caughtCopy returns the configuration that a connection uses.
+func caughtCopy(conn *pgx.Conn) *pgx.ConnConfig {
+	return conn.PgConn().CustomData()[copyKey].(*pgx.ConnConfig)
 }
 
 // TraceConnectStart puts the connection's own tracer back: pgx reads it from the configuration after this
@@ -124,8 +128,11 @@ func (c *copyCatcher) TraceConnectStart(ctx context.Context, data pgx.TraceConne
 	return ctx
 }
 
-// TraceConnectEnd calls the connection's own tracer.
+// TraceConnectEnd hangs the copy on its connection.
 func (c *copyCatcher) TraceConnectEnd(ctx context.Context, data pgx.TraceConnectEndData) {
+	if data.Conn != nil {
+		data.Conn.PgConn().CustomData()[copyKey] = c.config
+	}
 	if own, ok := c.QueryTracer.(pgx.ConnectTracer); ok {
 		own.TraceConnectEnd(ctx, data)
 	}
