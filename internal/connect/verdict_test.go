@@ -2,6 +2,7 @@ package connect_test
 
 import (
 	"os"
+	"slices"
 	"sync"
 	"testing"
 
@@ -62,12 +63,19 @@ func TestVerdicts(t *testing.T) {
 	t.Run("a crash of another session renews all", func(t *testing.T) {
 		cluster := pgtest.New(t, pgserver.Options{})
 		f, j := judged(t, cluster.URI("postgres"))
-		made, crashes := f.dial(t), f.dial(t)
-		process, err := os.FindProcess(int(crashes.Conn.Conn().PgConn().PID()))
+		var others []*connect.Made
+		for range 8 {
+			others = append(others, f.dial(t))
+		}
+		process, err := os.FindProcess(int(f.dial(t).Conn.Conn().PgConn().PID()))
 		must(t, err)
 		must(t, process.Kill())
-		equal(t, exec(t, made, "select pg_sleep(60)") != nil, true)
-		j.equal(t, "57P02 renew all")
+		for _, made := range others {
+			equal(t, exec(t, made, "select pg_sleep(60)") != nil, true)
+		}
+		// A session may end in silence, if its signal comes at a bad moment.
+		t.Logf("%d of %d said why they ended", len(j.said), len(others))
+		equal(t, slices.Contains(j.said, "57P02 renew all"), true)
 	})
 	t.Run("a warning that a function raises with such a code means nothing", func(t *testing.T) {
 		f, j := judged(t, pgtest.Shared(t).Database(t))
