@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// A Group is a set of goroutines with a common context. Its owner ends them with Close. It is safe for
-// concurrent use. Create it with New.
+// A Group is a set of goroutines with a common context. Its owner ends them with Close. It is safe
+// for concurrent use. Create it with New.
 type Group struct {
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -38,8 +38,8 @@ func (g *Group) Go(f func(context.Context)) bool {
 	return true
 }
 
-// Close ends the context and waits for all goroutines. Each further call waits too. A goroutine of the
-// Group must not call it.
+// Close ends the context and waits for all goroutines. Each further call waits too. A goroutine of
+// the Group must not call it.
 func (g *Group) Close() {
 	g.mu.Lock()
 	g.closed = true

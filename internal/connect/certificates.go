@@ -17,8 +17,9 @@ import (
 )
 
 // certificates knows the client certificates that connections were made with. A server checks a
-// certificate only when a connection is made. pgsafe closes a connection when its certificate expires, so
-// that an authority which a server has revoked or replaced does not live on in old connections.
+// certificate only when a connection is made. pgsafe closes a connection when its certificate
+// expires, so that an authority which a server has revoked or replaced does not live on in old
+// connections.
 type certificates struct {
 	onExpired func()                        // may be nil
 	onDue     func(libpq.ClientCertificate) // called once for each certificate that has or is about to expire
@@ -57,8 +58,8 @@ func (c *certificates) expired() {
 	}
 }
 
-// notice is how long before its end a certificate is due: a week, or a quarter of its life if that is
-// shorter. Tools that renew short-lived certificates do so with a third left.
+// notice is how long before its end a certificate is due: a week, or a quarter of its life if that
+// is shorter. Tools that renew short-lived certificates do so with a third left.
 func notice(cert libpq.ClientCertificate) time.Duration {
 	return min(7*24*time.Hour, cert.NotAfter.Sub(cert.NotBefore)/4)
 }
@@ -72,8 +73,8 @@ func (c *certificates) close() {
 	}
 }
 
-// Expiry returns when the client certificate of the latest dial expires. It reports false if there was
-// none.
+// Expiry returns when the client certificate of the latest dial expires. It reports false if there
+// was none.
 func (d *Dialer) Expiry() (at time.Time, ok bool) {
 	d.certificates.mu.Lock()
 	defer d.certificates.mu.Unlock()
@@ -81,8 +82,9 @@ func (d *Dialer) Expiry() (at time.Time, ok bool) {
 	return at, !at.IsZero()
 }
 
-// noteCertificate notes the certificate that config's connection will have, and returns when it expires:
-// zero if it has none, or one that has expired. A server that accepts an expired one did not ask for it.
+// noteCertificate notes the certificate that config's connection will have, and returns when it
+// expires: zero if it has none, or one that has expired. A server that accepts an expired one did
+// not ask for it.
 func (d *Dialer) noteCertificate(config *pgx.ConnConfig) time.Time {
 	cert, ok := d.options.Server.ClientCertificate(&config.Config)
 	if !ok {
@@ -95,9 +97,9 @@ func (d *Dialer) noteCertificate(config *pgx.ConnConfig) time.Time {
 	return cert.NotAfter
 }
 
-// expiredCertificate returns failure.ErrCertificateExpired with the file and the time, if that is why
-// dialing failed, and else nil. The server reports it with an alert, which gets lost if the server closes
-// first (be_tls_open_server, be-secure-openssl.c, and its caller).
+// expiredCertificate returns failure.ErrCertificateExpired with the file and the time, if that is
+// why dialing failed, and else nil. The server reports it with an alert, which gets lost if the
+// server closes first (be_tls_open_server, be-secure-openssl.c, and its caller).
 func (d *Dialer) expiredCertificate(failed *pgconn.ConnectError) error {
 	cert, ok := d.options.Server.ClientCertificate(failed.Config)
 	if !ok || time.Now().Before(cert.NotAfter) || !failure.IsAlert(failed) && !errors.Is(failed, syscall.ECONNRESET) {
@@ -107,7 +109,8 @@ func (d *Dialer) expiredCertificate(failed *pgconn.ConnectError) error {
 	if cert.File != "" {
 		name = "in " + cert.File
 	}
-	return fmt.Errorf("%w: the one %s, on %s", failure.ErrCertificateExpired, name, cert.NotAfter.UTC().Format(time.RFC3339))
+	return fmt.Errorf("%w: the one %s, on %s", failure.ErrCertificateExpired, name,
+		cert.NotAfter.UTC().Format(time.RFC3339))
 }
 
 // logCertificate logs that a certificate has to be renewed.

@@ -13,7 +13,8 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgtest"
 )
 
-// certified returns a connection string with a client certificate that lives so long, and its files.
+// certified returns a connection string with a client certificate that lives so long, and its
+// files.
 func certified(t *testing.T, lifetime time.Duration) (dsn, certFile, keyFile string) {
 	t.Helper()
 	cluster := pgtest.ClientCert(t)

@@ -48,7 +48,8 @@ func (d *Dialer) Redact(text string) string { return d.redactor.Text(text) }
 type Made struct {
 	Conn *stdlib.Conn
 
-	// Pooled reports whether a pooler answers, which gives each transaction another server connection.
+	// Pooled reports whether a pooler answers, which gives each transaction another server
+	// connection.
 	Pooled bool
 
 	// Nameless reports whether statements are not prepared by name, because of the pooler.
@@ -58,8 +59,8 @@ type Made struct {
 	// session state.
 	Hooked bool
 
-	// CertificateExpires is when the client certificate expires that the connection was made with: zero
-	// without one, or with one that has expired, because the server did not ask for it then.
+	// CertificateExpires is when the client certificate expires that the connection was made with:
+	// zero without one, or with one that has expired, because the server did not ask for it then.
 	CertificateExpires time.Time
 }
 

@@ -23,7 +23,7 @@ func TestDial(t *testing.T) {
 		equal(t, made.Conn.Conn().Config().DefaultQueryExecMode, pgx.QueryExecModeCacheStatement)
 		must(t, made.Conn.Ping(t.Context()))
 	})
-	t.Run("the application's functions and Prepare run in order, each on the configuration of one connection", func(t *testing.T) {
+	t.Run("the application's functions and Prepare run in order for each connection", func(t *testing.T) {
 		var order []string
 		f := newFixture(t, pgtest.Shared(t).Database(t), func(o *connect.Options) {
 			o.Password = func(context.Context) (string, error) {
@@ -97,18 +97,26 @@ func TestHooked(t *testing.T) {
 		{"pgconn's AfterConnect in the application's configuration is a hook", pgtest.Shared(t).URI("postgres"),
 			func(c *pgx.ConnConfig) { c.AfterConnect = set }, nil, true},
 		{"pgconn's AfterConnect that BeforeConnect sets is a hook", pgtest.Shared(t).URI("postgres"),
-			func(*pgx.ConnConfig) {}, func(_ context.Context, c *pgx.ConnConfig) error { c.AfterConnect = set; return nil }, true},
+			func(*pgx.ConnConfig) {}, func(_ context.Context, c *pgx.ConnConfig) error {
+				c.AfterConnect = set
+				return nil
+			}, true},
 		{"a ValidateConnect of the application's own is a hook", pgtest.Shared(t).URI("postgres"),
 			func(c *pgx.ConnConfig) { c.ValidateConnect = set }, nil, true},
-		{"target_session_attrs=read-write is no hook", with(pgtest.Shared(t).URI("postgres"), "target_session_attrs=read-write"),
+		{"target_session_attrs=read-write is no hook",
+			with(pgtest.Shared(t).URI("postgres"), "target_session_attrs=read-write"),
 			func(*pgx.ConnConfig) {}, nil, false},
-		{"target_session_attrs=primary is no hook", with(pgtest.Shared(t).URI("postgres"), "target_session_attrs=primary"),
+		{"target_session_attrs=primary is no hook",
+			with(pgtest.Shared(t).URI("postgres"), "target_session_attrs=primary"),
 			func(*pgx.ConnConfig) {}, nil, false},
-		{"target_session_attrs=standby is no hook", with(standby.URI("postgres"), "target_session_attrs=standby"),
+		{"target_session_attrs=standby is no hook",
+			with(standby.URI("postgres"), "target_session_attrs=standby"),
 			func(*pgx.ConnConfig) {}, nil, false},
-		{"target_session_attrs=read-only is no hook", with(standby.URI("postgres"), "target_session_attrs=read-only"),
+		{"target_session_attrs=read-only is no hook",
+			with(standby.URI("postgres"), "target_session_attrs=read-only"),
 			func(*pgx.ConnConfig) {}, nil, false},
-		{"target_session_attrs=prefer-standby is no hook", with(standby.URI("postgres"), "target_session_attrs=prefer-standby"),
+		{"target_session_attrs=prefer-standby is no hook",
+			with(standby.URI("postgres"), "target_session_attrs=prefer-standby"),
 			func(*pgx.ConnConfig) {}, nil, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -158,8 +166,8 @@ func (q queryTracer) TraceQueryStart(ctx context.Context, c *pgx.Conn, d pgx.Tra
 
 func (queryTracer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-// TestTracer pins pgx v5.12.0, conn.go, connect: the tracer of the configuration is called first, and read
-// again afterwards.
+// TestTracer pins pgx v5.12.0, conn.go, connect: the tracer of the configuration is called first,
+// and read again afterwards.
 func TestTracer(t *testing.T) {
 	for _, c := range []struct {
 		name    string

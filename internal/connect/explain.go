@@ -16,8 +16,8 @@ import (
 	"github.com/pgsafe/pgsafe/internal/sqlstate"
 )
 
-// explained is a failed dial that may be shown. It leaves pgconn.ConnectError out of the tree, because
-// that holds the whole configuration in an exported field, and keeps what that wraps.
+// explained is a failed dial that may be shown. It leaves pgconn.ConnectError out of the tree,
+// because that holds the whole configuration in an exported field, and keeps what that wraps.
 type explained struct {
 	text  string
 	cause error
@@ -32,10 +32,10 @@ func (e *explained) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, e.text) // fmt's own state does not fail
 }
 
-// Explain makes an error of Dial fit to be shown. The result is one line, says where the dial went and what
-// may help, and holds no password. It keeps the identity of the causes: a *pgconn.PgError, the context's
-// errors, an error of the application's function, failure.ErrCertificateExpired. If ctx, the caller's
-// context, ended the retries, the error is errors.Is(err, ctx.Err()) too.
+// Explain makes an error of Dial fit to be shown. The result is one line, says where the dial went
+// and what may help, and holds no password. It keeps the identity of the causes: a *pgconn.PgError,
+// the context's errors, an error of the application's function, failure.ErrCertificateExpired. If
+// ctx, the caller's context, ended the retries, the error is errors.Is(err, ctx.Err()) too.
 func (d *Dialer) Explain(ctx context.Context, err error) error {
 	err = d.explain(err)
 	if ctx.Err() == nil || errors.Is(err, ctx.Err()) {
@@ -66,9 +66,10 @@ func (d *Dialer) explain(err error) error {
 	return d.redacted(cause, text)
 }
 
-// withoutSteps cuts out what pgconn was about to do when TLS failed: crypto/tls shakes hands with the first
-// write.
-var withoutSteps = strings.NewReplacer("failed to write startup message: write failed: ", "", "AfterNetConnect failed: ", "")
+// withoutSteps cuts out what pgconn was about to do when TLS failed: crypto/tls shakes hands with
+// the first write.
+var withoutSteps = strings.NewReplacer(
+	"failed to write startup message: write failed: ", "", "AfterNetConnect failed: ", "")
 
 // hints says what may help.
 func (d *Dialer) hints(failed *pgconn.ConnectError) (hints []string) {
@@ -76,9 +77,10 @@ func (d *Dialer) hints(failed *pgconn.ConnectError) (hints []string) {
 	if !ok {
 		return nil
 	}
-	loginFailed := failure.Of(failed) == failure.Auth && pgErr.Code != sqlstate.InsufficientPrivilege
-	if hint := d.options.Server.PasswordHint(failed); loginFailed && hint != "" {
-		hints = append(hints, hint)
+	if failure.Of(failed) == failure.Auth && pgErr.Code != sqlstate.InsufficientPrivilege {
+		if hint := d.options.Server.PasswordHint(failed); hint != "" {
+			hints = append(hints, hint)
+		}
 	}
 	if failure.IsRefusedParameter(pgErr) {
 		hints = append(hints, hintParameter)
@@ -86,13 +88,13 @@ func (d *Dialer) hints(failed *pgconn.ConnectError) (hints []string) {
 	return hints
 }
 
-// hintParameter does not advise a SET after connecting. That would reach whichever server connection comes
-// first, and then all clients that share it.
-const hintParameter = "PgBouncer does not pass this setting on: take it out of the connection string and give it to the " +
-	"role (ALTER ROLE ... SET ...), or name it in PgBouncer's ignore_startup_parameters, which drops it"
+// hintParameter does not advise a SET after connecting. That would reach whichever server
+// connection comes first, and then all clients that share it.
+const hintParameter = "PgBouncer does not pass this setting on: take it out of the connection string and " +
+	"give it to the role (ALTER ROLE ... SET ...), or name it in PgBouncer's ignore_startup_parameters, which drops it"
 
-// redacted returns err under a text without passwords. If err itself holds a password, only its identity
-// survives: the server's error with redacted fields, and the context's errors.
+// redacted returns err under a text without passwords. If err itself holds a password, only its
+// identity survives: the server's error with redacted fields, and the context's errors.
 func (d *Dialer) redacted(err error, text string) error {
 	clean := d.redactor.Text(text)
 	pgErr, fromServer := errors.AsType[*pgconn.PgError](err)
@@ -118,8 +120,8 @@ func (d *Dialer) redacted(err error, text string) error {
 	return &explained{text: clean, cause: errors.Join(kept...)}
 }
 
-// oneLine joins pgconn's lines, one for each try, without repeats: sslmode=prefer tries each address
-// twice.
+// oneLine joins pgconn's lines, one for each try, without repeats: sslmode=prefer tries each
+// address twice.
 func oneLine(err error) string {
 	var lines []string
 	for line := range strings.SplitSeq(err.Error(), "\n") {

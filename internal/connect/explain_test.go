@@ -37,14 +37,17 @@ func TestExplain(t *testing.T) {
 	}{
 		{"a wrong password is explained", fmt.Sprintf("postgres://u:%s@%s/db", url.QueryEscape(secret), at), failure.Auth,
 			sqlstate.InvalidPassword, []string{fmt.Sprintf(`pgsafe: cannot connect to %s as user "u", database "db": `, at)}},
-		{"a login without a password gets a hint", "postgres://u@" + at + "/db?passfile=" + filepath.Join(t.TempDir(), "none"),
+		{"a login without a password gets a hint",
+			"postgres://u@" + at + "/db?passfile=" + filepath.Join(t.TempDir(), "none"),
 			failure.Auth, sqlstate.InvalidPassword, []string{"no password was given"}},
-		{"an unknown database is explained", fmt.Sprintf("postgres://%s:%s@%s/nowhere", pgtest.TLSUser, url.QueryEscape(pgtest.TLSPassword), at),
+		{"an unknown database is explained",
+			fmt.Sprintf("postgres://%s:%s@%s/nowhere", pgtest.TLSUser, url.QueryEscape(pgtest.TLSPassword), at),
 			failure.Config, sqlstate.InvalidCatalogName, []string{`database "nowhere" does not exist`}},
 		{"two servers that refuse are explained in one line", fmt.Sprintf("postgres://u:%s@127.0.0.1:%d,127.0.0.1:%d/db",
 			url.QueryEscape(secret), closed, closed), failure.Unavailable, "", []string{"dial error"}},
-		{"a certificate of an unknown authority is explained", fmt.Sprintf("postgres://u:%s@%s/db?sslmode=verify-full&sslrootcert=system",
-			url.QueryEscape(secret), at), failure.Config, "", []string{"x509"}},
+		{"a certificate of an unknown authority is explained",
+			fmt.Sprintf("postgres://u:%s@%s/db?sslmode=verify-full&sslrootcert=system",
+				url.QueryEscape(secret), at), failure.Config, "", []string{"x509"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			explained, _ := newFixture(t, c.dsn, nil).fails(t)
@@ -55,7 +58,7 @@ func TestExplain(t *testing.T) {
 			}
 			equal(t, strings.Contains(explained.Error(), "\n"), false)
 			equal(t, strings.Count(explained.Error(), "dial error") < 2, true)
-			shows(t, explained, secret, pgtest.TLSPassword)
+			hides(t, explained, secret, pgtest.TLSPassword)
 		})
 	}
 	t.Run("a hint about the password file is not given for a missing right", func(t *testing.T) {
@@ -93,10 +96,11 @@ func TestExplain(t *testing.T) {
 		contains(t, explained.Error(), "refused: context canceled")
 		again := f.Explain(ctx, explained)
 		equal(t, again.Error(), explained.Error())
-		shows(t, explained, secret)
+		hides(t, explained, secret)
 	})
 	t.Run("pgconn's error, which holds the configuration, is out of reach", func(t *testing.T) {
-		explained, _ := newFixture(t, fmt.Sprintf("postgres://u:%s@127.0.0.1:%d/db", url.QueryEscape(secret), closed), nil).fails(t)
+		f := newFixture(t, fmt.Sprintf("postgres://u:%s@127.0.0.1:%d/db", url.QueryEscape(secret), closed), nil)
+		explained, _ := f.fails(t)
 		_, found := errors.AsType[*pgconn.ConnectError](explained)
 		equal(t, found, false)
 	})
@@ -113,7 +117,8 @@ func TestRedactedErrors(t *testing.T) {
 		name, sql, code, part string
 	}{
 		{"a server's message that repeats the password is redacted",
-			`do $$ begin raise 'no % here', '` + secret + `' using errcode = '57P03'; end $$`, "57P03", "no " + redact.Marker + " here"},
+			`do $$ begin raise 'no % here', '` + secret + `' using errcode = '57P03'; end $$`,
+			"57P03", "no " + redact.Marker + " here"},
 		{"a server's detail that repeats the password is redacted",
 			`do $$ begin raise 'no' using detail = '` + secret + `'; end $$`, "P0001", "no"},
 	} {
@@ -124,7 +129,7 @@ func TestRedactedErrors(t *testing.T) {
 			equal(t, sqlstate.Of(explained), c.code)
 			equal(t, errors.Is(explained, context.DeadlineExceeded), true)
 			contains(t, explained.Error(), c.part)
-			shows(t, explained, secret)
+			hides(t, explained, secret)
 		})
 	}
 	for name, change := range map[string]func(*connect.Options){
@@ -148,7 +153,7 @@ func TestRedactedErrors(t *testing.T) {
 			explained, _ := f.fails(t)
 			equal(t, explained.Error(), "cannot use "+redact.Marker+", that is "+redact.Marker)
 			equal(t, f.Redact("it was "+secret), "it was "+redact.Marker)
-			shows(t, explained, secret)
+			hides(t, explained, secret)
 		})
 	}
 	t.Run("a password of a password file is redacted", func(t *testing.T) {
@@ -182,8 +187,9 @@ func TestRedactedErrors(t *testing.T) {
 	})
 }
 
-// shows fails the test if a part of a secret shows in what a program may print of err or of its causes.
-func shows(t *testing.T, err error, secrets ...string) {
+// hides fails the test if a part of a secret shows in what a program may print of err or of its
+// causes.
+func hides(t *testing.T, err error, secrets ...string) {
 	t.Helper()
 	failure.Any(err, func(err error) bool {
 		asJSON, _ := json.Marshal(err) // what cannot be encoded shows nothing

@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// fakeServer lets clients in, answers the question for its process id, and says last words instead of an
-// answer to any other query. It then closes the connection.
+// fakeServer lets clients in, answers the question for its process id, and says last words instead
+// of an answer to any other query. It then closes the connection.
 func fakeServer(t *testing.T, lastWords pgproto3.BackendMessage) (uri string) {
 	t.Helper()
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -55,7 +55,8 @@ func serve(conn net.Conn, lastWords pgproto3.BackendMessage) error {
 			b.Send(lastWords)
 			return b.Flush()
 		}
-		b.Send(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("pg_backend_pid"), DataTypeOID: 23}}})
+		column := pgproto3.FieldDescription{Name: []byte("pg_backend_pid"), DataTypeOID: 23}
+		b.Send(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{column}})
 		b.Send(&pgproto3.DataRow{Values: [][]byte{[]byte("7")}})
 		b.Send(&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")})
 		b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})

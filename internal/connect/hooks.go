@@ -47,8 +47,8 @@ func (d *Dialer) beforeConnect(ctx context.Context, config *pgx.ConnConfig) erro
 	return hookFailed(err)
 }
 
-// afterConnect is not left to pgx's stdlib, which does not close the connection if the function fails
-// (stdlib/sql.go, connector.Connect).
+// afterConnect is not left to pgx's stdlib, which does not close the connection if the function
+// fails (stdlib/sql.go, connector.Connect).
 func (d *Dialer) afterConnect(ctx context.Context, conn *pgx.Conn) error {
 	if d.options.AfterConnect == nil {
 		return nil
@@ -56,8 +56,8 @@ func (d *Dialer) afterConnect(ctx context.Context, conn *pgx.Conn) error {
 	return hookFailed(d.options.AfterConnect(ctx, conn))
 }
 
-// hasHooks reports whether the application has put functions into config that pgconn calls with the new
-// connection: AfterConnect, or a ValidateConnect that is not pgconn's own.
+// hasHooks reports whether the application has put functions into config that pgconn calls with the
+// new connection: AfterConnect, or a ValidateConnect that is not pgconn's own.
 func hasHooks(config *pgconn.Config) bool {
 	if config.AfterConnect != nil {
 		return true

@@ -16,8 +16,8 @@ type Options struct {
 	// functions OnPassword and OnUnusable of Server.
 	Server *libpq.Config
 
-	// Password returns the password of each connection, which replaces the configured one. It has the
-	// time of connect_timeout, or 10 s without one.
+	// Password returns the password of each connection, which replaces the configured one. It has
+	// the time of connect_timeout, or 10 s without one.
 	Password func(context.Context) (string, error)
 
 	// BeforeConnect may change the configuration of each connection.
@@ -26,8 +26,9 @@ type Options struct {
 	// AfterConnect prepares each connection before its first use. An error closes the connection.
 	AfterConnect func(context.Context, *pgx.Conn) error
 
-	// Prepare adds pgsafe's own parts to the configuration of each connection. It is called after the
-	// application's functions, right before dialing. The configuration is used for one connection only.
+	// Prepare adds pgsafe's own parts to the configuration of each connection. It is called after
+	// the application's functions, right before dialing. The configuration is used for one
+	// connection only.
 	Prepare func(context.Context, *pgx.ConnConfig)
 
 	// OnServerError is called for each server error that concerns other connections too, never with
@@ -39,8 +40,8 @@ type Options struct {
 	// made. It runs in a goroutine of its own, which Close does not wait for.
 	OnCertificateExpired func()
 
-	// KeepExecMode is true if the application chose the mode of execution: it then stays in force for
-	// connections through a pooler.
+	// KeepExecMode is true if the application chose the mode of execution: it then stays in force
+	// for connections through a pooler.
 	KeepExecMode bool
 
 	// Logger takes the log records. LogPool is what they call the pool.

@@ -16,15 +16,15 @@ import (
 // defaultTimeout replaces a connect_timeout of 0, which sets no bound.
 const defaultTimeout = 10 * time.Second
 
-// firstAnswer bounds retries to an address that has never answered. A server that is starting answers
-// soon, and then says so itself (postmaster.c, PostmasterMain: it listens before it recovers). A wrong
-// address never answers, and the caller wants to know.
+// firstAnswer bounds retries to an address that has never answered. A server that is starting
+// answers soon, and then says so itself (postmaster.c, PostmasterMain: it listens before it
+// recovers). A wrong address never answers, and the caller wants to know.
 const firstAnswer = 3 * time.Second
 
-// Patience returns how long, after the caller's first try began, connecting may be tried again after a
-// failure of Dial. It is zero for a failure that does not pass by itself. A failure that lasts outweighs
-// the failures of other servers: what that server found wrong is wrong everywhere. err is the error as
-// Dial returned it.
+// Patience returns how long, after the caller's first try began, connecting may be tried again
+// after a failure of Dial. It is zero for a failure that does not pass by itself. A failure that
+// lasts outweighs the failures of other servers: what that server found wrong is wrong everywhere.
+// err is the error as Dial returned it.
 func (d *Dialer) Patience(err error) time.Duration {
 	timeout := cmp.Or(d.options.Server.Conn.ConnectTimeout, defaultTimeout)
 	switch {
@@ -51,8 +51,8 @@ func isRecovering(err error) bool {
 	return failure.IsPoolerWait(pgErr)
 }
 
-// isAway recognises that there is no server, or none with the role that target_session_attrs asks for.
-// Before the first connection, that means that the address is wrong.
+// isAway recognises that there is no server, or none with the role that target_session_attrs asks
+// for. Before the first connection, that means that the address is wrong.
 func isAway(err error) bool {
 	if e, ok := err.(syscall.Errno); ok && errno.Gone(e) { //nolint:errorlint // as above
 		return true
@@ -69,7 +69,8 @@ func isSilent(err error) bool {
 }
 
 // isLasting recognises what time does not heal: an error of the application's own function, a wrong
-// password, database, setting or certificate, a missing right, or a demand that the server does not meet.
+// password, database, setting or certificate, a missing right, or a demand that the server does not
+// meet.
 func isLasting(err error) bool {
 	switch err := err.(type) { //nolint:errorlint // as above
 	case *hookError:

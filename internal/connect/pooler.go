@@ -15,8 +15,8 @@ import (
 )
 
 // poolers finds out whether connections lead to a pooler that gives each transaction another server
-// connection, as PgBouncer does. A statement that was prepared by name is found by chance only then. What
-// is found holds for all connections that follow.
+// connection, as PgBouncer does. A statement that was prepared by name is found by chance only
+// then. What is found holds for all connections that follow.
 type poolers struct {
 	onFound func()
 
@@ -30,18 +30,19 @@ type origin struct {
 	large   bool // the process id is one that no server on Linux has
 }
 
-// maxPID is the largest process id of a server on Linux (PID_MAX_LIMIT, include/linux/threads.h). Other
-// systems have smaller ones. PgBouncer makes up numbers of 31 or 32 bits (welcome_client, src/proto.c):
-// at most one in 512 passes for a process id. The address of a known server is asked again only if it
-// begins to send larger numbers, because a pooler was put there.
+// maxPID is the largest process id of a server on Linux (PID_MAX_LIMIT, include/linux/threads.h).
+// Other systems have smaller ones. PgBouncer makes up numbers of 31 or 32 bits (welcome_client,
+// src/proto.c): at most one in 512 passes for a process id. The address of a known server is asked
+// again only if it begins to send larger numbers, because a pooler was put there.
 const maxPID = 1 << 22
 
 // senseTimeout bounds the one question to the server behind.
 const senseTimeout = 10 * time.Second
 
-// behind reports whether the new connection leads to a pooler: the process that answers is not the one
-// that the client was told of. It costs the first connection to a server a round trip. A connection
-// without an answer is an error: a pooler that has no server connection free must not pass for a server.
+// behind reports whether the new connection leads to a pooler: the process that answers is not the
+// one that the client was told of. It costs the first connection to a server a round trip. A
+// connection without an answer is an error: a pooler that has no server connection free must not
+// pass for a server.
 func (p *poolers) behind(ctx context.Context, conn *pgconn.PgConn) (bool, error) {
 	if p.found.Load() {
 		return true, nil
@@ -83,10 +84,11 @@ func backendPID(ctx context.Context, conn *pgconn.PgConn) (uint32, error) {
 	return uint32(n), err
 }
 
-// avoidNames makes a connection run its statements without names. Describing them once, and sending text
-// and arguments together, costs no further round trip (QueryExecModeCacheDescribe, pgx's conn.go): each
-// sequence of messages ends with a Sync, and no sequence relies on another. pgx reads the mode at each
-// statement (Conn.exec, Conn.Query), so config may be that of an open connection.
+// avoidNames makes a connection run its statements without names. Describing them once, and sending
+// text and arguments together, costs no further round trip (QueryExecModeCacheDescribe, pgx's
+// conn.go): each sequence of messages ends with a Sync, and no sequence relies on another. pgx
+// reads the mode at each statement (Conn.exec, Conn.Query), so config may be that of an open
+// connection.
 func avoidNames(config *pgx.ConnConfig) {
 	switch {
 	case config.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement: // the application's choice
@@ -97,8 +99,9 @@ func avoidNames(config *pgx.ConnConfig) {
 	}
 }
 
-// copyCatcher is the tracer of a connection until pgx has begun to make it. It catches the copy of the
-// configuration that the connection uses, which pgx.ConnectConfig makes and gives to a ConnectTracer only.
+// copyCatcher is the tracer of a connection until pgx has begun to make it. It catches the copy of
+// the configuration that the connection uses, which pgx.ConnectConfig makes and gives to a
+// ConnectTracer only.
 type copyCatcher struct {
 	pgx.QueryTracer // the connection's own, nil for none
 	config          *pgx.ConnConfig
@@ -117,8 +120,8 @@ func caughtCopy(conn *pgx.Conn) *pgx.ConnConfig {
 	return conn.PgConn().CustomData()[copyKey].(*pgx.ConnConfig)
 }
 
-// TraceConnectStart puts the connection's own tracer back: pgx reads it from the configuration after this
-// call (conn.go, connect).
+// TraceConnectStart puts the connection's own tracer back: pgx reads it from the configuration
+// after this call (conn.go, connect).
 func (c *copyCatcher) TraceConnectStart(ctx context.Context, data pgx.TraceConnectStartData) context.Context {
 	c.config = data.ConnConfig
 	c.config.Tracer = c.QueryTracer

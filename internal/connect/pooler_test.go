@@ -28,8 +28,8 @@ func TestPooler(t *testing.T) {
 	}{
 		{"connections through PgBouncer do not prepare statements by name", func(*pgx.ConnConfig) {}, false,
 			pgx.QueryExecModeCacheDescribe, true},
-		{"without a cache of descriptions they send each text alone", func(c *pgx.ConnConfig) { c.DescriptionCacheCapacity = 0 },
-			false, pgx.QueryExecModeExec, true},
+		{"without a cache of descriptions they send each text alone",
+			func(c *pgx.ConnConfig) { c.DescriptionCacheCapacity = 0 }, false, pgx.QueryExecModeExec, true},
 		{"a mode that the application chose stays", func(*pgx.ConnConfig) {}, true, pgx.QueryExecModeCacheStatement, false},
 		{"a mode without names stays", func(c *pgx.ConnConfig) { c.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol },
 			false, pgx.QueryExecModeSimpleProtocol, true},

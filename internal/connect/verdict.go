@@ -15,8 +15,8 @@ const (
 	// Nothing: the error concerns its own connection at most.
 	Nothing Verdict = iota
 
-	// SuspectOthers: an administrator, or a shutdown, ended the session. If it was a shutdown the others
-	// end too, which each of them shows.
+	// SuspectOthers: an administrator, or a shutdown, ended the session. If it was a shutdown the
+	// others end too, which each of them shows.
 	SuspectOthers
 
 	// RenewAll: the server ends all sessions, or is not the primary any more.
@@ -71,9 +71,9 @@ func (t target) verdict(conn *pgconn.PgConn, err *pgconn.PgError) Verdict {
 	return Nothing
 }
 
-// isLastWord recognises what a session says that has to end at once, after an immediate shutdown or the
-// crash of another session. It is a WARNING (postgres.c, quickdie), and no error follows. The routine
-// tells it from a RAISE with the same SQLSTATE.
+// isLastWord recognises what a session says that has to end at once, after an immediate shutdown or
+// the crash of another session. It is a WARNING (postgres.c, quickdie), and no error follows. The
+// routine tells it from a RAISE with the same SQLSTATE.
 func isLastWord(notice *pgconn.PgError) bool {
 	return notice.Routine == "quickdie" && failure.Severity(notice) == "WARNING"
 }
@@ -95,10 +95,10 @@ func targetOf(config *pgconn.Config) target {
 	return target{primary: writes || primary, writes: writes}
 }
 
-// isRefusal reports whether the server itself refused a write (PreventCommandIfReadOnly, utility.c).
-// Within a transaction it may have been the application, which began the transaction as READ ONLY. Servers
-// since 14 report both parameters. A primary that takes no writes by default is still a primary, and a
-// new connection to it would be no different.
+// isRefusal reports whether the server itself refused a write (PreventCommandIfReadOnly,
+// utility.c). Within a transaction it may have been the application, which began the transaction as
+// READ ONLY. Servers since 14 report both parameters. A primary that takes no writes by default is
+// still a primary, and a new connection to it would be no different.
 func (t target) isRefusal(conn *pgconn.PgConn) bool {
 	switch {
 	case conn.ParameterStatus("in_hot_standby") == "on":

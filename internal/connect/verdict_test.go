@@ -2,6 +2,7 @@ package connect_test
 
 import (
 	"os"
+	"slices"
 	"sync"
 	"testing"
 
@@ -62,12 +63,19 @@ func TestVerdicts(t *testing.T) {
 	t.Run("a crash of another session renews all", func(t *testing.T) {
 		cluster := pgtest.New(t, pgserver.Options{})
 		f, j := judged(t, cluster.URI("postgres"))
-		made, crashes := f.dial(t), f.dial(t)
-		process, err := os.FindProcess(int(crashes.Conn.Conn().PgConn().PID()))
+		var others []*connect.Made
+		for range 8 {
+			others = append(others, f.dial(t))
+		}
+		process, err := os.FindProcess(int(f.dial(t).Conn.Conn().PgConn().PID()))
 		must(t, err)
 		must(t, process.Kill())
-		equal(t, exec(t, made, "select pg_sleep(60)") != nil, true)
-		j.equal(t, "57P02 renew all")
+		for _, made := range others {
+			equal(t, exec(t, made, "select pg_sleep(60)") != nil, true)
+		}
+		// A session may end in silence, if its signal comes at a bad moment.
+		t.Logf("%d of %d said why they ended", len(j.said), len(others))
+		equal(t, slices.Contains(j.said, "57P02 renew all"), true)
 	})
 	t.Run("a warning that a function raises with such a code means nothing", func(t *testing.T) {
 		f, j := judged(t, pgtest.Shared(t).Database(t))
@@ -76,7 +84,8 @@ func TestVerdicts(t *testing.T) {
 	})
 	t.Run("an error that a function raises with such a code means nothing", func(t *testing.T) {
 		f, j := judged(t, pgtest.Shared(t).Database(t))
-		equal(t, sqlstate.Of(exec(t, f.dial(t), `do $$ begin raise 'no' using errcode = '57P01'; end $$`)), sqlstate.AdminShutdown)
+		err := exec(t, f.dial(t), `do $$ begin raise 'no' using errcode = '57P01'; end $$`)
+		equal(t, sqlstate.Of(err), sqlstate.AdminShutdown)
 		j.equal(t)
 	})
 	t.Run("a client that PgBouncer ends means nothing for the others", func(t *testing.T) {
@@ -112,7 +121,8 @@ func TestVerdictsOfLastWords(t *testing.T) {
 		want    []string
 	}{
 		{"a session that ends with an immediate shutdown renews all, though what it says is a warning",
-			&pgproto3.NoticeResponse{Severity: "WARNING", Code: sqlstate.AdminShutdown, Routine: "quickdie"}, []string{"57P01 renew all"}},
+			&pgproto3.NoticeResponse{Severity: "WARNING", Code: sqlstate.AdminShutdown, Routine: "quickdie"},
+			[]string{"57P01 renew all"}},
 		{"a FATAL crash_shutdown renews all",
 			&pgproto3.ErrorResponse{Severity: "FATAL", Code: sqlstate.CrashShutdown}, []string{"57P02 renew all"}},
 		{"a FATAL cannot_connect_now renews all",
@@ -153,7 +163,8 @@ func TestVerdictsOfReadOnlyServers(t *testing.T) {
 	standby := pgtest.Standby(t, primary)
 	shared := pgtest.Shared(t)
 	readOnly := shared.Database(t)
-	_, err := shared.Admin(t).Exec(t.Context(), "alter database "+databaseIn(t, readOnly)+" set default_transaction_read_only = on")
+	sql := "alter database " + databaseIn(t, readOnly) + " set default_transaction_read_only = on"
+	_, err := shared.Admin(t).Exec(t.Context(), sql)
 	must(t, err)
 	for _, c := range []struct {
 		name string
@@ -163,7 +174,8 @@ func TestVerdictsOfReadOnlyServers(t *testing.T) {
 	}{
 		{"a standby that refuses a write means nothing where any server will do", standby.URI("postgres"),
 			[]string{"create table t ()"}, nil},
-		{"a read-only transaction of the application's own means nothing", with(shared.URI("postgres"), "target_session_attrs=read-write"),
+		{"a read-only transaction of the application's own means nothing",
+			with(shared.URI("postgres"), "target_session_attrs=read-write"),
 			[]string{"begin read only", "create table t ()"}, nil},
 		{"a server that has become read-only renews all where one that takes writes is asked for",
 			with(shared.URI("postgres"), "target_session_attrs=read-write"),

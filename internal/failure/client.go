@@ -15,8 +15,8 @@ import (
 // ErrCertificateExpired is pgsafe.ErrCertificateExpired.
 var ErrCertificateExpired = errors.New("the client certificate has expired")
 
-// IsCertificate reports whether TLS failed because of a certificate, the client's or the server's, or
-// because the two sides have no version or cipher in common.
+// IsCertificate reports whether TLS failed because of a certificate, the client's or the server's,
+// or because the two sides have no version or cipher in common.
 func IsCertificate(err error) bool {
 	return errors.Is(err, ErrCertificateExpired) || IsAlert(err) || is[*tls.CertificateVerificationError](err) ||
 		is[x509.UnknownAuthorityError](err) || is[x509.HostnameError](err) || is[x509.CertificateInvalidError](err)
@@ -27,15 +27,17 @@ func is[E error](err error) bool {
 	return ok
 }
 
-// IsAlert reports whether the other side of TLS ended the handshake: a certificate is missing, expired,
-// revoked or unknown, or versions and ciphers do not fit (crypto/tls, Conn.readRecordOrCCS).
+// IsAlert reports whether the other side of TLS ended the handshake: a certificate is missing,
+// expired, revoked or unknown, or versions and ciphers do not fit (crypto/tls,
+// Conn.readRecordOrCCS).
 func IsAlert(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && op.Op == "remote error"
 }
 
-// demands are the beginnings of pgconn's errors about a server that does not do what a keyword demands.
-// pgconn does not export them (pgconn.go, connectOne and startTLS; auth_scram.go, scramAuth).
+// demands are the beginnings of pgconn's errors about a server that does not do what a keyword
+// demands. pgconn does not export them (pgconn.go, connectOne and startTLS; auth_scram.go,
+// scramAuth).
 var demands = [...]string{
 	"server refused TLS connection", "channel binding required but ", "sslcertmode check failed: ",
 	"require_auth check failed: ",

@@ -44,13 +44,14 @@ func (k Kind) String() string {
 	return names[k]
 }
 
-// Of returns the kind of err, looking through wrapping: None if and only if err is nil, Other for an
-// error that it does not know. It does not know the errors of the pool, of sessions and of connection
-// strings, which the caller has to look for first.
+// Of returns the kind of err, looking through wrapping: None if and only if err is nil, Other for
+// an error that it does not know. It does not know the errors of the pool, of sessions and of
+// connection strings, which the caller has to look for first.
 //
 // The context's error goes first, because it is the caller's own. The server's word goes before the
-// network's: of several servers, one that answered knows more than one that did not. What the client
-// demands of a server goes last: another server, which cannot be reached, may meet the demand.
+// network's: of several servers, one that answered knows more than one that did not. What the
+// client demands of a server goes last: another server, which cannot be reached, may meet the
+// demand.
 func Of(err error) Kind {
 	pgErr, fromServer := errors.AsType[*pgconn.PgError](err)
 	switch {

@@ -51,12 +51,12 @@ func ofState(code string) Kind {
 	return Other
 }
 
-// isRefusedSetting recognises a login that failed because of a setting in the connection string. The
-// server checks settings before its session's loop begins, so that each error is FATAL (postgres.c,
-// PostgresMain, and postinit.c, process_startup_options and process_settings). A statement's error with
-// such a code is an ERROR. The codes are those of guc.c (set_config_option), of the checks of single
-// settings, of process_postgres_switches (postgres.c), which reads "options", and of
-// InitializeClientEncoding (mbutils.c).
+// isRefusedSetting recognises a login that failed because of a setting in the connection string.
+// The server checks settings before its session's loop begins, so that each error is FATAL
+// (postgres.c, PostgresMain, and postinit.c, process_startup_options and process_settings). A
+// statement's error with such a code is an ERROR. The codes are those of guc.c (set_config_option),
+// of the checks of single settings, of process_postgres_switches (postgres.c), which reads
+// "options", and of InitializeClientEncoding (mbutils.c).
 func isRefusedSetting(err *pgconn.PgError) bool {
 	if !IsFatal(err) {
 		return false
@@ -72,13 +72,13 @@ func isRefusedSetting(err *pgconn.PgError) bool {
 // IsFatal reports whether the server ended the session with err.
 func IsFatal(err *pgconn.PgError) bool { return Severity(err) == "FATAL" }
 
-// Severity returns the severity that the server did not translate, which it sends since 9.6. A pooler,
-// or an older server, may send the other one only.
+// Severity returns the severity that the server did not translate, which it sends since 9.6. A
+// pooler, or an older server, may send the other one only.
 func Severity(err *pgconn.PgError) string { return cmp.Or(err.SeverityUnlocalized, err.Severity) }
 
-// ofPooler returns the kind of an error that PgBouncer sent itself, None if it is not known by its words.
-// All that PgBouncer says for itself has one code (disconnect_client, src/objects.c); later versions give
-// a wrong password a code of its own.
+// ofPooler returns the kind of an error that PgBouncer sent itself, None if it is not known by its
+// words. All that PgBouncer says for itself has one code (disconnect_client, src/objects.c); later
+// versions give a wrong password a code of its own.
 func ofPooler(err *pgconn.PgError) Kind {
 	switch {
 	case strings.HasSuffix(err.Message, "authentication failed"), // SASL, password, certificate, ... (src/client.c)
@@ -90,7 +90,8 @@ func ofPooler(err *pgconn.PgError) Kind {
 	return None
 }
 
-// IsRefusedParameter reports whether PgBouncer refused a setting that it does not pass on to servers.
+// IsRefusedParameter reports whether PgBouncer refused a setting that it does not pass on to
+// servers.
 func IsRefusedParameter(err *pgconn.PgError) bool {
 	return err.Code == sqlstate.ProtocolViolation && strings.HasPrefix(err.Message, "unsupported startup parameter")
 }

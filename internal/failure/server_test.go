@@ -15,7 +15,8 @@ import (
 	"github.com/pgsafe/pgsafe/internal/sqlstate"
 )
 
-// TestRefusedSettings pins what a real server answers to a login with a setting that it does not take.
+// TestRefusedSettings pins what a real server answers to a login with a setting that it does not
+// take.
 func TestRefusedSettings(t *testing.T) {
 	cluster := pgtest.Shared(t)
 	admin := cluster.Admin(t)
@@ -30,16 +31,25 @@ func TestRefusedSettings(t *testing.T) {
 		state      string
 		kind       failure.Kind
 	}{
-		{"a value that the setting does not take is of kind config", "work_mem", "lots", sqlstate.InvalidParameterValue, failure.Config},
-		{"a value out of range is of kind config", "statement_timeout", "-5", sqlstate.InvalidParameterValue, failure.Config},
-		{"an unknown time zone is of kind config", "timezone", "Nowhere/Here", sqlstate.InvalidParameterValue, failure.Config},
-		{"an unknown role is of kind config", "role", "nobody_here", sqlstate.InvalidParameterValue, failure.Config},
-		{"an unknown setting is of kind config", "no_such_setting", "1", sqlstate.UndefinedObject, failure.Config},
-		{"an unknown setting in options is of kind config", "options", "-c no_such_setting=1", sqlstate.UndefinedObject, failure.Config},
+		{"a value that the setting does not take is of kind config",
+			"work_mem", "lots", sqlstate.InvalidParameterValue, failure.Config},
+		{"a value out of range is of kind config",
+			"statement_timeout", "-5", sqlstate.InvalidParameterValue, failure.Config},
+		{"an unknown time zone is of kind config",
+			"timezone", "Nowhere/Here", sqlstate.InvalidParameterValue, failure.Config},
+		{"an unknown role is of kind config",
+			"role", "nobody_here", sqlstate.InvalidParameterValue, failure.Config},
+		{"an unknown setting is of kind config",
+			"no_such_setting", "1", sqlstate.UndefinedObject, failure.Config},
+		{"an unknown setting in options is of kind config",
+			"options", "-c no_such_setting=1", sqlstate.UndefinedObject, failure.Config},
 		{"options that the server cannot read are of kind config", "options", "-?", sqlstate.SyntaxError, failure.Config},
-		{"a setting that only a start of the server changes is of kind config", "shared_buffers", "1MB", sqlstate.CantChangeRuntimeParam, failure.Config},
-		{"an encoding without a conversion is of kind config", "client_encoding", "MULE_INTERNAL", sqlstate.FeatureNotSupported, failure.Config},
-		{"a setting that only superusers may set is of kind auth", "log_statement", "all", sqlstate.InsufficientPrivilege, failure.Auth},
+		{"a setting that only a start of the server changes is of kind config",
+			"shared_buffers", "1MB", sqlstate.CantChangeRuntimeParam, failure.Config},
+		{"an encoding without a conversion is of kind config",
+			"client_encoding", "MULE_INTERNAL", sqlstate.FeatureNotSupported, failure.Config},
+		{"a setting that only superusers may set is of kind auth",
+			"log_statement", "all", sqlstate.InsufficientPrivilege, failure.Auth},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := login(t, cluster.URI("postgres"), func(config *pgx.ConnConfig) {
@@ -61,7 +71,8 @@ func TestMissingRight(t *testing.T) {
 	}
 	admin := cluster.Admin(t)
 	for _, sql := range []string{
-		"drop role if exists stranger", "create role stranger login", "revoke connect on database " + u.Path[1:] + " from public",
+		"drop role if exists stranger", "create role stranger login",
+		"revoke connect on database " + u.Path[1:] + " from public",
 	} {
 		if _, err := admin.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
@@ -143,7 +154,8 @@ func TestPgBouncer(t *testing.T) {
 		is       func(*pgconn.PgError) bool
 	}{
 		{"a setting that PgBouncer does not pass on is of kind config", nil,
-			func(config *pgx.ConnConfig) { config.RuntimeParams["work_mem"] = "4MB" }, failure.Config, failure.IsRefusedParameter},
+			func(config *pgx.ConnConfig) { config.RuntimeParams["work_mem"] = "4MB" },
+			failure.Config, failure.IsRefusedParameter},
 		{"a PgBouncer without room asks to wait, and is unavailable", map[string]string{"max_client_conn": "0"},
 			func(*pgx.ConnConfig) {}, failure.Unavailable, failure.IsPoolerWait},
 	} {

@@ -9,8 +9,8 @@ import (
 // Interval is the time between two records of one Limiter.
 const Interval = 10 * time.Second
 
-// A Limiter allows at most one record per Interval and counts those that it refused. The zero value is
-// ready to use. It is safe for concurrent use.
+// A Limiter allows at most one record per Interval and counts those that it refused. The zero value
+// is ready to use. It is safe for concurrent use.
 type Limiter struct {
 	next    atomic.Int64 // when the next record is allowed, in Unix nanoseconds
 	skipped atomic.Int64

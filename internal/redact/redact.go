@@ -37,7 +37,8 @@ func New(configured string) *Redactor {
 	return r
 }
 
-// Learn adds a password of four characters or more. The Redactor remembers the 32 passwords that it learned last.
+// Learn adds a password of four characters or more. The Redactor remembers the 32 passwords that it
+// learned last.
 func (r *Redactor) Learn(password string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,5 +1,5 @@
-// Package sqlstate names the SQLSTATE codes that pgsafe reacts to. The names are the condition names of
-// PostgreSQL's appendix A, "PostgreSQL Error Codes".
+// Package sqlstate names the SQLSTATE codes that pgsafe reacts to. The names are the condition
+// names of PostgreSQL's appendix A, "PostgreSQL Error Codes".
 package sqlstate
 
 import "errors"

@@ -34,7 +34,9 @@ func TestOf(t *testing.T) {
 }
 
 func TestClass(t *testing.T) {
-	for code, want := range map[string]string{sqlstate.AdminShutdown: sqlstate.ClassOperatorIntervention, "23": "23", "2": "", "": ""} {
+	for code, want := range map[string]string{
+		sqlstate.AdminShutdown: sqlstate.ClassOperatorIntervention, "23": "23", "2": "", "": "",
+	} {
 		t.Run(fmt.Sprintf("the class of %q is %q", code, want), func(t *testing.T) {
 			if got := sqlstate.Class(code); got != want {
 				t.Errorf("got %q", got)
