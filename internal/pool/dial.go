@@ -62,7 +62,7 @@ func (p *Pool) wantsDialLocked() bool {
 	switch {
 	case p.closed, p.dials.paused, p.dials.failure != nil && n > 0, p.config.Max > 0 && total+n >= p.config.Max:
 		return false
-	case n < p.queue.n, n+total < p.warmTargetLocked():
+	case n+p.resetting < p.queue.n, n+total < p.warmTargetLocked():
 		return true
 	}
 	// The floor is filled up one by one, so that a server that has just come up does not get a fleet's all at once.

@@ -88,6 +88,7 @@ type Conn struct {
 	born       time.Time
 	expires    time.Time // zero for never
 	proven     bool      // a user released it whole
+	inReset    bool
 
 	waited time.Duration // by the present user
 
@@ -105,6 +106,7 @@ type Pool struct {
 	mu         sync.Mutex // guards all below; nothing blocks under it
 	idle       list       // least recently used first
 	used       list       // in longest use first
+	resetting  int        // connections being reset; they are among the used
 	closing    int        // connections being closed; they count against the cap
 	queue      queue
 	dials      dials
@@ -186,6 +188,10 @@ func (p *Pool) useLocked(c *Conn, text string) {
 func (p *Pool) moveLocked(c *Conn, to *list) {
 	if c.list != nil {
 		c.list.remove(c)
+	}
+	if c.inReset {
+		c.inReset = false
+		p.resetting--
 	}
 	if c.list = to; to != nil {
 		to.push(c)
@@ -272,11 +278,16 @@ const resetTimeout = 5 * time.Second
 // reset makes a dirty connection clean in the background. The connection counts as in use meanwhile.
 func (p *Pool) reset(c *Conn) {
 	c.note.set("a reset of the session")
+	p.mu.Lock()
+	c.inReset = true
+	p.resetting++
+	p.mu.Unlock()
 	started := p.work.Go(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, resetTimeout)
 		defer cancel()
-		if c.Server.Reset(ctx) != nil || c.Server.State() != health.Clean {
-			p.lose(c, max(health.Unfit, c.Server.State()))
+		err := c.Server.Reset(ctx)
+		if state := c.Server.State(); err != nil || state != health.Clean {
+			p.lose(c, max(health.Unfit, state))
 			return
 		}
 		p.put(c)
