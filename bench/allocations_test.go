@@ -33,7 +33,7 @@ func benchAllocations(b *testing.B, all *document) {
 					var calls atomic.Int64
 					entrants = append(entrants, entrant{d.label, func(ctx context.Context) error {
 						// Each query has another argument, as an application's have.
-						return scanInt(db.QueryRowContext(ctx, query, int(calls.Add(1))))
+						return scanInt(db.QueryRowContext(ctx, query, calls.Add(1)))
 					}})
 				}
 				results := contest(b, s.ctx, goroutines, allocationRounds, entrants)
