@@ -11,32 +11,21 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgtest"
 )
 
-// allocationRounds is enough for numbers that hardly differ between rounds.
-const allocationRounds = 5
+// allocationRounds is few, because these numbers hardly differ between rounds.
+const allocationRounds = blockRounds
 
 // benchAllocations counts what a query allocates, with and without a cap on connections. As in
 // BenchmarkTelemetry, the context cannot be cancelled.
 func benchAllocations(b *testing.B, all *document) {
-	t := all.table("Allocations / bytes of a query, medians of 5 turns.")
+	t := all.table("Allocations / bytes of a query, medians of 3 turns.")
 	uri := pgtest.Shared(b).Database(b)
 	none, sampled := sdk{label: "none", ctx: context.Background()}, sampled(b)
 	for _, s := range []sdk{none, sampled} {
 		for _, goroutines := range []int{1, 8, 64} {
 			b.Run(fmt.Sprintf("sdk=%s/goroutines=%d", s.label, goroutines), func(b *testing.B) {
-				var entrants []entrant
-				for _, d := range allocating {
-					db, err := d.open(uri, s)
-					if err != nil {
-						b.Fatal(err)
-					}
-					b.Cleanup(func() { _ = db.Close() })
-					var calls atomic.Int64
-					entrants = append(entrants, entrant{d.label, func(ctx context.Context) error {
-						// Each query has another argument, as an application's have.
-						return scanInt(db.QueryRowContext(ctx, query, calls.Add(1)))
-					}})
-				}
-				results := contest(b, s.ctx, goroutines, allocationRounds, entrants)
+				results := contest(b, s.ctx, goroutines, allocationRounds, func(tb testing.TB) []entrant {
+					return allocationEntrants(tb, uri, s)
+				})
 				r := t.row(fmt.Sprintf("SDK: %s, %d", s.label, goroutines))
 				for _, e := range results {
 					t.cell(r, e.label, "%.1f / %.0f", e.allocs, e.bytes)
@@ -45,6 +34,22 @@ func benchAllocations(b *testing.B, all *document) {
 			})
 		}
 	}
+}
+
+func allocationEntrants(tb testing.TB, uri string, s sdk) (entrants []entrant) {
+	for _, d := range allocating {
+		db, err := d.open(uri, s)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		tb.Cleanup(func() { _ = db.Close() })
+		var calls atomic.Int64
+		entrants = append(entrants, entrant{d.label, func(ctx context.Context) error {
+			// Each query has another argument, as an application's have.
+			return scanInt(db.QueryRowContext(ctx, query, calls.Add(1)))
+		}})
+	}
+	return entrants
 }
 
 // allocating are the pools whose allocations are counted. Those of pgx keep all connections idle.

@@ -1,11 +1,20 @@
-// Package bench measures pgsafe beside the drivers that a team would use otherwise, on a real server, in one run:
+// Package bench measures pgsafe beside the drivers that a team would use otherwise, on a real
+// server, in one run. BenchmarkTable prints most of it as Markdown tables:
+//
+//	go test -run '^$' -bench Table -benchtime 1x ./bench
+//
+// In it all drivers take short turns, so that they share what else the machine does. pgx takes
+// part twice: the column pgx-again shows how far apart two equal drivers come. -rounds sets the
+// number of turns, -short makes everything shorter. The other benchmarks run one driver after the
+// other:
 //
 //	go test -bench . ./bench
 //
-// Sub-benchmarks are called after the driver, so benchstat compares them with
+// Sub-benchmarks are called after the driver, so benchstat compares drivers and versions:
 //
-//	go test -bench . -count 10 ./bench | tee new.txt
-//	benchstat -col /driver new.txt
+//	go test -run '^$' -bench Table -benchtime 1x -count 6 -timeout 1h ./bench | tee new.txt
+//	benchstat -col /driver -filter '.unit:(allocs/op OR cpu-ns/op)' new.txt
+//	benchstat old.txt new.txt
 //
 // BenchmarkTelemetry, BenchmarkTraceComments and BenchmarkDifferentTexts do the same with libraries for OpenTelemetry:
 // without an SDK, with one and a request that is not sampled, and with one that is. TestTelemetryAllocations holds the

@@ -53,25 +53,30 @@ func benchRequests(b *testing.B, all *document) {
 		"processor time of one. The others: throughput, then processor time, as shares of the first.")
 	for _, think := range []time.Duration{0, time.Millisecond} {
 		b.Run(fmt.Sprintf("between=%v", think), func(b *testing.B) {
-			var entrants []entrant
-			add := func(label string, handle func(ctx context.Context) error) {
-				entrants = append(entrants, entrant{label, func(ctx context.Context) error {
-					ctx, cancel := context.WithCancel(ctx) // as net/http makes one for each request
-					defer cancel()
-					return handle(ctx)
-				}})
-			}
 			uri := pgtest.Shared(b).Database(b)
-			for _, c := range allClients(b, uri, tableConns) {
-				add(c.label, func(ctx context.Context) error { return request(ctx, think, c.query) })
-			}
-			db := openPgsafeCapped(b, uri, tableConns)
-			sessions := session.Wrap(db)
-			add("pgsafe-session", func(ctx context.Context) error { return inSession(ctx, think, sessions) })
-			add("pgsafe-sql.Conn", func(ctx context.Context) error { return pinned(ctx, think, db) })
-			results := contest(b, b.Context(), handlers, roundsOf(), entrants)
+			results := contest(b, b.Context(), handlers, roundsOf(), func(tb testing.TB) []entrant {
+				return requestEntrants(tb, uri, think)
+			})
 			t.compared(fmt.Sprintf("%v between", think), results)
 			report(b, results)
 		})
 	}
+}
+
+func requestEntrants(tb testing.TB, uri string, think time.Duration) (entrants []entrant) {
+	add := func(label string, handle func(ctx context.Context) error) {
+		entrants = append(entrants, entrant{label, func(ctx context.Context) error {
+			ctx, cancel := context.WithCancel(ctx) // as net/http makes one for each request
+			defer cancel()
+			return handle(ctx)
+		}})
+	}
+	for _, c := range allClients(tb, uri, tableConns) {
+		add(c.label, func(ctx context.Context) error { return request(ctx, think, c.query) })
+	}
+	db := openPgsafeCapped(tb, uri, tableConns)
+	sessions := session.Wrap(db)
+	add("pgsafe-session", func(ctx context.Context) error { return inSession(ctx, think, sessions) })
+	add("pgsafe-sql.Conn", func(ctx context.Context) error { return pinned(ctx, think, db) })
+	return entrants
 }

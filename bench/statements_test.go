@@ -31,11 +31,13 @@ func benchStatements(b *testing.B, all *document) {
 	for _, w := range workloads {
 		for _, goroutines := range []int{1, 8, 64} {
 			b.Run(fmt.Sprintf("what=%s/goroutines=%d", w.label, goroutines), func(b *testing.B) {
-				var entrants []entrant
-				for _, c := range allClients(b, written(b), tableConns) {
-					entrants = append(entrants, entrant{c.label, func(ctx context.Context) error { return w.do(ctx, c) }})
-				}
-				results := contest(b, b.Context(), goroutines, roundsOf(), entrants)
+				uri := written(b)
+				results := contest(b, b.Context(), goroutines, roundsOf(), func(tb testing.TB) (entrants []entrant) {
+					for _, c := range allClients(tb, uri, tableConns) {
+						entrants = append(entrants, entrant{c.label, func(ctx context.Context) error { return w.do(ctx, c) }})
+					}
+					return entrants
+				})
 				t.compared(fmt.Sprintf("%s, %d", w.label, goroutines), results)
 				report(b, results)
 			})

@@ -10,17 +10,17 @@ import (
 	"time"
 )
 
-var rounds = flag.Int("rounds", 0, "turns of each entrant in a row of BenchmarkTable; 0 for 37, or 7 with -short")
+var rounds = flag.Int("rounds", 0, "turns of each entrant in a row of BenchmarkTable; 0 for 30, or 6 with -short")
 
-// roundsOr returns the number of rounds. It is odd by default, so that a median is one of the values.
+// roundsOf returns the number of rounds.
 func roundsOf() int {
 	switch {
 	case *rounds > 0:
 		return *rounds
 	case testing.Short():
-		return 7
+		return 6
 	default:
-		return 37
+		return 30
 	}
 }
 
@@ -32,7 +32,7 @@ func faultTime() time.Duration {
 	return stormTime
 }
 
-// BenchmarkTable measures all that the documentation has numbers of, and prints it as tables:
+// BenchmarkTable measures all that the documentation has numbers of, and prints Markdown tables:
 //
 //	go test -run '^$' -bench Table -benchtime 1x ./bench
 //	go test -run '^$' -bench Table -benchtime 1x -short ./bench

@@ -11,8 +11,13 @@ import (
 	"time"
 )
 
-// turnTime is the length of one turn.
-const turnTime = 50 * time.Millisecond
+const (
+	turnTime   = 50 * time.Millisecond
+	warmUpTime = 10 * time.Millisecond
+	// blockRounds is how many rounds use the same connections. Which cores the server's processes
+	// run on can make one connection twice as fast as another, for as long as both live.
+	blockRounds = 3
+)
 
 // entrant is one way to do an operation that others do too.
 type entrant struct {
@@ -36,28 +41,59 @@ type result struct {
 	cpuRatio quartiles
 }
 
+// block is the lifetime of some entrants' connections.
+type block struct {
+	testing.TB
+	cleanups []func()
+}
+
+// Cleanup has f called when the block ends.
+func (b *block) Cleanup(f func()) { b.cleanups = append(b.cleanups, f) }
+
+func (b *block) end() {
+	for _, f := range slices.Backward(b.cleanups) {
+		f()
+	}
+}
+
 // contest gives each entrant one turn a round, in random order, and returns their results in the
-// order of the entrants. Short turns spread what else the machine does over all entrants.
-func contest(tb testing.TB, ctx context.Context, goroutines, rounds int, entrants []entrant) []result {
+// order of the entrants. Short turns spread what else the machine does over all entrants. enter
+// opens the entrants' pools, anew for each block of rounds.
+func contest(
+	tb testing.TB, ctx context.Context, goroutines, rounds int, enter func(tb testing.TB) []entrant,
+) []result {
 	tb.Helper()
-	turns := make([][]turn, len(entrants))
-	for _, e := range entrants {
-		takeTurn(tb, ctx, goroutines, e) // opens connections and prepares statements
+	var labels []string
+	var turns [][]turn
+	for done := 0; done < rounds; done += blockRounds {
+		func() {
+			block := &block{TB: tb}
+			defer block.end()
+			entrants := enter(block)
+			if turns == nil {
+				turns = make([][]turn, len(entrants))
+			}
+			labels = labels[:0]
+			for _, e := range entrants {
+				labels = append(labels, e.label)
+				takeTurn(tb, ctx, goroutines, warmUpTime, e) // makes connections and prepares statements
+			}
+			for range min(blockRounds, rounds-done) {
+				for _, i := range rand.Perm(len(entrants)) {
+					turns[i] = append(turns[i], takeTurn(tb, ctx, goroutines, turnTime, entrants[i]))
+				}
+			}
+		}()
 	}
-	for range rounds {
-		for _, i := range rand.Perm(len(entrants)) {
-			turns[i] = append(turns[i], takeTurn(tb, ctx, goroutines, entrants[i]))
-		}
-	}
-	results := make([]result, len(entrants))
-	for i, e := range entrants {
-		results[i] = compare(e.label, turns[i], turns[0])
+	results := make([]result, len(labels))
+	for i, label := range labels {
+		results[i] = compare(label, turns[i], turns[0])
 	}
 	return results
 }
 
 // takeTurn repeats the operation in all goroutines until the turn's time is over.
-func takeTurn(tb testing.TB, ctx context.Context, goroutines int, e entrant) turn {
+func takeTurn(tb testing.TB, ctx context.Context, goroutines int, length time.Duration, e entrant) turn {
 	tb.Helper()
 	runtime.GC() // the turn starts without the garbage of the one before
 	var done atomic.Int64
@@ -67,7 +103,7 @@ func takeTurn(tb testing.TB, ctx context.Context, goroutines int, e entrant) tur
 	cpu, begin := cpuTime(), time.Now()
 	for range goroutines {
 		wg.Go(func() {
-			for time.Since(begin) < turnTime {
+			for time.Since(begin) < length {
 				if err := e.do(ctx); err != nil {
 					tb.Errorf("%s: %v", e.label, err)
 					return
