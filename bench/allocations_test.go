@@ -52,7 +52,8 @@ func allocationEntrants(tb testing.TB, uri string, s sdk) (entrants []entrant) {
 	return entrants
 }
 
-// allocating are the pools whose allocations are counted. Those of pgx keep all connections idle.
+// allocating are the pools whose allocations are counted. The pools of pgx keep
+// all connections idle.
 var allocating = []tracedDriver{
 	{labelPgx, func(dsn string, _ sdk) (*sql.DB, error) { return keptIdle(sql.Open("pgx", dsn)) }},
 	{"otelpgx", func(dsn string, s sdk) (*sql.DB, error) { return keptIdle(openOtelpgx(dsn, s)) }},

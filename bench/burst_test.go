@@ -18,10 +18,11 @@ import (
 // burstConns is how many statements are cancelled at once.
 const burstConns = 50
 
-// benchBurst cancels 50 statements at once, over TLS and a network with a slow round trip, and counts how many of
-// their connections are in the pool afterwards.
+// benchBurst cancels 50 statements at once, over TLS and a slow network. It counts how many of their
+// connections are in the pool afterwards.
 func benchBurst(b *testing.B, all *document) {
-	t := all.table("50 statements are cancelled at once, over TLS. Connections kept, seconds until all callers had their errors.")
+	t := all.table("50 statements are cancelled at once, over TLS. " +
+		"Connections kept, seconds until all callers had their errors.")
 	// The statements that pgx gives up run on for a while, beside new connections.
 	cluster := pgtest.New(b, pgserver.Options{
 		Auth: pgserver.SCRAM, Password: pgtest.TLSPassword, TLS: true, Settings: map[string]string{"max_connections": "300"},
@@ -43,7 +44,8 @@ func benchBurst(b *testing.B, all *document) {
 }
 
 func burst(
-	b *testing.B, cluster *pgtest.Cluster, roundTrip time.Duration, open func(tb testing.TB, uri string, conns int) *sql.DB,
+	b *testing.B, cluster *pgtest.Cluster, roundTrip time.Duration,
+	open func(tb testing.TB, uri string, conns int) *sql.DB,
 ) (kept int, took time.Duration) {
 	uri := cluster.Database(b)
 	parsed, err := url.Parse(uri)
@@ -92,7 +94,7 @@ func burst(
 	return kept, took
 }
 
-// useAll has so many callers at once that the pool needs all its connections, and finds the dead ones.
+// useAll runs as many statements at once as the pool has connections, so it finds the dead ones.
 func useAll(b *testing.B, db *sql.DB) {
 	var wg sync.WaitGroup
 	for range burstConns {
@@ -110,7 +112,8 @@ func useAll(b *testing.B, db *sql.DB) {
 // others selects the client's backends in the administrator's database.
 const others = "where datname = current_database() and pid <> pg_backend_pid()"
 
-// backends returns the process ids of the backends in the administrator's database that meet a condition.
+// backends returns the process ids of the backends in the administrator's database that meet a
+// condition.
 func backends(tb testing.TB, admin *pgx.Conn, condition string) []int64 {
 	tb.Helper()
 	rows, err := admin.Query(tb.Context(), "select pid::int8 from pg_stat_activity "+others+" and "+condition)

@@ -24,9 +24,10 @@ const (
 	stormDeadline = 5 * time.Millisecond
 )
 
-// BenchmarkCancelStorm is 20 goroutines on a pool of 10, every fifth statement of which runs into a deadline of 5 ms. An
-// operation is 5 s of it. good/op are statements that were not to be cancelled and succeeded, errors/op those that
-// failed, strange/op errors of the others that do not say what their deadline was, and conns/op what the server let in.
+// BenchmarkCancelStorm is 20 goroutines on a pool of 10. Every fifth statement runs into a deadline
+// of 5 ms. An operation is 5 s of it. good/op counts the statements without a deadline that
+// succeeded, errors/op the ones that failed. strange/op counts the statements with a deadline whose
+// error does not mention it, and conns/op the connections that the server let in.
 func BenchmarkCancelStorm(b *testing.B) {
 	for _, login := range stormLogins {
 		for _, d := range stormDrivers {
@@ -72,13 +73,14 @@ func benchStorm(b *testing.B, all *document) {
 	}
 }
 
-// stormLogins are the servers that a storm comes over.
+// stormLogins are the servers of the storms.
 var stormLogins = []struct {
 	label   string
 	cluster func(tb testing.TB) *pgtest.Cluster
 }{{"trust", pgtest.Shared}, {"tls", pgtest.SharedTLS}}
 
-// stormDrivers leaves lib/pq out. It has another idea of a pool under cancellation, and is not what pgsafe stands on.
+// stormDrivers leaves lib/pq out: it treats a pool under cancellation in another way, and pgsafe is
+// not built on it.
 var stormDrivers = []string{labelPgx, pgsafe.DriverName}
 
 // storm counts what comes of it.

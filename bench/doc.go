@@ -16,10 +16,11 @@
 //	benchstat -col /driver -filter '.unit:(allocs/op OR cpu-ns/op)' new.txt
 //	benchstat old.txt new.txt
 //
-// BenchmarkTelemetry, BenchmarkTraceComments and BenchmarkDifferentTexts do the same with libraries for OpenTelemetry:
-// without an SDK, with one and a request that is not sampled, and with one that is. TestTelemetryAllocations holds the
-// numbers of allocations; that of a sampled request only without the race detector.
+// BenchmarkTelemetry, BenchmarkTraceComments and BenchmarkDifferentTexts compare libraries for
+// OpenTelemetry: without an SDK, with one and a request that is not sampled, and with a sampled
+// request. TestTelemetryAllocations limits the allocations, and skips a sampled request under the
+// race detector.
 //
-// Times of one run compare with each other and with nothing else. Counts, of allocations and of connections opened,
-// are the same on any machine.
+// Times of one run compare with each other and with nothing else. Counts, of allocations and of
+// connections opened, are the same on any machine.
 package bench

@@ -33,7 +33,9 @@ func request(ctx context.Context, think time.Duration, query func(ctx context.Co
 // inSession is a request in a session.
 func inSession(ctx context.Context, think time.Duration, sessions *session.DB) error {
 	return sessions.Do(ctx, func(ctx context.Context) error {
-		return request(ctx, think, func(ctx context.Context) error { return scanInt(sessions.QueryRowContext(ctx, query, 42)) })
+		return request(ctx, think, func(ctx context.Context) error {
+			return scanInt(sessions.QueryRowContext(ctx, query, 42))
+		})
 	})
 }
 

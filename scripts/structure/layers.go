@@ -13,7 +13,10 @@ var layers = [][]string{
 		"internal/background", "internal/redact", "internal/sqlstate", "internal/sqltext", "internal/urlfix",
 		"internal/ctxrows", "internal/ctxsettings", // of the first edition
 	},
-	{"internal/cancel", "internal/guard", "internal/libpq", "internal/socket", "internal/telemetry", "internal/wire", "telemetry"},
+	{
+		"internal/cancel", "internal/guard", "internal/libpq", "internal/socket", "internal/telemetry", "internal/wire",
+		"telemetry",
+	},
 	{"internal/connect", "internal/serverconn"},
 	{"internal/pool"},
 	{"internal/scope"},

@@ -24,7 +24,8 @@ import (
 	"text/tabwriter"
 )
 
-// corePackages are the way of a statement, from the application to the server. Together they have a limit.
+// corePackages are the way of a statement, from the application to the server. Together they have a
+// limit of lines.
 var corePackages = []string{
 	".", "session", "internal/scope", "internal/pool", "internal/serverconn", "internal/connect",
 }

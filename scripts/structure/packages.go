@@ -25,7 +25,8 @@ type pkg struct {
 
 // list returns the packages of the module in the current directory, programs left out.
 func list() ([]*pkg, error) {
-	cmd := exec.Command("go", "list", "-export", "-deps", "-json=Dir,ImportPath,Name,Export,GoFiles,IgnoredGoFiles,Imports,Module", "./...")
+	cmd := exec.Command("go", "list", "-export", "-deps",
+		"-json=Dir,ImportPath,Name,Export,GoFiles,IgnoredGoFiles,Imports,Module", "./...")
 	cmd.Env = append(os.Environ(), "GOWORK=off")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
