@@ -29,8 +29,12 @@ var drivers = []struct{ label, name string }{
 const query = "select $1::int8"
 
 func oneQuery(ctx context.Context, db *sql.DB) error {
+	return scanInt(db.QueryRowContext(ctx, query, 42))
+}
+
+func scanInt(row *sql.Row) error {
 	var n int64
-	return db.QueryRowContext(ctx, query, 42).Scan(&n)
+	return row.Scan(&n)
 }
 
 func open(tb testing.TB, driverName, dsn string) *sql.DB {
@@ -45,6 +49,24 @@ func open(tb testing.TB, driverName, dsn string) *sql.DB {
 		}
 	})
 	return db
+}
+
+// databaseOf is the name in a URI.
+func databaseOf(tb testing.TB, uri string) string {
+	tb.Helper()
+	parsed, err := url.Parse(uri)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return strings.TrimPrefix(parsed.Path, "/")
+}
+
+// openedSince returns a function that counts the connections that the server has let in since.
+func openedSince(tb testing.TB, cluster *pgtest.Cluster, uri string) func() int64 {
+	tb.Helper()
+	database := databaseOf(tb, uri)
+	before := cluster.Sessions(tb, database)
+	return func() int64 { return cluster.Sessions(tb, database) - before }
 }
 
 // BenchmarkOneQuery is one goroutine with one query after another.
@@ -101,14 +123,9 @@ const (
 func BenchmarkDefaultPool(b *testing.B) {
 	cluster := pgtest.SharedTLS(b)
 	uri := cluster.Database(b)
-	parsed, err := url.Parse(uri)
-	if err != nil {
-		b.Fatal(err)
-	}
-	sessions := func() int64 { return cluster.Sessions(b, strings.TrimPrefix(parsed.Path, "/")) }
 	for _, d := range drivers {
 		b.Run("driver="+d.label, func(b *testing.B) {
-			before := sessions()
+			opened := openedSince(b, cluster, uri)
 			var busy time.Duration
 			for b.Loop() {
 				db := open(b, d.name, uri)
@@ -118,7 +135,7 @@ func BenchmarkDefaultPool(b *testing.B) {
 				}
 			}
 			queries := float64(b.N * perRun)
-			b.ReportMetric(float64(sessions()-before)/float64(b.N), "conns/op")
+			b.ReportMetric(float64(opened())/float64(b.N), "conns/op")
 			b.ReportMetric(float64(busy.Microseconds())/queries, "mean-us/query")
 			b.ReportMetric(queries/b.Elapsed().Seconds(), "queries/s")
 		})

@@ -1,11 +1,11 @@
 package bench_test
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
-	"net/url"
-	"strings"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,41 +24,64 @@ const (
 	stormDeadline = 5 * time.Millisecond
 )
 
-// BenchmarkCancelStorm is 20 goroutines on a pool of 10, every fifth statement of which runs into a deadline of 5 ms. An
-// operation is 5 s of it. good/op are statements that were not to be cancelled and succeeded, errors/op those that
-// failed, strange/op errors of the others that do not say what their deadline was, and conns/op what the server let in.
+// BenchmarkCancelStorm is 20 goroutines on a pool of 10. Every fifth statement runs into a deadline
+// of 5 ms. An operation is 5 s of it. good/op counts the statements without a deadline that
+// succeeded, errors/op the ones that failed. strange/op counts the statements with a deadline whose
+// error does not mention it, and conns/op the connections that the server let in.
 func BenchmarkCancelStorm(b *testing.B) {
-	clusters := map[string]*pgtest.Cluster{"trust": pgtest.Shared(b), "tls": pgtest.SharedTLS(b)}
-	for _, login := range []string{"trust", "tls"} {
-		cluster := clusters[login]
-		uri := cluster.Database(b)
-		parsed, err := url.Parse(uri)
-		if err != nil {
-			b.Fatal(err)
-		}
-		for _, d := range drivers {
-			if d.label == "pq" {
-				continue // it has another idea of a pool under cancellation, and is not what pgsafe stands on
-			}
-			b.Run("login="+login+"/driver="+d.label, func(b *testing.B) {
-				sessions := func() int64 { return cluster.Sessions(b, strings.TrimPrefix(parsed.Path, "/")) }
-				before := sessions()
+	for _, login := range stormLogins {
+		for _, d := range stormDrivers {
+			b.Run("login="+login.label+"/driver="+d, func(b *testing.B) {
+				cluster := login.cluster(b)
+				uri := cluster.Database(b)
+				opened := openedSince(b, cluster, uri)
 				var s storm
 				for b.Loop() {
-					s.run(b, open(b, d.name, uri))
+					s.run(b, open(b, d, uri), stormTime)
 				}
-				perOp := func(n int64) float64 { return float64(n) / float64(b.N) }
-				b.ReportMetric(perOp(s.good.Load()), "good/op")
-				b.ReportMetric(perOp(s.failed.Load()), "errors/op")
-				b.ReportMetric(perOp(s.strange.Load()), "strange/op")
-				b.ReportMetric(perOp(sessions()-before), "conns/op")
-				if d.name == pgsafe.DriverName && s.failed.Load()+s.strange.Load() > 0 {
-					b.Errorf("%d statements failed, the last with %v", s.failed.Load()+s.strange.Load(), s.last.Load())
+				for unit, value := range s.metrics(opened()) {
+					b.ReportMetric(value/float64(b.N), unit)
 				}
+				s.check(b, d)
 			})
 		}
 	}
 }
+
+// benchStorm is one such storm for each login and driver.
+func benchStorm(b *testing.B, all *document) {
+	t := all.table(fmt.Sprintf("Every fifth statement is cancelled, for %v. Good statements, failed ones, "+
+		"connections opened.", faultTime()))
+	for _, login := range stormLogins {
+		b.Run("login="+login.label, func(b *testing.B) {
+			cluster := login.cluster(b)
+			r := t.row("storm, " + login.label)
+			var base float64
+			for _, d := range stormDrivers {
+				uri := cluster.Database(b)
+				opened := openedSince(b, cluster, uri)
+				var s storm
+				s.run(b, open(b, d, uri), faultTime())
+				s.check(b, d)
+				m := s.metrics(opened())
+				base = cmp.Or(base, m["good/op"])
+				m["good/pgx"] = m["good/op"] / base
+				t.cell(r, d, "%.0f (%.2f), %.0f, %.0f", m["good/op"], m["good/pgx"], m["errors/op"]+m["strange/op"], m["conns/op"])
+				reportMetrics(b, d, m)
+			}
+		})
+	}
+}
+
+// stormLogins are the servers of the storms.
+var stormLogins = []struct {
+	label   string
+	cluster func(tb testing.TB) *pgtest.Cluster
+}{{"trust", pgtest.Shared}, {"tls", pgtest.SharedTLS}}
+
+// stormDrivers leaves lib/pq out: it treats a pool under cancellation in another way, and pgsafe is
+// not built on it.
+var stormDrivers = []string{labelPgx, pgsafe.DriverName}
 
 // storm counts what comes of it.
 type storm struct {
@@ -68,10 +91,25 @@ type storm struct {
 
 type stormError struct{ error }
 
-func (s *storm) run(b *testing.B, db *sql.DB) {
+// metrics are the counts of all operations.
+func (s *storm) metrics(opened int64) map[string]float64 {
+	return map[string]float64{
+		"good/op": float64(s.good.Load()), "errors/op": float64(s.failed.Load()),
+		"strange/op": float64(s.strange.Load()), "conns/op": float64(opened),
+	}
+}
+
+// check fails if a statement of pgsafe failed.
+func (s *storm) check(b *testing.B, driver string) {
+	if failed := s.failed.Load() + s.strange.Load(); driver == pgsafe.DriverName && failed > 0 {
+		b.Errorf("%d statements failed, the last with %v", failed, s.last.Load())
+	}
+}
+
+func (s *storm) run(b *testing.B, db *sql.DB, length time.Duration) {
 	db.SetMaxOpenConns(stormPool)
 	db.SetMaxIdleConns(stormPool)
-	end := time.Now().Add(stormTime)
+	end := time.Now().Add(length)
 	var wg sync.WaitGroup
 	for range stormWorkers {
 		wg.Go(func() {

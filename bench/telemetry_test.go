@@ -34,8 +34,7 @@ func run(tb testing.TB, ctx context.Context, db *sql.DB, n int) {
 }
 
 func selectArgument(tb testing.TB, ctx context.Context, db *sql.DB, i int) {
-	var n int64
-	if err := db.QueryRowContext(ctx, query, i).Scan(&n); err != nil {
+	if err := scanInt(db.QueryRowContext(ctx, query, i)); err != nil {
 		tb.Fatal(err)
 	}
 }
