@@ -76,8 +76,8 @@ func (c *Conn) isDirty() bool {
 		c.session.forget()
 		return false
 	}
-	return c.session.effects != 0 || c.config.Reset == ResetAlways
+	return c.session.effects != 0 || c.config.Reset == ResetAlways && c.session.used
 }
 
 // forget is called when no effects are left.
-func (s *session) forget() { s.effects, s.by = 0, nil }
+func (s *session) forget() { s.used, s.effects, s.by = false, 0, nil }

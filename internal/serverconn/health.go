@@ -51,7 +51,7 @@ func (c *Conn) Fit(ctx context.Context, idle time.Duration, trust health.Trust) 
 	if c.pgx.IsClosed() || c.guard.Clear() != nil {
 		return false
 	}
-	if idle < momentAgo && trust == health.Trusted {
+	if idle < min(momentAgo, c.config.PingAfter) && trust == health.Trusted {
 		return true
 	}
 	after := c.config.PingAfter

@@ -58,6 +58,7 @@ func (c *Conn) ready(ctx context.Context, want *ctxsettings.Settings, effects *E
 		}
 	}
 	c.wire.Start()
+	c.session.used = true
 	if s := &c.session; want != s.applied || s.stale {
 		if err := c.apply(ctx, want); err != nil {
 			return err

@@ -23,6 +23,7 @@ type session struct {
 	local   bool                  // they hold for one transaction only
 	pooled  bool                  // another process of the server answers than the connection was made to
 
+	used     bool          // a statement ran since the last reset
 	effects  sqltext.State // what statements have left behind
 	by       []*Effects    // the first statement for each effect
 	baseline []setting     // what the application's function for new connections has set
