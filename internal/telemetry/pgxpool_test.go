@@ -17,8 +17,8 @@ import (
 	tracing "github.com/pgsafe/pgsafe/internal/telemetry"
 )
 
-// openNative opens a pgxpool of one connection that only the Tracer knows, on a new database with an
-// empty table people.
+// openNative opens a pgxpool of one connection that only the Tracer knows, on a new database with
+// an empty table people.
 func (r *recorder) openNative(change func(*pgxpool.Config, *tracing.Tracer)) *pgxpool.Pool {
 	r.t.Helper()
 	config, err := pgxpool.ParseConfig(withPeople(r.t, pgtest.Shared(r.t)))
