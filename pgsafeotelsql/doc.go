@@ -1,6 +1,6 @@
 // Package pgsafeotelsql leaves the spans and measurements of statements and transactions to
-// github.com/XSAM/otelsql, for applications whose dashboards use its names. pgsafe goes on to make
-// those of the pool and of dials; no statement has spans from both.
+// github.com/XSAM/otelsql, for applications whose dashboards use its names. pgsafe still makes the
+// spans and measurements of the pool and of dials. No statement has spans from both.
 //
 // In code:
 //

@@ -39,9 +39,9 @@ func (l *library) ObserveDB(db *sql.DB, pool layer.Pool) (metric.Registration, e
 }
 
 // optionsFor returns otelsql's options with its defaults corrected, then the application's. By
-// default spans would have no db.system.name and no server.address, the method's name instead of the
-// statement's, the text with all literals, and the messages of the server's errors. Each reset of a
-// session and each set of rows would have a span.
+// default spans would have no db.system.name and no server.address. They would have the method's
+// name instead of the statement's, the text with all literals, and the messages of the server's
+// errors. Each reset of a session and each set of rows would have a span.
 func (l *library) optionsFor(pool layer.Pool) []otelsql.Option {
 	options := []otelsql.Option{
 		otelsql.WithTracerProvider(quietProvider{TracerProvider: pool.TracerProvider}),

@@ -6,9 +6,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// quietProvider makes spans that ignore RecordError, because an error's message contains data. otelsql
-// calls RecordError and SetStatus together or not at all (utils.go, recordSpanError), and the
-// status is wanted.
+// quietProvider makes spans that ignore RecordError, because an error's message contains data.
+// otelsql calls RecordError and SetStatus together or not at all (utils.go, recordSpanError), and
+// the status is wanted.
 type quietProvider struct{ trace.TracerProvider }
 
 func (p quietProvider) Tracer(name string, options ...trace.TracerOption) trace.Tracer {

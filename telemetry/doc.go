@@ -28,7 +28,7 @@
 //	db.response.status_code             SQLSTATE of an error
 //	error.type                          SQLSTATE, "timeout", or the type of a Go error
 //	pgsafe.canceled                     the caller cancelled its context; this is not an error
-//	pgsafe.rows.unclosed                still open when its connection was released or the pool closed: unclosed rows, a panic
+//	pgsafe.rows.unclosed                still open when its connection was released: unclosed rows, a panic
 //	pgsafe.transaction.isolation_level  only if BEGIN names one
 //	pgsafe.transaction.read_only        only if BEGIN sets the access mode
 //	pgsafe.transaction.outcome          commit, rollback, prepared, or unknown: COMMIT was sent, no answer came
@@ -54,10 +54,12 @@
 //	db.client.connection.create_time        histogram      s             time of a dial that succeeded
 //	db.client.connection.wait_time          histogram      s             time of an acquire
 //	db.client.connection.use_time           histogram      s             time from acquire to release
-//	pgsafe.cancel.count                     counter        {request}     cancel requests, by pgsafe.cancel.outcome: taken or closed
-//	pgsafe.recovery.count                   counter        {recovery}    failures hidden from the application, by pgsafe.recovery.cause
-//	pgsafe.session.leaked_state             counter        {state}       effects left in a session before its reset, by pgsafe.session.state and db.query.summary
-//	pgsafe.tls.certificate.expiry           gauge          s             until the client certificate expires; negative afterwards
+//	pgsafe.cancel.count                     counter        {request}     cancel requests, by pgsafe.cancel.outcome
+//	pgsafe.recovery.count                   counter        {recovery}    failures hidden from the application, by cause
+//	pgsafe.session.leaked_state             counter        {state}       effects that a reset removed, by statement
+//	pgsafe.tls.certificate.expiry           gauge          s             until the client certificate expires
+//
+// docs/telemetry.md lists the attributes of each metric.
 //
 // No span or measurement contains the message of an error. None contains an argument, unless
 // WithQueryParameters asks for arguments.

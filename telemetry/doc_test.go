@@ -19,8 +19,8 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgtest/oteltest"
 )
 
-// TestTheTablesListAllThatIsEmitted compares the tables of doc.go and docs/telemetry.md with the output
-// of a program that emits every name.
+// TestTheTablesListAllThatIsEmitted compares the tables of doc.go and docs/telemetry.md with the
+// output of a program that emits every name.
 func TestTheTablesListAllThatIsEmitted(t *testing.T) {
 	seen := emitted(t)
 	doc := sections(t, "doc.go")
@@ -57,7 +57,8 @@ func compare(t *testing.T, written, seen map[string]string) {
 	}
 }
 
-// sections parses the tables in a package comment: a line that ends in a colon, then indented lines.
+// sections parses the tables in a package comment: a line that ends in a colon, then indented
+// lines.
 func sections(t *testing.T, path string) map[string]map[string]string {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -155,6 +156,8 @@ func everything(t *testing.T, r *oteltest.Recorder) map[string]metricdata.Metric
 	uri += "&sslcert=" + cert + "&sslkey=" + key
 	db, err := pgsafe.Open(uri+"&pool_max_conns=1",
 		pgsafe.WithTracerProvider(r.Tracer), pgsafe.WithMeterProvider(r.Meter), pgsafe.WithQueryParameters())
+	must(t, err)
+	_, err = db.ExecContext(ctx, "SELECT 1") // a use that ends here: the one below may end with its connection
 	must(t, err)
 	conn, err := db.Conn(ctx)
 	must(t, err)

@@ -104,6 +104,10 @@ func TestDoctorAgainstAServerWithTLSAndSCRAM(t *testing.T) {
 		r.mustBe(t, nil)
 		mustContain(t, r.check(t, "tls").Detail, "none; the server is on this machine")
 	})
+	t.Run("a string that leaves statements to otelsql passes all checks", func(t *testing.T) {
+		r, _ := examine(t, exitOK, tlsString(c, secret)+"&pgsafe_telemetry=otelsql")
+		r.mustBe(t, nil)
+	})
 	t.Run("DATABASE_URL stands in for the argument", func(t *testing.T) {
 		t.Setenv("DATABASE_URL", tlsString(c, secret))
 		r, _ := examine(t, exitOK)

@@ -11,7 +11,9 @@ var _ pgx.CopyFromTracer = (*Tracer)(nil)
 
 // TraceCopyFromStart begins the span of a COPY FROM STDIN. Its text is the one that pgx sends
 // (copy_from.go, run), without the format.
-func (t *Tracer) TraceCopyFromStart(ctx context.Context, pc *pgx.Conn, data pgx.TraceCopyFromStartData) context.Context {
+func (t *Tracer) TraceCopyFromStart(
+	ctx context.Context, pc *pgx.Conn, data pgx.TraceCopyFromStartData,
+) context.Context {
 	c := t.connOf(pc)
 	if !t.tracesStatements() || !t.wantsSpan(ctx) && !t.metrics.measureStatements(ctx) && !c.underWay() {
 		return ctx

@@ -205,13 +205,28 @@ func TestAConnectionThatAfterConnectRefusesIsFreed(t *testing.T) {
 }
 
 func TestATransactionsOutcomeIsRightWhereTheLastTagIsNotIt(t *testing.T) {
-	for name, tt := range map[string]struct{ texts, want []string }{
-		"COMMIT AND CHAIN commits one transaction and begins another": {[]string{"BEGIN", "SELECT 1", "COMMIT AND CHAIN", "SELECT 2", "ROLLBACK"}, []string{"commit", "rollback"}},
-		"a COMMIT followed by a query in the same text commits":       {[]string{"BEGIN", "COMMIT; SELECT 1"}, []string{"commit"}},
-		"a COMMIT of an aborted transaction rolls back":               {[]string{"BEGIN", "SELECT 1/0", "COMMIT; SELECT 1"}, []string{"rollback"}},
-		"a ROLLBACK followed by a query in the same text rolls back":  {[]string{"BEGIN", "ROLLBACK; SELECT 1"}, []string{"rollback"}},
+	for _, tt := range []struct {
+		name        string
+		texts, want []string
+	}{
+		{
+			"COMMIT AND CHAIN commits one transaction and begins another",
+			[]string{"BEGIN", "SELECT 1", "COMMIT AND CHAIN", "SELECT 2", "ROLLBACK"}, []string{"commit", "rollback"},
+		},
+		{
+			"a COMMIT followed by a query in the same text commits",
+			[]string{"BEGIN", "COMMIT; SELECT 1"}, []string{"commit"},
+		},
+		{
+			"a COMMIT of an aborted transaction rolls back",
+			[]string{"BEGIN", "SELECT 1/0", "COMMIT; SELECT 1"}, []string{"rollback"},
+		},
+		{
+			"a ROLLBACK followed by a query in the same text rolls back",
+			[]string{"BEGIN", "ROLLBACK; SELECT 1"}, []string{"rollback"},
+		},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(tt.name, func(t *testing.T) {
 			r := newRecorder(t)
 			db := r.open(pgtest.Shared(t), "")
 			raw(t, db, func(c *pgx.Conn) error {
@@ -278,7 +293,8 @@ func TestAnotherTracerOfTheConnectionDoesNotGetPgsafesSpans(t *testing.T) {
 		must(t, tx.Rollback())
 	})
 	s, parent := r.One("SELECT"), r.One("TRANSACTION")
-	if len(s.Events()) != 0 || oteltest.Text(s, "error.type") != "22P02" || s.Parent().SpanID() != parent.SpanContext().SpanID() {
+	if len(s.Events()) != 0 || oteltest.Text(s, "error.type") != "22P02" ||
+		s.Parent().SpanID() != parent.SpanContext().SpanID() {
 		t.Errorf("the other tracer changed the span, or its parent is wrong:\n%s", r.Tree())
 	}
 	if n := len(r.Ended("its own")); n != 3 {

@@ -19,8 +19,8 @@ func (t *Tracer) Wrap(next driver.Connector) (driver.Connector, error) {
 	return t.library.Wrap(next, t.forLibrary())
 }
 
-// ObserveDB has the layer's library report the statistics of db until Close. Without a layer it does
-// nothing. An error goes to otel.Handle.
+// ObserveDB makes the layer's library report the statistics of db until Close. It does nothing
+// without a layer. An error goes to otel.Handle.
 func (t *Tracer) ObserveDB(db *sql.DB) {
 	if t == nil || t.library == nil {
 		return

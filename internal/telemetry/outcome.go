@@ -65,8 +65,8 @@ func isInterrupted(err error) bool {
 // timeout is the error.type of all timeouts, by the server or by the client.
 const timeout = "timeout"
 
-// errorType returns timeout, or the Go type of the innermost error. Messages would have many values,
-// and contain data.
+// errorType returns timeout, or the Go type of the innermost error. Messages would have many
+// values, and contain data.
 func errorType(err error) string {
 	var netErr net.Error
 	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &netErr) && netErr.Timeout() {
@@ -76,7 +76,8 @@ func errorType(err error) string {
 }
 
 // innermost unwraps err to the end. Of several wrapped errors it follows the last, which belongs to
-// the last attempt of a dial. It stops at a *net.OpError, which wraps an error number of the system.
+// the last attempt of a dial. It stops at a *net.OpError, which wraps an error number of the
+// system.
 func innermost(err error) error {
 	for {
 		if op, ok := err.(*net.OpError); ok { //nolint:errorlint // each layer is looked at

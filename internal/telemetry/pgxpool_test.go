@@ -17,20 +17,19 @@ import (
 	tracing "github.com/pgsafe/pgsafe/internal/telemetry"
 )
 
-// openNative opens a pgxpool of one connection that only the Tracer knows, on a new database with an
-// empty table people.
-func (r *recorder) openNative(change func(*pgxpool.Config, *tracing.Tracer)) *pgxpool.Pool {
+// openNative opens a pgxpool of one connection that only the Tracer knows, on a new database with
+// an empty table people.
+func (r *recorder) openNative(change func(*pgxpool.Config)) *pgxpool.Pool {
 	r.t.Helper()
 	config, err := pgxpool.ParseConfig(withPeople(r.t, pgtest.Shared(r.t)))
 	must(r.t, err)
 	config.MaxConns = 1
-	tracer := tracing.New(tracing.Config{
+	config.ConnConfig.Tracer = tracing.New(tracing.Config{
 		TracerProvider: r.Tracer, MeterProvider: r.Meter,
 		Host: config.ConnConfig.Host, Port: config.ConnConfig.Port, Database: config.ConnConfig.Database,
 	})
-	config.ConnConfig.Tracer = tracer
 	if change != nil {
-		change(config, tracer)
+		change(config)
 	}
 	pool, err := pgxpool.NewWithConfig(context.Background(), config)
 	must(r.t, err)
@@ -145,14 +144,8 @@ type statementsOnly struct{ pgx.QueryTracer }
 
 func TestAConnectionThatTheTracerDidNotSeeBeingMadeHasItsOwnAddress(t *testing.T) {
 	r := newRecorder(t)
-	pool := r.openNative(func(config *pgxpool.Config, tracer *tracing.Tracer) {
-		config.ConnConfig.Host = "localhost"
-		config.BeforeConnect = func(_ context.Context, cc *pgx.ConnConfig) error {
-			cc.Host = "127.0.0.1"
-			cc.Tracer = statementsOnly{tracer}
-			return nil
-		}
-	})
+	tracer := tracing.New(tracing.Config{TracerProvider: r.Tracer, MeterProvider: r.Meter, Host: "elsewhere"})
+	pool := r.openNative(func(config *pgxpool.Config) { config.ConnConfig.Tracer = statementsOnly{tracer} })
 	_, err := pool.Exec(context.Background(), "SELECT 1")
 	must(t, err)
 	if got := oteltest.Text(r.One("SELECT"), "server.address"); got != "127.0.0.1" {
@@ -187,7 +180,7 @@ func TestATracerKeepsNeitherAPgxpoolNorItsConnectionsInMemory(t *testing.T) {
 	t.Run("a connection that AfterConnect refuses is freed", func(t *testing.T) {
 		r := newRecorder(t)
 		var refused weak.Pointer[pgx.Conn]
-		pool := r.openNative(func(config *pgxpool.Config, _ *tracing.Tracer) {
+		pool := r.openNative(func(config *pgxpool.Config) {
 			config.AfterConnect = func(_ context.Context, c *pgx.Conn) error {
 				refused = weak.Make(c)
 				return errors.New("refused")

@@ -43,7 +43,8 @@ func TestAProgramHasTheseSpansAndMetrics(t *testing.T) {
 		exec(t, db, ctx, "INSERT INTO people SELECT id + 1, name || 'x' FROM people -- a comment")
 		query(t, db, ctx, "SELECT id FROM people WHERE name LIKE 'A%' LIMIT 10")
 		var none string
-		if err := db.QueryRowContext(ctx, "SELECT name FROM people WHERE id = $1", 99).Scan(&none); !errors.Is(err, sql.ErrNoRows) {
+		row := db.QueryRowContext(ctx, "SELECT name FROM people WHERE id = $1", 99)
+		if err := row.Scan(&none); !errors.Is(err, sql.ErrNoRows) {
 			t.Errorf("got %v", err)
 		}
 	})

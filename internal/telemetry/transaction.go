@@ -110,7 +110,7 @@ func (c *conn) leave(s *statement, o outcome, tag pgconn.CommandTag) {
 	c.endTransactionLocked(endOf(s, o, tag, pc.IsClosed(), c.tx.aborted))
 }
 
-// chain ends a transaction by COMMIT AND CHAIN or ROLLBACK AND CHAIN, and begins the next one, which
+// chain ends a transaction by COMMIT AND CHAIN or ROLLBACK AND CHAIN. It begins the next one, which
 // has the same mode.
 func (c *conn) chain(how string) {
 	before := c.tx

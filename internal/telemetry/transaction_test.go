@@ -28,7 +28,9 @@ func TestTheSpanOfATransactionHasItsOutcome(t *testing.T) {
 		run        func(*testing.T, *sql.Tx)
 	}{
 		{"a committed transaction has the outcome commit", "commit", func(t *testing.T, tx *sql.Tx) { must(t, tx.Commit()) }},
-		{"a transaction that is rolled back has the outcome rollback", "rollback", func(t *testing.T, tx *sql.Tx) { must(t, tx.Rollback()) }},
+		{"a transaction that is rolled back has the outcome rollback", "rollback", func(t *testing.T, tx *sql.Tx) {
+			must(t, tx.Rollback())
+		}},
 		{"a commit after an error has the outcome rollback", "rollback", func(t *testing.T, tx *sql.Tx) {
 			_, _ = tx.Exec("SELECT 1/0")
 			if tx.Commit() == nil {
