@@ -275,10 +275,9 @@ func TestSQLOpenRefuses(t *testing.T) {
 		equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 		noSecret(t, err, secret, "secret-odd")
 	})
-	t.Run("an environment that no pool can be made in", func(t *testing.T) {
-		config := silent(t, "h", 1)
+	t.Run("an environment that pgxpool cannot be configured in", func(t *testing.T) {
 		t.Setenv("PGSERVICE", "there-is-none")
-		_, err := pgsafe.NewConnectorConfig(config)
+		_, err := pgsafe.NewPoolConfig("postgres://u@h/db")
 		equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 	})
 	t.Run("a CA file without a certificate", func(t *testing.T) {

@@ -258,7 +258,7 @@ var dropIn = []struct {
 		must(t, err)
 		exec(t, db, "alter table t add column j int")
 		_, err = stmt.ExecContext(ctx)
-		equal(t, pgsafe.SQLState(err), "0A000")
+		must(t, err) // pgx's own driver fails with 0A000 here
 		must(t, stmt.Close())
 		stmt, err = db.PrepareContext(ctx, "select * from t")
 		must(t, err)

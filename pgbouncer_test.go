@@ -309,6 +309,7 @@ func TestPgBouncerThatCannotServe(t *testing.T) {
 		db := open(t, pgsafe.DriverName, pooler.URI(database))
 		conn, err := db.Conn(t.Context())
 		must(t, err)
+		must(t, conn.PingContext(t.Context()))
 		refused := make(chan struct{})
 		go func() {
 			defer conn.Close()

@@ -20,7 +20,7 @@ type records struct {
 	pool   slog.LogValuer
 	tracer *tracing.Tracer
 
-	outdated atomic.Pointer[string] // the SQLSTATE of the error that ended a generation last
+	outdated atomic.Pointer[string] // the SQLSTATE of the last error that concerned other connections too
 
 	repeated, reconnected, certificate, cancels, leaks ratelog.Limiter
 }
@@ -52,8 +52,8 @@ func (r *records) recovered(cause recovery) {
 
 // serverError notes a server's error that concerns other connections too.
 func (r *records) serverError(conn *pgconn.PgConn, err *pgconn.PgError, verdict connect.Verdict) {
+	r.outdated.Store(&err.Code)
 	if c := serverconn.Of(conn); c != nil && verdict == connect.RenewAll {
-		r.outdated.Store(&err.Code)
 		c.Outdate()
 	}
 }
