@@ -103,7 +103,7 @@ func newConnector(server *libpq.Config, o options, opts []Option) (*Connector, e
 		return nil, err
 	}
 	c := &Connector{
-		server: server, profile: *o.profile, logger: o.logger, opts: opts, comments: o.comments,
+		server: server, profile: *o.profile, logger: o.logger, opts: opts, comments: o.telemetry.TraceComments,
 		texts: newTexts(), work: background.New(),
 	}
 	c.tracer = o.newTracer(server.Conn, c.name())

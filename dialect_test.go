@@ -20,8 +20,8 @@ func TestDialect(t *testing.T) {
 	})
 	t.Run("a dialect that is named has its own", func(t *testing.T) {
 		for _, name := range []string{"node", "jdbc"} {
-			if !slices.Contains(pgsafe.Dialects(), pgsafe.Dialect(name)) {
-				t.Errorf("%s is not among %v", name, pgsafe.Dialects())
+			if !slices.Contains(urlfix.Dialects(), name) {
+				t.Errorf("%s is not among %v", name, urlfix.Dialects())
 			}
 		}
 		r, err := pgsafe.Dialect("node").Inspect(dsn)

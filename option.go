@@ -6,10 +6,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/pgsafe/pgsafe/internal/guard"
-	tracing "github.com/pgsafe/pgsafe/internal/telemetry"
+	telemetryoptions "github.com/pgsafe/pgsafe/internal/telemetry/options"
+	"github.com/pgsafe/pgsafe/telemetry"
 )
 
 // Option wires something into a Connector. Numbers of the pool are data: see Profile.
@@ -25,10 +25,7 @@ type options struct {
 	native        bool
 	isSingle      bool // the pool is for one connection
 	modeGiven     bool // the connection string has default_query_exec_mode
-	telemetry     tracing.Config
-	untold        bool // without telemetry
-	comments      bool
-	tags          []attribute.KeyValue
+	telemetry     telemetryoptions.Options
 	cancelTimeout *time.Duration
 }
 
@@ -143,4 +140,14 @@ func WithNativeConn() Option {
 // ROLLBACK of a transaction whose context has ended.
 func WithCancelTimeout(d time.Duration) Option {
 	return func(o *options) { o.cancelTimeout = &d }
+}
+
+// WithTelemetry changes spans and metrics: their providers, attributes, and how much of a statement they show. Several
+// calls add up. See package telemetry.
+func WithTelemetry(opts ...telemetry.Option) Option {
+	return func(o *options) {
+		for _, opt := range opts {
+			opt(&o.telemetry)
+		}
+	}
 }

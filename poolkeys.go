@@ -18,7 +18,7 @@ func profileOf(keys []urlfix.Param, env string) (Profile, error) {
 			name, part = k.Value, k.Key
 		}
 	}
-	p, err := ParseProfile(name)
+	p, err := profileNamed(name)
 	if err != nil {
 		return p, poolError(part, "no profile has this name", "use development, production or auth")
 	}
