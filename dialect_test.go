@@ -7,6 +7,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
 func TestDialect(t *testing.T) {

@@ -39,15 +39,15 @@ func newOptions(opts []Option) options {
 
 // complete adds what the connection string says, which options outrank.
 func (o *options) complete(s *settings) error {
-	o.native = o.native || s.native
-	o.modeGiven = s.modeGiven
+	o.native = o.native || s.driver.Native
+	o.modeGiven = s.driver.Mode != nil
 	if o.cancelTimeout == nil {
-		o.cancelTimeout = s.cancelTimeout
+		o.cancelTimeout = s.driver.CancelTimeout
 	}
 	if o.profile == nil {
 		o.profile = &s.profile
 	}
-	return o.setTelemetry(s.telemetry)
+	return o.setTelemetry(s.driver.Telemetry)
 }
 
 // validate refuses numbers that contradict each other. The error is a *DSNError.
@@ -56,7 +56,7 @@ func (o *options) validate() error {
 		o.profile.MaxConns, o.profile.MinIdleConns, o.profile.WarmUp = 1, 0, 0
 	}
 	if o.cancelLimit() < 0 {
-		return driverError(CodeValue, "pgsafe_cancel_timeout", "the time is below zero",
+		return refuse(CodeValue, "pgsafe_cancel_timeout", "the time is below zero",
 			"use zero to close the connection of a cancelled statement at once")
 	}
 	return o.profile.validate()

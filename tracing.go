@@ -21,7 +21,7 @@ func (o *options) setTelemetry(value string) error {
 	case value == "otelsql" && !o.telemetry.Off && layer.LibraryOf(o.telemetry.Layer) == nil:
 		l, linked := layer.Registered(value)
 		if !linked {
-			return driverError(CodeUnsupported, "pgsafe_telemetry", "otelsql is not linked into this program",
+			return refuse(CodeUnsupported, "pgsafe_telemetry", "otelsql is not linked into this program",
 				`import _ "github.com/pgsafe/pgsafe/pgsafeotelsql"`)
 		}
 		o.telemetry.Layer = l
