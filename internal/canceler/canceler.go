@@ -38,10 +38,12 @@ const queueTimeouts = 3
 // connection is closed, as pgx would at once, only if its statement has no answer in time or if the
 // request cannot be delivered.
 //
-// A statement has the timeout to end after the server has dealt with the request. The request has the
-// timeout as well, and as long as the connection's login took, at most once more the timeout. For its
-// turn it waits up to three timeouts. So the caller of a statement returns within six timeouts after
-// its context's end, and usually, from a server that does not answer at all, after one.
+// A statement has the timeout to end once the server has dealt with the request. The request, from its
+// turn on, has the timeout too, and as long as the connection's login took: a login goes over the same
+// network and takes more round trips, so a slow network costs no connection. That is at most two
+// timeouts, because a login may be slow for other reasons. For its turn a request waits up to three
+// timeouts. So a statement returns within seven timeouts after its context's end; if a nearby server
+// does not answer at all, after one.
 type Canceler struct {
 	// OnRequest is called after each request, with the reason if the server did not deal with it in
 	// time: then the connection is closed. Set it before the first statement. It must not block.
@@ -139,7 +141,7 @@ func (c *Canceler) Watch(config *pgconn.Config) {
 		if d, ok := theirs.(*pgconn.DeadlineContextWatcherHandler); !ok || d.DeadlineDelay != 0 || w == nil {
 			return theirs
 		}
-		h := &Handler{canceler: c, conn: conn, wire: w, patience: c.timeout + min(time.Since(began), c.timeout)}
+		h := &Handler{canceler: c, conn: conn, wire: w, patience: c.timeout + min(time.Since(began), 2*c.timeout)}
 		conn.CustomData()[key] = h
 		return h
 	}
