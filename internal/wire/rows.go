@@ -18,22 +18,30 @@ type rows struct {
 	next  int
 
 	described map[uint64]int // fields of a prepared statement, by the hash of its name
-	describes uint64         // the statement that the server is describing, 0 for none
+	describes uint64         // the statement that the server described just now, 0 for none
 
-	want int // fields of a row, or unknown
-	have int // fields that the present message says it has
+	want  int  // fields of a row, or unknown
+	began bool // there was a row
+	have  int  // fields that the present message says it has
 }
 
 // unknown is the number of fields in the rows of a statement whose description was not seen. Its
 // first row says it.
 const unknown = -1
 
-// ask is a message whose answer matters: Bind and Describe of a statement, and what ReadyForQuery
-// answers.
+// ask is a message whose answer matters.
 type ask struct {
 	kind byte
 	name uint64 // of the statement, hashed; 0 if it has none
 }
+
+// The kinds of an ask.
+const (
+	bind              = 'B'
+	describeStatement = 'D'
+	describePortal    = 'P'
+	ready             = 'Z' // Query, FunctionCall or Sync, which ReadyForQuery answers
+)
 
 // requests is what a Write asks for.
 type requests struct {
@@ -50,18 +58,20 @@ func (r *rows) ask(p []byte) (asked requests) {
 			break
 		}
 		body := p[5:size]
-		switch kind := p[0]; kind {
+		switch p[0] {
 		case 'Q', 'F', 'S':
-			r.asked = append(r.asked, ask{kind: 'Z'})
+			r.asked = append(r.asked, ask{kind: ready})
 			asked.syncs++
 		case 'P':
 			delete(r.described, hash(body))
 		case 'B':
 			_, statement, _ := bytes.Cut(body, []byte{0}) // the first name is the portal's
-			r.asked = append(r.asked, ask{kind, hash(statement)})
+			r.asked = append(r.asked, ask{bind, hash(statement)})
 		case 'D':
 			if len(body) > 0 && body[0] == 'S' {
-				r.asked = append(r.asked, ask{kind, hash(body[1:])})
+				r.asked = append(r.asked, ask{describeStatement, hash(body[1:])})
+			} else {
+				r.asked = append(r.asked, ask{kind: describePortal})
 			}
 		case 'C':
 			if len(body) > 0 && body[0] == 'S' {
@@ -110,48 +120,75 @@ func (r *rows) end(kind byte, length int) error {
 		if r.have != r.want {
 			return broken("a row of %d fields, where %d were described", r.have, r.want)
 		}
+		r.began = true
 	case 'T':
-		r.describe(r.have)
+		return r.describe(r.have)
 	case 'n':
-		r.describe(0)
-	case 't':
-		r.describes = r.answered('D')
+		return r.describe(0)
 	case '2':
-		r.want = unknown
-		if fields, ok := r.described[r.answered('B')]; ok {
-			r.want = fields
-		}
-	case 'C', 'I', 'E':
-		r.want = 0
+		r.bound()
+	case 'C', 'I', 'E', 's':
+		r.began = false
 	case 'Z':
-		r.want = 0
+		r.want, r.began = 0, false
 		r.synced()
 	}
 	return nil
 }
 
-// describe notes a description: of the statement that the server is describing, or of the rows that
-// follow.
-func (r *rows) describe(fields int) {
-	if r.describes == 0 {
-		r.want = fields
-		return
-	}
-	if r.described == nil {
-		r.described = map[uint64]int{}
-	}
-	r.described[r.describes] = fields
-	r.describes = 0
-}
-
-// answered takes the next message of this type off what was asked, and returns its statement. There
-// is none if the request was not seen (pgconn.PgConn.ExecBatch).
-func (r *rows) answered(kind byte) uint64 {
-	if r.next == len(r.asked) || r.asked[r.next].kind != kind {
+// head returns the kind of what the server has to answer next. It is 0 if that was not seen
+// (pgconn.PgConn.ExecBatch).
+func (r *rows) head() byte {
+	if r.next == len(r.asked) {
 		return 0
 	}
+	return r.asked[r.next].kind
+}
+
+// take takes off what the server has answered, and returns its statement.
+func (r *rows) take() uint64 {
 	r.next++
 	return r.asked[r.next-1].name
+}
+
+// describe notes a description: of a prepared statement, or of the rows that follow. pgconn takes the
+// last one (PgConn.Prepare), but among rows a second one changes what stdlib has settled at the first.
+func (r *rows) describe(fields int) error {
+	switch head := r.head(); {
+	case head == describeStatement:
+		r.describes = r.take()
+	case head == describePortal:
+		r.take()
+		r.describes = 0
+	}
+	switch {
+	case r.describes != 0:
+		if r.described == nil {
+			r.described = map[uint64]int{}
+		}
+		r.described[r.describes] = fields
+	case r.began:
+		return broken("a description of %d fields among rows", fields)
+	default:
+		r.want = fields
+	}
+	return nil
+}
+
+// bound settles the fields of the rows to come: those of the prepared statement, unless a description
+// is to come first.
+func (r *rows) bound() {
+	r.want, r.began, r.describes = unknown, false, 0
+	if r.head() != bind {
+		return
+	}
+	fields, ok := r.described[r.take()]
+	switch {
+	case r.head() == describePortal:
+		r.want = 0
+	case ok:
+		r.want = fields
+	}
 }
 
 // synced takes off what ReadyForQuery answers, and what the server skipped in front of it after an
@@ -159,7 +196,7 @@ func (r *rows) answered(kind byte) uint64 {
 func (r *rows) synced() {
 	r.describes = 0
 	for i := r.next; i < len(r.asked); i++ {
-		if r.asked[i].kind == 'Z' {
+		if r.asked[i].kind == ready {
 			r.next = i + 1
 			return
 		}
