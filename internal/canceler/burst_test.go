@@ -17,56 +17,58 @@ import (
 	"github.com/pgsafe/pgsafe/internal/wire"
 )
 
-// A burst of cancels over a slow network, with TLS and the default timeout. A cancel request takes five round trips there,
-// and a login seven.
+// A burst of cancels over a slow network, with TLS and the default timeout. A cancel request
+// takes five round trips there, and a login seven.
 func TestBurst(t *testing.T) {
 	const burst, kept = 50, 45
 	for _, late := range []time.Duration{0, 25 * time.Millisecond, 50 * time.Millisecond, 200 * time.Millisecond} {
-		t.Run(fmt.Sprintf("50 cancels at once over a network that is %v late each way keep 45 connections", late), func(t *testing.T) {
-			cluster := pgtest.SharedTLS(t)
-			database := cluster.Database(t)
-			name := database[strings.LastIndex(database, "/")+1:]
-			name, _, _ = strings.Cut(name, "?")
-			relay := pgtest.NewRelay(t, cluster, late)
-			c := canceler.New(canceler.DefaultTimeout)
-			defer c.Close()
-			conns := connectAll(t, c, relay.URI(name), burst)
+		t.Run(fmt.Sprintf("50 cancels at once over a network that is %v late each way keep 45 connections", late),
+			func(t *testing.T) {
+				cluster := pgtest.SharedTLS(t)
+				database := cluster.Database(t)
+				name := database[strings.LastIndex(database, "/")+1:]
+				name, _, _ = strings.Cut(name, "?")
+				relay := pgtest.NewRelay(t, cluster, late)
+				c := canceler.New(canceler.DefaultTimeout)
+				defer c.Close()
+				conns := connectAll(t, c, relay.URI(name), burst)
 
-			ctx, cancel := context.WithCancel(t.Context())
-			var running sync.WaitGroup
-			errs := make([]error, burst)
-			for i, conn := range conns {
-				running.Go(func() { errs[i] = conn.Exec(ctx, "select pg_sleep(600)").Close() })
-			}
-			admin := cluster.Admin(t)
-			pgtest.Eventually(t, "all statements run", func() bool {
-				var n int
-				must(t, admin.QueryRow(t.Context(), "select count(*) from pg_stat_activity where datname = $1 and wait_event = 'PgSleep'",
-					name).Scan(&n))
-				return n == burst
-			})
-			began := time.Now()
-			cancel()
-			running.Wait()
-			took := time.Since(began)
-			var good atomic.Int64
-			for i, conn := range conns {
-				if !canceler.IsCanceled(errs[i]) {
-					equal(t, errors.Is(errs[i], context.Canceled), true)
-					continue
+				ctx, cancel := context.WithCancel(t.Context())
+				var running sync.WaitGroup
+				errs := make([]error, burst)
+				for i, conn := range conns {
+					running.Go(func() { errs[i] = conn.Exec(ctx, "select pg_sleep(600)").Close() })
 				}
-				running.Go(func() {
-					if canceler.HandlerOf(conn).Clear() == nil && conn.Exec(t.Context(), "select 1").Close() == nil {
-						good.Add(1)
-					}
+				admin := cluster.Admin(t)
+				pgtest.Eventually(t, "all statements run", func() bool {
+					var n int
+					must(t, admin.QueryRow(t.Context(),
+						"select count(*) from pg_stat_activity where datname = $1 and wait_event = 'PgSleep'",
+						name).Scan(&n))
+					return n == burst
 				})
-			}
-			running.Wait()
-			t.Logf("%d of %d connections are kept; the last statement returned after %v", good.Load(), burst, took)
-			if good.Load() < kept {
-				t.Errorf("%d connections are kept", good.Load())
-			}
-		})
+				began := time.Now()
+				cancel()
+				running.Wait()
+				took := time.Since(began)
+				var good atomic.Int64
+				for i, conn := range conns {
+					if !canceler.IsCanceled(errs[i]) {
+						equal(t, errors.Is(errs[i], context.Canceled), true)
+						continue
+					}
+					running.Go(func() {
+						if canceler.HandlerOf(conn).Clear() == nil && conn.Exec(t.Context(), "select 1").Close() == nil {
+							good.Add(1)
+						}
+					})
+				}
+				running.Wait()
+				t.Logf("%d of %d connections are kept; the last statement returned after %v", good.Load(), burst, took)
+				if good.Load() < kept {
+					t.Errorf("%d connections are kept", good.Load())
+				}
+			})
 	}
 }
 

@@ -1,6 +1,7 @@
-// Package canceler keeps a connection whose statement's context is done: it asks the server to cancel
-// the statement instead of closing the connection. After such a request the connection is fenced
-// until Clear has made sure that the next statement cannot be hit in the cancelled one's place.
+// Package canceler keeps a connection whose statement's context is done: it asks the server to
+// cancel the statement instead of closing the connection. After such a request the connection is
+// fenced until Clear has made sure that the next statement cannot be hit in the cancelled one's
+// place.
 package canceler
 
 import (
@@ -18,32 +19,33 @@ import (
 // DefaultTimeout is how long a server has to end a statement whose context is done.
 const DefaultTimeout = time.Second
 
-// A cancel request is a connection for which the server forks a process before it knows what it is for
-// (postmaster.c, BackendStartup), so a burst of timeouts must not double the load that caused it.
-// Requests therefore take turns. A request passes its turn on when the server has dealt with it, or
-// after turnTime: then it waits for the network, not for the server, or the server is so loaded that
-// 80 requests a second are little beside its load. A nearby server takes 1 to 5 ms.
+// A cancel request is a connection for which the server forks a process before it knows what it
+// is for (postmaster.c, BackendStartup), so a burst of timeouts must not double the load that
+// caused it. Requests therefore take turns. A request passes its turn on when the server has
+// dealt with it, or after turnTime: then it waits for the network, not for the server, or the
+// server is so loaded that 80 requests a second are little beside its load. A nearby server takes
+// 1 to 5 ms.
 const (
 	turns    = 4
 	turnTime = 50 * time.Millisecond
 )
 
-// queueTimeouts is how many timeouts a request may wait for its turn: with the default, 240 requests
-// get theirs even over a slow network, which is more than the connections of a pool. Beyond that its
-// connection is closed.
+// queueTimeouts is how many timeouts a request may wait for its turn: with the default, 240
+// requests get theirs even over a slow network, which is more than the connections of a pool.
+// Beyond that its connection is closed.
 const queueTimeouts = 3
 
 // Canceler ends statements whose context is done, for the connections of one pool, and keeps the
 // connections. It asks the server to cancel the statement, which then ends with SQLSTATE 57014. A
-// connection is closed, as pgx would at once, only if its statement has no answer in time or if the
-// request cannot be delivered.
+// connection is closed, as pgx would at once, only if its statement has no answer in time or if
+// the request cannot be delivered.
 //
-// A statement has the timeout to end once the server has dealt with the request. The request, from its
-// turn on, has the timeout too, and as long as the connection's login took: a login goes over the same
-// network and takes more round trips, so a slow network costs no connection. That is at most two
-// timeouts, because a login may be slow for other reasons. For its turn a request waits up to three
-// timeouts. So a statement returns within seven timeouts after its context's end; if a nearby server
-// does not answer at all, after one.
+// A statement has the timeout to end once the server has dealt with the request. The request,
+// from its turn on, has the timeout too, and as long as the connection's login took: a login goes
+// over the same network and takes more round trips, so a slow network costs no connection. That
+// is at most two timeouts, because a login may be slow for other reasons. For its turn a request
+// waits up to three timeouts. So a statement returns within seven timeouts after its context's
+// end; if a nearby server does not answer at all, after one.
 type Canceler struct {
 	// OnRequest is called after each request, with the reason if the server did not deal with it in
 	// time: then the connection is closed. Set it before the first statement. It must not block.
@@ -67,8 +69,8 @@ func New(timeout time.Duration) *Canceler {
 	return c
 }
 
-// Close ends the requests under way and waits for them. A statement whose context ends later loses its
-// connection at once.
+// Close ends the requests under way and waits for them. A statement whose context ends later
+// loses its connection at once.
 func (c *Canceler) Close() {
 	c.mu.Lock()
 	c.closed = true

@@ -22,19 +22,20 @@ func (h *Handler) Fenced() bool {
 	return h != nil && h.fence.Load() != fenceDown
 }
 
-// Clear takes down the fence. The connection must belong to the caller. If Clear fails it closes the
-// connection.
+// Clear takes down the fence. The connection must belong to the caller. If Clear fails it closes
+// the connection.
 //
 // It runs an empty query, which does nothing, in an aborted transaction too (postgres.c,
 // exec_simple_query), and which a cancellation may hit in the next statement's place.
 //
-// A PostgreSQL server that is connected directly needs none. It closes a request's connection after the
-// signal was sent (postmaster.c, processCancelRequest), so that the signal is handled before the next
-// statement is read, and a signal that comes while no statement runs is dropped (postgres.c, PostgresMain
-// and ProcessInterrupts, DoingCommandRead). But a pooler or a proxy may close that connection before it has
-// passed the request on, and looks like a server. Nor does the answer 57014 prove that the request has
-// come: statement_timeout may have been quicker. The query costs little beside the process that the server
-// forks for the request: see BenchmarkCancelStorm.
+// A PostgreSQL server that is connected directly needs none. It closes a request's connection
+// after the signal was sent (postmaster.c, processCancelRequest), so that the signal is handled
+// before the next statement is read, and a signal that comes while no statement runs is dropped
+// (postgres.c, PostgresMain and ProcessInterrupts, DoingCommandRead). But a pooler or a proxy may
+// close that connection before it has passed the request on, and looks like a server. Nor does
+// the answer 57014 prove that the request has come: statement_timeout may have been quicker. The
+// query costs little beside the process that the server forks for the request: see
+// BenchmarkCancelStorm.
 func (h *Handler) Clear() error {
 	switch {
 	case !h.Fenced() || h.conn.IsBusy(): // a busy connection refuses the next statement itself
@@ -66,7 +67,8 @@ func (h *Handler) abandon(cause error) error {
 	return fmt.Errorf("the connection could not be cleared after a cancelled statement: %w", cause)
 }
 
-// queryCanceled is the SQLSTATE of a statement that a request, or a timeout of the server, has ended.
+// queryCanceled is the SQLSTATE of a statement that a request, or a timeout of the server, has
+// ended.
 const queryCanceled = "57014"
 
 // IsCanceled reports whether err says that the server ended a statement before it was done.

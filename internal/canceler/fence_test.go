@@ -17,9 +17,11 @@ import (
 	"github.com/pgsafe/pgsafe/internal/wire"
 )
 
-// A server, or a proxy in front of it, that delivers a cancellation late, which PostgreSQL itself does not do to order.
+// A server, or a proxy in front of it, that delivers a cancellation late, which PostgreSQL itself
+// does not do to order.
 func TestFence(t *testing.T) {
-	canceled := &pgproto3.ErrorResponse{Severity: "ERROR", Code: "57014", Message: "canceling statement due to user request"}
+	canceled := &pgproto3.ErrorResponse{Severity: "ERROR", Code: "57014",
+		Message: "canceling statement due to user request"}
 	t.Run("a cancellation that comes late hits the empty query and nothing else", func(t *testing.T) {
 		server := newFakeServer(t, deliversCancels)
 		conn, c := connect(t, server, time.Minute)
@@ -57,27 +59,29 @@ func TestFence(t *testing.T) {
 		server.answer = func(string) pgproto3.BackendMessage { return nil }
 		equal(t, canceler.HandlerOf(conn).Clear() != nil && conn.IsClosed(), true)
 	})
-	t.Run("a connection whose cancel request was not dealt with in time is closed before its next use", func(t *testing.T) {
-		server := newFakeServer(t, keepsCancels)
-		conn, c := connect(t, server, 500*time.Millisecond)
-		defer c.Close()
-		late(t, server, conn)
-		equal(t, canceler.HandlerOf(conn).Fenced(), true)
-		equal(t, canceler.HandlerOf(conn).Clear() != nil && conn.IsClosed(), true)
-		equal(t, server.queries(""), 0)
-	})
-	t.Run("the connection of a request that was not dealt with in time is left to the server, until Close", func(t *testing.T) {
-		server := newFakeServer(t, keepsCancels)
-		conn, c := connect(t, server, 500*time.Millisecond)
-		late(t, server, conn)
-		another, itsCanceler := connect(t, server, 500*time.Millisecond)
-		late(t, server, another)
-		equal(t, len(server.takenBack), 0) // the first one's time is long over
-		c.Close()
-		itsCanceler.Close()
-		<-server.takenBack
-		<-server.takenBack
-	})
+	t.Run("a connection whose cancel request was not dealt with in time is closed before its next use",
+		func(t *testing.T) {
+			server := newFakeServer(t, keepsCancels)
+			conn, c := connect(t, server, 500*time.Millisecond)
+			defer c.Close()
+			late(t, server, conn)
+			equal(t, canceler.HandlerOf(conn).Fenced(), true)
+			equal(t, canceler.HandlerOf(conn).Clear() != nil && conn.IsClosed(), true)
+			equal(t, server.queries(""), 0)
+		})
+	t.Run("the connection of a request that was not dealt with in time is left to the server, until Close",
+		func(t *testing.T) {
+			server := newFakeServer(t, keepsCancels)
+			conn, c := connect(t, server, 500*time.Millisecond)
+			late(t, server, conn)
+			another, itsCanceler := connect(t, server, 500*time.Millisecond)
+			late(t, server, another)
+			equal(t, len(server.takenBack), 0) // the first one's time is long over
+			c.Close()
+			itsCanceler.Close()
+			<-server.takenBack
+			<-server.takenBack
+		})
 	t.Run("after Close a cancelled statement costs the connection at once", func(t *testing.T) {
 		server := newFakeServer(t, deliversCancels)
 		conn, c := connect(t, server, time.Hour)
@@ -124,7 +128,8 @@ func cancelled(t *testing.T, server *fakeServer, conn *pgconn.PgConn) {
 	equal(t, canceler.IsCanceled(conn.Exec(ctx, "select 1").Close()), true)
 }
 
-// late runs a statement to its end whose context ends, and whose cancel request the server does not deal with.
+// late runs a statement to its end whose context ends, and whose cancel request the server does
+// not deal with.
 func late(t *testing.T, server *fakeServer, conn *pgconn.PgConn) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -157,7 +162,7 @@ const (
 	keepsCancels                    // it leaves it open
 )
 
-// fakeServer lets everybody in and answers queries as the test says.
+// fakeServer lets every client in and answers queries as the test says.
 type fakeServer struct {
 	listener  net.Listener
 	running   sync.WaitGroup
@@ -175,7 +180,8 @@ func newFakeServer(t *testing.T, onCancel onCancel) *fakeServer {
 	t.Helper()
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	must(t, err)
-	s := &fakeServer{listener: listener, onCancel: onCancel, cancels: make(chan struct{}, 10), takenBack: make(chan struct{}, 10), asked: map[string]int{}}
+	s := &fakeServer{listener: listener, onCancel: onCancel, cancels: make(chan struct{}, 10),
+		takenBack: make(chan struct{}, 10), asked: map[string]int{}}
 	s.running.Go(func() {
 		for {
 			conn, err := listener.Accept()

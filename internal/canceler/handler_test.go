@@ -37,7 +37,8 @@ func TestWaitForNotification(t *testing.T) {
 	})
 	for name, says := range map[string][]pgproto3.BackendMessage{
 		"a notification comes in one piece with the answer before it": {ready(), notification()},
-		"a setting changes after the answer before it":                {ready(), &pgproto3.ParameterStatus{Name: "TimeZone", Value: "UTC"}},
+		"a setting changes after the answer before it": {ready(),
+			&pgproto3.ParameterStatus{Name: "TimeZone", Value: "UTC"}},
 		"the answer before it is torn from a notification": {
 			&pgproto3.CommandComplete{CommandTag: []byte("LISTEN")}, notification(), ready(), notification(),
 		},
@@ -178,31 +179,32 @@ func TestTurns(t *testing.T) {
 			equal(t, sent.Load(), int64(4))
 		})
 	})
-	t.Run("a statement from a server that answers nothing returns after the timeout, in a burst soon after", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			c := canceler.New(time.Second)
-			defer c.Close()
-			silent := make(chan struct{})
-			defer close(silent)
-			conns, servers := pipes(t, c, 50, func() { <-silent })
-			ctx, cancel := context.WithCancel(t.Context())
-			errs := make(chan error)
-			for i, conn := range conns {
-				go func() { errs <- conn.Exec(ctx, "select 1").Close() }()
-				servers[i].read()
-			}
-			began := time.Now()
-			cancel()
-			for range conns {
-				equal(t, errors.Is(<-errs, context.Canceled), true)
-			}
-			equal(t, time.Since(began), time.Second+12*50*time.Millisecond)
+	t.Run("a statement from a server that answers nothing returns after the timeout, in a burst soon after",
+		func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := canceler.New(time.Second)
+				defer c.Close()
+				silent := make(chan struct{})
+				defer close(silent)
+				conns, servers := pipes(t, c, 50, func() { <-silent })
+				ctx, cancel := context.WithCancel(t.Context())
+				errs := make(chan error)
+				for i, conn := range conns {
+					go func() { errs <- conn.Exec(ctx, "select 1").Close() }()
+					servers[i].read()
+				}
+				began := time.Now()
+				cancel()
+				for range conns {
+					equal(t, errors.Is(<-errs, context.Canceled), true)
+				}
+				equal(t, time.Since(began), time.Second+12*50*time.Millisecond)
+			})
 		})
-	})
 }
 
-// burst cancels n statements at once whose requests take so long. It returns how many requests were under way at a time,
-// and when the last began.
+// burst cancels n statements at once whose requests take so long. It returns how many requests
+// were under way at a time, and when the last began.
 func burst(t *testing.T, n int, each time.Duration) (most int64, last time.Duration) {
 	c := canceler.New(time.Hour)
 	defer c.Close()
@@ -346,7 +348,8 @@ func clear(conn *pgconn.PgConn, server far) error {
 	return canceler.HandlerOf(conn).Clear()
 }
 
-// pipe connects to a server of the test's own, and counts cancel requests, which are dealt with at once.
+// pipe connects to a server of the test's own, and counts cancel requests, which are dealt with
+// at once.
 func pipe(t *testing.T, timeout time.Duration) (*pgconn.PgConn, far, *atomic.Int64) {
 	c := canceler.New(timeout)
 	t.Cleanup(c.Close)
@@ -355,7 +358,8 @@ func pipe(t *testing.T, timeout time.Duration) (*pgconn.PgConn, far, *atomic.Int
 	return conns[0], servers[0], &cancels
 }
 
-// pipes connects to n servers of the test's own. Each cancel request is dealt with when canceled has returned.
+// pipes connects to n servers of the test's own. Each cancel request is dealt with when canceled
+// has returned.
 func pipes(t *testing.T, c *canceler.Canceler, n int, canceled func()) ([]*pgconn.PgConn, []far) {
 	t.Helper()
 	conns, servers := make([]*pgconn.PgConn, n), make([]far, n)
@@ -375,7 +379,8 @@ func pipes(t *testing.T, c *canceler.Canceler, n int, canceled func()) ([]*pgcon
 			}
 			connected = true
 			servers[i] = far{server}
-			go far{server}.answer(&pgproto3.AuthenticationOk{}, &pgproto3.BackendKeyData{ProcessID: 1, SecretKey: []byte{1, 2, 3, 4}}, ready())
+			go far{server}.answer(&pgproto3.AuthenticationOk{}, &pgproto3.BackendKeyData{ProcessID: 1,
+				SecretKey: []byte{1, 2, 3, 4}}, ready())
 			return tcp{near}, nil
 		}
 		wire.Watch(config)

@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// Relay is a slow network between clients and a server. Everything arrives later, in each direction,
-// and making a connection costs a round trip. Unlike a Proxy it passes TLS on, and counts nothing.
+// Relay is a slow network between clients and a server. Everything arrives later, in each
+// direction, and making a connection costs a round trip. Unlike a Proxy it passes TLS on, and
+// counts nothing.
 type Relay struct {
 	cluster  *Cluster
 	listener net.Listener
@@ -23,8 +24,8 @@ type Relay struct {
 	open []net.Conn
 }
 
-// NewRelay starts a relay in front of the TCP port of c, with this latency in each direction. It ends
-// with the test.
+// NewRelay starts a relay in front of the TCP port of c, with this latency in each direction. It
+// ends with the test.
 func NewRelay(tb testing.TB, c *Cluster, late time.Duration) *Relay {
 	tb.Helper()
 	r := &Relay{cluster: c, listener: listen(tb), late: late, ending: make(chan struct{})}

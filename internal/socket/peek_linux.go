@@ -9,7 +9,8 @@ import (
 
 const canPeek = true
 
-// peek asks for no address, as syscall.Recvfrom does, which allocates one for each look at a unix socket.
+// peek asks for no address, as syscall.Recvfrom does, which allocates one for each look at a unix
+// socket.
 func peek(fd uintptr) State {
 	var b byte
 	for {

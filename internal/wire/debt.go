@@ -12,8 +12,8 @@ const (
 	Owing                // the server owes an answer
 )
 
-// debt is what the server owes. A user of the connection writes and reads in one goroutine after the
-// other; the mutex is for those who look on.
+// debt is what the server owes. A user of the connection writes and reads in one goroutine after
+// the other; the mutex is for a Handler that looks on.
 type debt struct {
 	mu      sync.Mutex
 	writing bool

@@ -12,28 +12,29 @@ import (
 
 // proof knows of the last request whether the server can have begun it.
 //
-// The proof that a statement of the extended protocol never began is a FATAL error of class 57P with
-// no BindComplete in front of it. The server works off messages in order, and what it says goes
-// through one buffer in order (pqcomm.c, internal_putbytes and internal_flush):
+// The proof that a statement of the extended protocol never began is a FATAL error of class 57P
+// with no BindComplete in front of it. The server works off messages in order, and what it says
+// goes through one buffer in order (pqcomm.c, internal_putbytes and internal_flush):
 //   - It says BindComplete at the end of exec_bind_message (postgres.c), before it looks at the
-//     Execute that follows. Whatever comes earlier, ParseComplete and the description of a statement,
-//     has no effect outside the session.
+//     Execute that follows. Whatever comes earlier, ParseComplete and the description of a
+//     statement, has no effect outside the session.
 //   - A session that is told to end says so in ProcessInterrupts (postgres.c), as a FATAL error.
 //     send_message_to_frontend (elog.c) puts it behind what is in the buffer and flushes both.
-//   - A session that has to end at once (quickdie, postgres.c: an immediate shutdown, or the crash of
-//     another session) says so with a WARNING of class 57P in the same way, and exits without going
-//     back to its work. If its signal came amidst another message, it says nothing (pqcomm.c,
-//     PqCommBusy), and nothing is proven.
+//   - A session that has to end at once (quickdie, postgres.c: an immediate shutdown, or the
+//     crash of another session) says so with a WARNING of class 57P in the same way, and exits
+//     without going back to its work. If its signal came amidst another message, it says nothing
+//     (pqcomm.c, PqCommBusy), and nothing is proven.
 //
-// So a session that got as far as Execute has BindComplete in front of its last words. An error of a
-// worker or of another server that has such a code is an ERROR here (parallel.c,
+// So a session that got as far as Execute has BindComplete in front of its last words. An error
+// of a worker or of another server that has such a code is an ERROR here (parallel.c,
 // HandleParallelMessage; dblink and postgres_fdw).
 //
-// The simple protocol offers no such proof: a statement says nothing until it returns rows or is done.
+// The simple protocol offers no such proof: a statement says nothing until it returns rows or is
+// done.
 //
-// If the error came before the request was sent, together with the end of the answer before, it lies
-// in the frontend's buffer (pgproto3, chunkReader.Next) and nothing is read for the request at all.
-// That proves it for both protocols.
+// If the error came before the request was sent, together with the end of the answer before, it
+// lies in the frontend's buffer (pgproto3, chunkReader.Next) and nothing is read for the request
+// at all. That proves it for both protocols.
 //
 // A request of which the network took no byte never began either, whatever the protocol. With TLS
 // that holds too: a record that was not sent in whole is not read.
@@ -56,18 +57,18 @@ const (
 )
 
 // Start is called before a statement that NeverBegan is asked about. Then NeverBegan also reports
-// that the statement was not sent at all, because the connection had been closed. pgx says the same
-// of some statements that it has sent: its error for a simple statement whose connection broke before
-// the answer is that the connection is closed, and SafeToRetry (MultiResultReader.NextResult,
-// PgConn.receiveMessage).
+// that the statement was not sent at all, because the connection had been closed. pgx says the
+// same of some statements that it has sent: its error for a simple statement whose connection
+// broke before the answer is that the connection is closed, and SafeToRetry
+// (MultiResultReader.NextResult, PgConn.receiveMessage).
 func (w *Wire) Start() {
 	if w != nil {
 		w.proof.asked, w.proof.unasked, w.proof.err = nothing, true, nil
 	}
 }
 
-// NeverBegan reports whether the server has certainly done nothing for the last request, which failed
-// with err.
+// NeverBegan reports whether the server has certainly done nothing for the last request, which
+// failed with err.
 func (w *Wire) NeverBegan(err error) bool {
 	if w == nil {
 		return false
@@ -76,8 +77,8 @@ func (w *Wire) NeverBegan(err error) bool {
 	return p.unasked || p.asked == neverBegan || p.silent && isLastWord(err)
 }
 
-// Err returns the error with which the network failed the last request, or the ErrProtocol with which
-// the answer was refused. It is nil if neither happened.
+// Err returns the error with which the network failed the last request, or the ErrProtocol with
+// which the answer was refused. It is nil if neither happened.
 func (w *Wire) Err() error {
 	if w == nil {
 		return nil
@@ -102,8 +103,8 @@ func (p *proof) ask(kind byte) bool {
 	return first
 }
 
-// reading notes that the caller waits for the server. Without a request that is an answer to one that
-// was not seen (pgconn.PgConn.ExecBatch), so it is not known any more that none was sent.
+// reading notes that the caller waits for the server. Without a request that is an answer to one
+// that was not seen (pgconn.PgConn.ExecBatch), so it is not known any more that none was sent.
 func (p *proof) reading() { p.unasked = false }
 
 // begin judges a message by its type: only some may come in front of the last words.
@@ -143,8 +144,8 @@ func (p *proof) end(kind byte) {
 	}
 }
 
-// fail notes an error of the network. After the warning that the session ends at once only the end of
-// the connection can follow; torn is true if a message has begun since.
+// fail notes an error of the network. After the warning that the session ends at once only the
+// end of the connection can follow; torn is true if a message has begun since.
 func (p *proof) fail(err error, torn bool) {
 	if err == nil || isTimeout(err) {
 		return
@@ -163,8 +164,8 @@ func isTimeout(err error) bool {
 	return errors.As(err, &netErr) && netErr.Timeout()
 }
 
-// report reads the fields of an error or a notice that matter: each is a letter and a text that ends
-// with a zero.
+// report reads the fields of an error or a notice that matter: each is a letter and a text that
+// ends with a zero.
 type report struct {
 	field    byte // 0 before the next one
 	at       int  // in its text

@@ -15,7 +15,8 @@ import (
 	"github.com/pgsafe/pgsafe/internal/wire"
 )
 
-// tapped returns the two ends of a Wire that a frontend would get, between it and a server that says from.
+// tapped returns the two ends of a Wire that a frontend would get, between it and a server that
+// says from.
 func tapped(tb testing.TB, from io.Reader, to io.Writer) (io.Reader, io.Writer) {
 	tb.Helper()
 	config, err := pgconn.ParseConfig("host=127.0.0.1 user=u sslmode=disable")
@@ -44,7 +45,8 @@ func asked(messages ...pgproto3.FrontendMessage) []byte {
 
 // startup is what a client says first.
 func startup() []byte {
-	return asked(&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersion30, Parameters: map[string]string{"user": "u"}})
+	return asked(&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersion30,
+		Parameters: map[string]string{"user": "u"}})
 }
 
 func head(kind byte, length uint32) []byte {
@@ -90,8 +92,10 @@ func TestLengths(t *testing.T) {
 	}
 	t.Run("what comes before a refused message is passed on, and nothing after it", func(t *testing.T) {
 		good := said(&pgproto3.CommandComplete{CommandTag: []byte("SET")}, &pgproto3.ReadyForQuery{TxStatus: 'I'})
-		for _, read := range []func(io.Reader) io.Reader{iotest.OneByteReader, iotest.HalfReader, func(r io.Reader) io.Reader { return r }} {
-			r, _ := tapped(t, read(io.MultiReader(bytes.NewReader(append(bytes.Clone(good), head('Z', 1<<20)...)), bytes.NewReader(good))), io.Discard)
+		for _, read := range []func(io.Reader) io.Reader{iotest.OneByteReader, iotest.HalfReader,
+			func(r io.Reader) io.Reader { return r }} {
+			r, _ := tapped(t, read(io.MultiReader(bytes.NewReader(append(bytes.Clone(good), head('Z', 1<<20)...)),
+				bytes.NewReader(good))), io.Discard)
 			passed, err := io.ReadAll(r)
 			equal(t, errors.Is(err, wire.ErrProtocol), true)
 			equal(t, bytes.HasPrefix(passed, good) && len(passed) < len(good)+5, true)
@@ -177,7 +181,7 @@ func TestOwes(t *testing.T) {
 			}
 		})
 	}
-	t.Run("what a Wire that is nil knows is nothing", func(t *testing.T) {
+	t.Run("a nil Wire knows nothing", func(t *testing.T) {
 		var none *wire.Wire
 		none.Start()
 		none.Forget()
@@ -208,7 +212,8 @@ func TestARealServerKeepsToTheProtocol(t *testing.T) {
 		must(t, conn.ExecPrepared(t.Context(), "s", nil, nil, nil).Read().Err)
 	}
 	must(t, conn.Exec(t.Context(), "alter table a drop column m").Close())
-	if err := conn.ExecStatement(t.Context(), d, nil, nil, nil).Read().Err; err == nil || errors.Is(err, wire.ErrProtocol) {
+	if err := conn.ExecStatement(t.Context(), d, nil, nil, nil).Read().Err; err == nil || errors.Is(err,
+		wire.ErrProtocol) {
 		t.Errorf("a statement whose result type changed: %v", err)
 	}
 	batch := &pgconn.Batch{}

@@ -26,13 +26,13 @@ type Wire struct {
 // key is where a Wire hangs on its connection (pgconn.PgConn.CustomData).
 const key = "github.com/pgsafe/pgsafe/internal/wire.Wire"
 
-// Watch installs a Wire on the connection that config is for. config must not be used for a second
-// connection.
+// Watch installs a Wire on the connection that config is for. config must not be used for a
+// second connection.
 //
 // It works through BuildFrontend and not through AfterNetConnect: pgconn binds SCRAM to the TLS
-// channel only where its connection is a *tls.Conn (auth_scram.go, scramAuth), so another net.Conn
-// around that would give up SCRAM-SHA-256-PLUS. pgconn.PgConn.ExecBatch writes past the frontend, so
-// a Wire does not see its requests, only the answers.
+// channel only where its connection is a *tls.Conn (auth_scram.go, scramAuth), so another
+// net.Conn around that would give up SCRAM-SHA-256-PLUS. pgconn.PgConn.ExecBatch writes past the
+// frontend, so a Wire does not see its requests, only the answers.
 func Watch(config *pgconn.Config) {
 	var w *Wire
 	build := config.BuildFrontend
@@ -142,6 +142,7 @@ func (w *Wire) hear(p []byte) (int, error) {
 	for at := 0; at < len(p); {
 		if m.have < len(m.head) {
 			if m.have == 0 {
+				at += w.rows.skip(p[at:])
 				start = at
 			}
 			n := copy(m.head[m.have:], p[at:])
