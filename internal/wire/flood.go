@@ -18,7 +18,8 @@ func broken(format string, args ...any) error {
 const (
 	// shortMessage is libpq's bound for the length of most messages (fe-protocol3.c, pqParseInput3),
 	// and during login for errors (fe-connect.c, PQconnectPoll; it gives an authentication request
-	// 2,000). pgproto3 by itself allocates 2 GiB for a head of five bytes.
+	// 2,000). pgproto3 by itself allocates up to 2 GiB for a head of five bytes (Frontend.Receive,
+	// iobufpool.Get).
 	shortMessage = 30_000
 
 	// loginBytes bounds a login in all. One takes 500 bytes, and a login trigger's notices some more.
