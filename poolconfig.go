@@ -40,10 +40,7 @@ func NewPoolConfig(dsn string, opts ...Option) (*pgxpool.Config, error) {
 	config.ConnConfig.Tracer = o.tracers(c.server.Conn.Tracer, c.tracer)
 	c.profile.apply(config)
 	config.BeforeConnect = c.dialer.Configure
-	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		_, _, err := c.dialer.Finish(ctx, conn)
-		return err
-	}
+	config.AfterConnect = c.dialer.Finish
 	config.BeforeClose = c.tracer.ConnClosing
 	config.PrepareConn = func(_ context.Context, conn *pgx.Conn) (bool, error) {
 		return canceler.HandlerOf(conn.PgConn()).Clear() == nil, nil
