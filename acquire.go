@@ -15,8 +15,15 @@ import (
 	"github.com/pgsafe/pgsafe/internal/sqltext"
 )
 
-// ErrClosed is returned, possibly wrapped, when a connection is asked of a Connector after its Close.
-var ErrClosed = errors.New("pgsafe: connector is closed")
+var (
+	// ErrClosed is returned, possibly wrapped, when a connection is asked of a Connector after its Close. It is of
+	// KindUnavailable.
+	ErrClosed = errors.New("pgsafe: connector is closed")
+
+	// ErrCertificateExpired is returned, wrapped, from a connect that failed with a client certificate that has expired.
+	// The error's text names the file. It is of KindConfig.
+	ErrCertificateExpired = failure.ErrCertificateExpired
+)
 
 // acquire takes a connection out of the pool.
 func (c *Connector) acquire(ctx context.Context, text string) (*pool.Conn, error) {

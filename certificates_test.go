@@ -18,6 +18,7 @@ import (
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/telemetry"
 )
 
 // certified makes a client certificate that lives so long, and returns a connection string with it.
@@ -123,7 +124,7 @@ func TestClientCertificates(t *testing.T) {
 		var log syncBuffer
 		reader := sdkmetric.NewManualReader()
 		c, err := pgsafe.NewConnector(dsn, pgsafe.WithLogger(slog.New(slog.NewTextHandler(&log, nil))),
-			pgsafe.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))))
+			pgsafe.WithTelemetry(telemetry.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)))))
 		must(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()

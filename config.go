@@ -2,21 +2,18 @@ package pgsafe
 
 import (
 	"slices"
-	"time"
 
+	"github.com/pgsafe/pgsafe/internal/driverkeys"
 	"github.com/pgsafe/pgsafe/internal/libpq"
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
 // settings are all that a connection string says.
 type settings struct {
-	conn          *libpq.Config
-	profile       Profile
-	native        bool
-	telemetry     string         // pgsafe_telemetry
-	modeGiven     bool           // default_query_exec_mode
-	cancelTimeout *time.Duration // pgsafe_cancel_timeout
-	warnings      []urlfix.Note
+	conn     *libpq.Config
+	profile  Profile
+	driver   driverkeys.Settings
+	warnings []urlfix.Note
 }
 
 // readSettings turns a connection string into pgx's configuration. env is the profile that the environment asks for.
@@ -34,14 +31,10 @@ func readSettings(dsn string, dialect Dialect, env string) (*settings, error) {
 	if err != nil {
 		return nil, dsnError(err)
 	}
-	driver, err := driverSettingsOf(d.Driver)
+	driver, err := driverkeys.Read(d.Driver)
 	if err != nil {
-		return nil, err
+		return nil, dsnError(err)
 	}
-	driver.apply(conn.Conn)
-	return &settings{
-		conn: conn, profile: profile, native: driver.native, telemetry: driver.telemetry, modeGiven: driver.mode != nil,
-		cancelTimeout: driver.cancelTimeout,
-		warnings:      slices.Concat(d.Warnings, conn.Warnings),
-	}, nil
+	driver.Apply(conn.Conn)
+	return &settings{conn, profile, driver, slices.Concat(d.Warnings, conn.Warnings)}, nil
 }

@@ -265,7 +265,7 @@ func TestSQLOpenRefuses(t *testing.T) {
 		}
 		_, err := pgsafe.NewConnectorConfig(silent(t, "h", 1))
 		equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
-		c, err := pgsafe.NewConnector("host=h", pgsafe.WithProfile(pgsafe.Auth())) // which outranks it
+		c, err := pgsafe.NewConnector("host=h", pgsafe.WithProfile(pgsafe.AuthProfile())) // which outranks it
 		must(t, err)
 		must(t, c.Close())
 	})

@@ -41,7 +41,6 @@ type Connector struct {
 	handles  handles           // what their lives show
 	tracer   *tracing.Tracer   // nil without telemetry
 	records  records
-	arrivals arrivals // for package session
 	work     *background.Group
 	firstUse sync.Once
 
@@ -103,7 +102,7 @@ func newConnector(server *libpq.Config, o options, opts []Option) (*Connector, e
 		return nil, err
 	}
 	c := &Connector{
-		server: server, profile: *o.profile, logger: o.logger, opts: opts, comments: o.comments,
+		server: server, profile: *o.profile, logger: o.logger, opts: opts, comments: o.telemetry.TraceComments,
 		texts: newTexts(), work: background.New(),
 	}
 	c.tracer = o.newTracer(server.Conn, c.name())
@@ -166,7 +165,7 @@ func (c *Connector) poolConfig() pool.Config {
 	p := c.profile
 	return pool.Config{
 		Dial: c.dial, Patience: c.dialer.Patience, IsFull: isFull,
-		OnWait: c.arrivals.tell, OnRelease: c.tracer.Used, OnRenew: c.records.renewed, OnReconnect: func() { c.records.recovered(recoveredConnect) },
+		OnRelease: c.tracer.Used, OnRenew: c.records.renewed, OnReconnect: func() { c.records.recovered(recoveredConnect) },
 		Max: int(p.MaxConns), MinIdle: int(p.MinIdleConns), AcquireTimeout: p.AcquireTimeout,
 		SlowDial:    c.dialer.SlowAfter(),
 		MaxLifetime: p.maxConnLifetime(), LifetimeJitter: p.MaxConnLifetimeJitter, MaxIdleTime: p.maxConnIdleTime(),

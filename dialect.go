@@ -26,15 +26,6 @@ import "github.com/pgsafe/pgsafe/internal/urlfix"
 // In a connection string, the key pgsafe_dialect names it; for sql.OpenDB and Open, WithDialect does.
 type Dialect string
 
-// Dialects returns the names that a Dialect may have, in alphabetical order.
-func Dialects() []Dialect {
-	var all []Dialect
-	for _, name := range urlfix.Dialects() {
-		all = append(all, Dialect(name))
-	}
-	return all
-}
-
 // Normalize is the function Normalize for a string that is written in the dialect d. It refuses a string that has
 // the form of another dialect. The error is a *DSNError.
 func (d Dialect) Normalize(dsn string) (string, error) {

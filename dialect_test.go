@@ -7,6 +7,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
 func TestDialect(t *testing.T) {
@@ -20,8 +21,8 @@ func TestDialect(t *testing.T) {
 	})
 	t.Run("a dialect that is named has its own", func(t *testing.T) {
 		for _, name := range []string{"node", "jdbc"} {
-			if !slices.Contains(pgsafe.Dialects(), pgsafe.Dialect(name)) {
-				t.Errorf("%s is not among %v", name, pgsafe.Dialects())
+			if !slices.Contains(urlfix.Dialects(), name) {
+				t.Errorf("%s is not among %v", name, urlfix.Dialects())
 			}
 		}
 		r, err := pgsafe.Dialect("node").Inspect(dsn)

@@ -23,7 +23,7 @@
 //
 //	db, err := sql.Open("pgsafe", "postgres://app@db/orders?pool_profile=production&pool_max_conns=30")
 //
-//	db, err := pgsafe.Open(dsn, pgsafe.WithProfile(pgsafe.Production()))
+//	db, err := pgsafe.Open(dsn, pgsafe.WithProfile(pgsafe.ProductionProfile()))
 //
 // Whoever finds the pool at its cap waits, first come, first served, for at most the profile's AcquireTimeout. What
 // the application sets on its *sql.DB (SetMaxOpenConns, SetConnMaxLifetime and so on) keeps its meaning.

@@ -150,7 +150,7 @@ func ConnectorOf(db *sql.DB) (*Connector, bool) {
 func (d *connectorDriver) Waiting() bool { return d.connector.pool.Waiting() }
 
 // OnAcquire has f called whenever a caller begins to wait, by that caller, until stop is called.
-func (d *connectorDriver) OnAcquire(f func()) (stop func()) { return d.connector.arrivals.add(f) }
+func (d *connectorDriver) OnAcquire(f func()) (stop func()) { return d.connector.pool.OnWait(f) }
 
 // Leaves reports whether a statement has lasting effects in the server's session.
 func (d *connectorDriver) Leaves(text string) bool { return d.connector.conns.Effects.Of(text) != nil }

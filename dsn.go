@@ -175,6 +175,9 @@ func (e *DSNError) Error() string {
 
 // dsnError turns an error of urlfix into a *DSNError.
 func dsnError(err error) *DSNError {
+	if own, ok := errors.AsType[*DSNError](err); ok {
+		return own
+	}
 	var e *urlfix.Error
 	if !errors.As(err, &e) {
 		panic("pgsafe: urlfix returned an error of another type")

@@ -65,7 +65,3 @@ func KindOf(err error) Kind {
 
 // SQLState returns the five-character SQLSTATE of the server's error in err, or "" if there is none.
 func SQLState(err error) string { return sqlstate.Of(err) }
-
-// ErrCertificateExpired is returned, wrapped, from a connect that failed with a client certificate that has expired. The
-// error's text names the file. It is of KindConfig.
-var ErrCertificateExpired = failure.ErrCertificateExpired

@@ -21,6 +21,7 @@ import (
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/telemetry"
 )
 
 // observed opens a database whose log and metrics the test can look at.
@@ -28,7 +29,7 @@ func observed(t *testing.T, dsn string) (db *sql.DB, log *syncBuffer, reader sdk
 	t.Helper()
 	log, reader = &syncBuffer{}, sdkmetric.NewManualReader()
 	c, err := pgsafe.NewConnector(dsn, pgsafe.WithLogger(slog.New(slog.NewTextHandler(log, nil))),
-		pgsafe.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))))
+		pgsafe.WithTelemetry(telemetry.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)))))
 	must(t, err)
 	db = sql.OpenDB(c)
 	t.Cleanup(func() { must(t, db.Close()) })

@@ -35,7 +35,7 @@ func ExampleDSNError() {
 
 // Numbers of the pool are data.
 func ExampleOpen() {
-	profile := pgsafe.Production()
+	profile := pgsafe.ProductionProfile()
 	profile.MaxConns = 30
 	profile.AcquireTimeout = time.Second
 	db, err := pgsafe.Open("host=db.internal dbname=orders", pgsafe.WithProfile(profile))

@@ -16,6 +16,7 @@ import (
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
 	"github.com/pgsafe/pgsafe/session"
+	"github.com/pgsafe/pgsafe/telemetry"
 )
 
 // leftovers are statements, and a query for what they leave in their session: a number, 0 on a new connection. The
@@ -84,7 +85,7 @@ func TestNothingReachesTheNextUser(t *testing.T) {
 			t.Run(fmt.Sprintf("of %q by %s", left.statement, way), func(t *testing.T) {
 				t.Parallel()
 				reader := sdkmetric.NewManualReader()
-				db, err := pgsafe.Open(pgtest.Shared(t).Database(t), pgsafe.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))))
+				db, err := pgsafe.Open(pgtest.Shared(t).Database(t), pgsafe.WithTelemetry(telemetry.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)))))
 				must(t, err)
 				defer db.Close()
 				db.SetMaxOpenConns(1)

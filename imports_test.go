@@ -10,31 +10,42 @@ import (
 	"testing"
 )
 
-// TestImports holds which way imports go. A package that is not listed may import the standard library only.
+// TestImports holds the direction of imports, which is the direction of data: see docs/architecture.md. A package may
+// import the standard library and what stands here. Names without a host are pgsafe's own.
 func TestImports(t *testing.T) {
+	const pgx, otel = "github.com/jackc/pgx/v5", "go.opentelemetry.io/otel"
 	allowed := map[string][]string{
-		".": {"github.com/jackc/pgx/v5", "go.opentelemetry.io/otel", "github.com/pgsafe/pgsafe/internal/guard",
-			"github.com/pgsafe/pgsafe/internal/libpq", "github.com/pgsafe/pgsafe/internal/ctxrows", "github.com/pgsafe/pgsafe/internal/ctxsettings",
-			"github.com/pgsafe/pgsafe/internal/sqltext", "github.com/pgsafe/pgsafe/internal/urlfix",
-			"github.com/pgsafe/pgsafe/internal/telemetry",
-			"github.com/pgsafe/pgsafe/session", "github.com/pgsafe/pgsafe/telemetry"},
-		"session": {"go.opentelemetry.io/otel", "github.com/pgsafe/pgsafe/internal/ctxrows",
-			"github.com/pgsafe/pgsafe/internal/ctxsettings"},
-		"telemetry":                {"github.com/pgsafe/pgsafe/internal/telemetry/layer"},
-		"internal/telemetry/layer": {"go.opentelemetry.io/otel"},
-		"internal/telemetry": {"github.com/jackc/pgx/v5", "go.opentelemetry.io/otel",
-			"github.com/pgsafe/pgsafe/internal/sqltext", "github.com/pgsafe/pgsafe/internal/telemetry/layer",
-			"github.com/pgsafe/pgsafe/telemetry"},
-		"internal/guard":       {"github.com/jackc/pgx/v5", "github.com/pgsafe/pgsafe/internal/sqltext"},
-		"internal/libpq":       {"github.com/jackc/pgx/v5", "github.com/pgsafe/pgsafe/internal/urlfix"},
+		".": {pgx, otel, "telemetry", "internal/background", "internal/connect", "internal/ctxsettings", "internal/driverkeys", "internal/failure",
+			"internal/guard", "internal/libpq", "internal/pool", "internal/ratelog", "internal/serverconn",
+			"internal/sqlstate", "internal/sqltext", "internal/telemetry", "internal/urlfix"},
+		"session":   {otel, "internal/ctxsettings", "internal/serverconn"},
+		"telemetry": {otel, "internal/telemetry/layer", "internal/telemetry/options"},
+
+		"internal/pool":       {"internal/background", "internal/health"},
+		"internal/serverconn": {pgx, "internal/ctxsettings", "internal/guard", "internal/health", "internal/sqlstate", "internal/sqltext", "internal/telemetry"},
+		"internal/connect":    {pgx, "internal/errno", "internal/failure", "internal/libpq", "internal/redact", "internal/sqlstate", "internal/urlfix"},
+		"internal/driverkeys": {pgx, "internal/urlfix"},
+		"internal/failure":    {pgx, "internal/libpq", "internal/sqlstate"},
+		"internal/guard":      {pgx},
+
+		"internal/telemetry":         {pgx, otel, "telemetry", "internal/sqltext", "internal/telemetry/layer"},
+		"internal/telemetry/layer":   {otel},
+		"internal/telemetry/options": {otel, "internal/telemetry/layer"},
+
+		"internal/libpq":       {pgx, "internal/urlfix"},
 		"internal/urlfix":      {},
-		"internal/ctxrows":     {},
-		"internal/ctxsettings": {},
 		"internal/sqltext":     {"github.com/DataDog/go-sqllexer"},
-		"internal/pgserver":    {},
-		"internal/pgtest": {"github.com/jackc/pgx/v5", "go.uber.org/goleak",
-			"github.com/pgsafe/pgsafe/internal/pgserver"},
-		"internal/pgtest/oteltest": {"go.opentelemetry.io/otel"},
+		"internal/background":  {},
+		"internal/ctxsettings": {},
+		"internal/errno":       {},
+		"internal/health":      {},
+		"internal/ratelog":     {},
+		"internal/redact":      {},
+		"internal/sqlstate":    {},
+
+		"internal/pgserver":        {},
+		"internal/pgtest":          {pgx, "go.uber.org/goleak", "internal/pgserver"},
+		"internal/pgtest/oteltest": {otel},
 	}
 	for dir, prefixes := range allowed {
 		t.Run("package "+dir, func(t *testing.T) {
@@ -61,7 +72,9 @@ func checkImports(t *testing.T, file string, allowed []string) {
 	for _, spec := range parsed.Imports {
 		path, err := strconv.Unquote(spec.Path.Value)
 		must(t, err)
-		if first, _, _ := strings.Cut(path, "/"); !strings.Contains(first, ".") {
+		path = strings.TrimPrefix(path, "github.com/pgsafe/pgsafe/")
+		first, _, _ := strings.Cut(path, "/")
+		if own := first == "internal" || first == "session" || first == "telemetry"; !own && !strings.Contains(first, ".") {
 			continue // the standard library
 		}
 		fine := false

@@ -6,10 +6,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/pgsafe/pgsafe/internal/guard"
-	tracing "github.com/pgsafe/pgsafe/internal/telemetry"
+	telemetryoptions "github.com/pgsafe/pgsafe/internal/telemetry/options"
+	"github.com/pgsafe/pgsafe/telemetry"
 )
 
 // Option wires something into a Connector. Numbers of the pool are data: see Profile.
@@ -25,10 +25,7 @@ type options struct {
 	native        bool
 	isSingle      bool // the pool is for one connection
 	modeGiven     bool // the connection string has default_query_exec_mode
-	telemetry     tracing.Config
-	untold        bool // without telemetry
-	comments      bool
-	tags          []attribute.KeyValue
+	telemetry     telemetryoptions.Options
 	cancelTimeout *time.Duration
 }
 
@@ -42,15 +39,15 @@ func newOptions(opts []Option) options {
 
 // complete adds what the connection string says, which options outrank.
 func (o *options) complete(s *settings) error {
-	o.native = o.native || s.native
-	o.modeGiven = s.modeGiven
+	o.native = o.native || s.driver.Native
+	o.modeGiven = s.driver.Mode != nil
 	if o.cancelTimeout == nil {
-		o.cancelTimeout = s.cancelTimeout
+		o.cancelTimeout = s.driver.CancelTimeout
 	}
 	if o.profile == nil {
 		o.profile = &s.profile
 	}
-	return o.setTelemetry(s.telemetry)
+	return o.setTelemetry(s.driver.Telemetry)
 }
 
 // validate refuses numbers that contradict each other. The error is a *DSNError.
@@ -59,7 +56,7 @@ func (o *options) validate() error {
 		o.profile.MaxConns, o.profile.MinIdleConns, o.profile.WarmUp = 1, 0, 0
 	}
 	if o.cancelLimit() < 0 {
-		return driverError(CodeValue, "pgsafe_cancel_timeout", "the time is below zero",
+		return refuse(CodeValue, "pgsafe_cancel_timeout", "the time is below zero",
 			"use zero to close the connection of a cancelled statement at once")
 	}
 	return o.profile.validate()
@@ -143,4 +140,14 @@ func WithNativeConn() Option {
 // ROLLBACK of a transaction whose context has ended.
 func WithCancelTimeout(d time.Duration) Option {
 	return func(o *options) { o.cancelTimeout = &d }
+}
+
+// WithTelemetry changes spans and metrics: their providers, attributes, and how much of a statement they show. Several
+// calls add up. See package telemetry.
+func WithTelemetry(opts ...telemetry.Option) Option {
+	return func(o *options) {
+		for _, opt := range opts {
+			opt(&o.telemetry)
+		}
+	}
 }

@@ -1,9 +1,7 @@
 package pgsafe
 
 import (
-	"strconv"
-	"time"
-
+	"github.com/pgsafe/pgsafe/internal/driverkeys"
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
@@ -18,7 +16,7 @@ func profileOf(keys []urlfix.Param, env string) (Profile, error) {
 			name, part = k.Value, k.Key
 		}
 	}
-	p, err := ParseProfile(name)
+	p, err := profileNamed(name)
 	if err != nil {
 		return p, poolError(part, "no profile has this name", "use development, production or auth")
 	}
@@ -31,7 +29,7 @@ func profileOf(keys []urlfix.Param, env string) (Profile, error) {
 	}
 	for _, k := range keys {
 		if err := p.set(k.Key, k.Value); err != nil {
-			return p, err
+			return p, dsnError(err)
 		}
 	}
 	if given["pool_max_conns"] {
@@ -56,27 +54,27 @@ func (p *Profile) set(key, value string) error {
 	switch key {
 	case "pool_profile":
 	case "pool_max_conns":
-		p.MaxConns, err = count(key, value, 1)
+		p.MaxConns, err = driverkeys.Count(key, value, 1)
 	case "pool_min_conns", "pool_min_idle_conns":
 		var n int32
-		n, err = count(key, value, 0)
+		n, err = driverkeys.Count(key, value, 0)
 		p.MinIdleConns = max(p.MinIdleConns, n)
 	case "pool_warmup":
-		p.WarmUp, err = count(key, value, 0)
+		p.WarmUp, err = driverkeys.Count(key, value, 0)
 	case "pool_max_conn_lifetime":
-		p.MaxConnLifetime, err = duration(key, value)
+		p.MaxConnLifetime, err = driverkeys.Duration(key, value)
 	case "pool_max_conn_lifetime_jitter":
-		p.MaxConnLifetimeJitter, err = duration(key, value)
+		p.MaxConnLifetimeJitter, err = driverkeys.Duration(key, value)
 	case "pool_max_conn_idle_time":
-		p.MaxConnIdleTime, err = duration(key, value)
+		p.MaxConnIdleTime, err = driverkeys.Duration(key, value)
 	case "pool_acquire_timeout":
-		p.AcquireTimeout, err = duration(key, value)
+		p.AcquireTimeout, err = driverkeys.Duration(key, value)
 	case "pool_health_check_period":
-		p.HealthCheckPeriod, err = duration(key, value)
+		p.HealthCheckPeriod, err = driverkeys.Duration(key, value)
 	case "pool_ping_after":
-		p.PingAfter, err = duration(key, value)
+		p.PingAfter, err = driverkeys.Duration(key, value)
 	case "pool_ping_timeout":
-		p.PingTimeout, err = duration(key, value)
+		p.PingTimeout, err = driverkeys.Duration(key, value)
 	case "pool_reset":
 		switch value {
 		case "leftovers":
@@ -92,23 +90,20 @@ func (p *Profile) set(key, value string) error {
 	return err
 }
 
-func count(key, value string, least int64) (int32, error) {
-	n, err := strconv.ParseInt(value, 10, 32)
-	if err != nil || n < least {
-		return 0, poolError(key, "not a whole number of at least "+strconv.FormatInt(least, 10),
-			"write "+key+"=20, say, or leave it out")
-	}
-	return int32(n), nil
+func poolError(part, reason, hint string) error { return refuse(CodeValue, part, reason, hint) }
+
+// refuse returns an error about a key that is not tied to a position.
+func refuse(code DSNCode, part, reason, hint string) error {
+	return &DSNError{Code: code, Part: part, Reason: reason, Hint: hint, Pos: -1}
 }
 
-func duration(key, value string) (time.Duration, error) {
-	d, err := time.ParseDuration(value)
-	if err != nil || d < 0 {
-		return 0, poolError(key, "not a duration of zero or more with a unit", "write "+key+"=30s, say, or 5m")
+// checkKeys refuses what sql.Open would refuse about the keys that are no part of the canonical URI.
+func checkKeys(pool, driver []urlfix.Param) error {
+	if _, err := profileOf(pool, ""); err != nil {
+		return err
 	}
-	return d, nil
-}
-
-func poolError(part, reason, hint string) error {
-	return &DSNError{Code: CodeValue, Part: part, Reason: reason, Hint: hint, Pos: -1}
+	if _, err := driverkeys.Read(driver); err != nil {
+		return dsnError(err)
+	}
+	return nil
 }

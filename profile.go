@@ -94,8 +94,8 @@ func (p Profile) healthCheckPeriod() time.Duration {
 func (p Profile) pingAfter() time.Duration   { return cmp.Or(p.PingAfter, defaultPingAfter) }
 func (p Profile) pingTimeout() time.Duration { return cmp.Or(p.PingTimeout, defaultPingTimeout) }
 
-// Development is for one developer's machine: 5 connections kept, 10 more when needed.
-func Development() Profile {
+// DevelopmentProfile is for one developer's machine: 5 connections kept, 10 more when needed.
+func DevelopmentProfile() Profile {
 	return Profile{
 		MaxConns:        15,
 		MinIdleConns:    5,
@@ -104,8 +104,8 @@ func Development() Profile {
 	}
 }
 
-// Production is for a service under load: 20 connections kept and opened at the first use, 30 more when needed.
-func Production() Profile {
+// ProductionProfile is for a service under load: 20 connections kept and opened at the first use, 30 more when needed.
+func ProductionProfile() Profile {
 	return Profile{
 		MaxConns:              50,
 		MinIdleConns:          20,
@@ -118,9 +118,9 @@ func Production() Profile {
 	}
 }
 
-// Auth is for a small service that must answer soon or not at all: 2 connections kept, 5 more when needed, and two
+// AuthProfile is for a small service that must answer soon or not at all: 2 connections kept, 5 more when needed, and two
 // seconds to get one. A connection is reset after each use, whatever ran.
-func Auth() Profile {
+func AuthProfile() Profile {
 	return Profile{
 		MaxConns:              7,
 		MinIdleConns:          2,
@@ -133,18 +133,18 @@ func Auth() Profile {
 	}
 }
 
-// ParseProfile returns the profile called name: "development", "production" or "auth". The empty name is the zero
+// profileNamed returns the profile called name: "development", "production" or "auth". The empty name is the zero
 // Profile. Any other is a *DSNError.
-func ParseProfile(name string) (Profile, error) {
+func profileNamed(name string) (Profile, error) {
 	switch name {
 	case "":
 		return Profile{}, nil
 	case "development":
-		return Development(), nil
+		return DevelopmentProfile(), nil
 	case "production":
-		return Production(), nil
+		return ProductionProfile(), nil
 	case "auth":
-		return Auth(), nil
+		return AuthProfile(), nil
 	}
 	return Profile{}, poolError("pool_profile", "no profile has this name", "use development, production or auth")
 }

@@ -25,15 +25,19 @@ func TestProfiles(t *testing.T) {
 		acquire             time.Duration
 		sameAs              pgsafe.Profile
 	}{
-		{"development", 5, 15, 0, 30 * time.Second, pgsafe.Development()},
-		{"production", 20, 50, 20, 5 * time.Second, pgsafe.Production()},
-		{"auth", 2, 7, 0, 2 * time.Second, pgsafe.Auth()},
+		{"development", 5, 15, 0, 30 * time.Second, pgsafe.DevelopmentProfile()},
+		{"production", 20, 50, 20, 5 * time.Second, pgsafe.ProductionProfile()},
+		{"auth", 2, 7, 0, 2 * time.Second, pgsafe.AuthProfile()},
 		{"", 0, 0, 0, 0, pgsafe.Profile{}},
 	} {
 		t.Run(fmt.Sprintf("%q keeps %d of at most %d", c.name, c.kept, c.limit), func(t *testing.T) {
-			p, err := pgsafe.ParseProfile(c.name)
+			named, err := pgsafe.NewPoolConfig("host=h pool_profile=" + c.name)
 			must(t, err)
-			equal(t, p, c.sameAs)
+			inCode, err := pgsafe.NewPoolConfig("host=h", pgsafe.WithProfile(c.sameAs))
+			must(t, err)
+			equal(t, named.MaxConns, inCode.MaxConns)
+			equal(t, named.MaxConnLifetime, inCode.MaxConnLifetime)
+			p := c.sameAs
 			equal(t, p.MinIdleConns, c.kept)
 			equal(t, p.MaxConns, c.limit)
 			equal(t, p.WarmUp, c.warmed)
@@ -41,7 +45,7 @@ func TestProfiles(t *testing.T) {
 		})
 	}
 	t.Run("another name is refused", func(t *testing.T) {
-		_, err := pgsafe.ParseProfile("Production")
+		_, err := pgsafe.NewConnector("host=h pool_profile=Production")
 		var dsnErr *pgsafe.DSNError
 		equal(t, errors.As(err, &dsnErr), true)
 		equal(t, dsnErr.Part, "pool_profile")

@@ -9,6 +9,7 @@ import (
 
 	tracing "github.com/pgsafe/pgsafe/internal/telemetry"
 	"github.com/pgsafe/pgsafe/internal/telemetry/layer"
+	"github.com/pgsafe/pgsafe/telemetry"
 )
 
 // setTelemetry applies the value of pgsafe_telemetry. An option outranks it. The error is a *DSNError if the program
@@ -16,11 +17,11 @@ import (
 func (o *options) setTelemetry(value string) error {
 	switch {
 	case value == "off":
-		o.untold = true
-	case value == "otelsql" && !o.untold && layer.LibraryOf(o.telemetry.Layer) == nil:
+		o.telemetry.Off = true
+	case value == "otelsql" && !o.telemetry.Off && layer.LibraryOf(o.telemetry.Layer) == nil:
 		l, linked := layer.Registered(value)
 		if !linked {
-			return driverError(CodeUnsupported, "pgsafe_telemetry", "otelsql is not linked into this program",
+			return refuse(CodeUnsupported, "pgsafe_telemetry", "otelsql is not linked into this program",
 				`import _ "github.com/pgsafe/pgsafe/pgsafeotelsql"`)
 		}
 		o.telemetry.Layer = l
@@ -30,13 +31,20 @@ func (o *options) setTelemetry(value string) error {
 
 // newTracer returns the Tracer of a pool, nil without telemetry.
 func (o *options) newTracer(cc *pgx.ConnConfig, database string) *tracing.Tracer {
-	if o.untold {
+	if o.telemetry.Off {
 		return nil
 	}
-	config := o.telemetry
-	config.Host, config.Port, config.Database = cc.Host, cc.Port, database
-	if len(o.tags) > 0 {
-		cc.RuntimeParams["application_name"] = tracing.Tagged(cc.RuntimeParams["application_name"], o.tags)
+	t := o.telemetry
+	if len(t.ServerTags) > 0 {
+		cc.RuntimeParams["application_name"] = tracing.Tagged(cc.RuntimeParams["application_name"], t.ServerTags)
+	}
+	config := tracing.Config{
+		TracerProvider: t.TracerProvider, MeterProvider: t.MeterProvider, Attributes: t.Attributes,
+		QueryText: telemetry.QueryText(t.QueryText), Layer: t.Layer,
+		Pool: t.PoolName, Host: cc.Host, Port: cc.Port, Database: database,
+	}
+	if t.QueryParameters {
+		config.QueryParameters = tracing.QueryParametersShown
 	}
 	return tracing.New(config)
 }

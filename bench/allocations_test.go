@@ -9,6 +9,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/telemetry"
 )
 
 // allocationRounds is few, because these numbers hardly differ between rounds.
@@ -88,7 +89,7 @@ func openRegistered(dsn string, s sdk) (*sql.DB, error) {
 	name := pgsafe.DriverName
 	if s.providers != nil {
 		name = fmt.Sprintf("pgsafe-bench-%d", registered.Add(1))
-		pgsafe.Register(name, pgsafe.WithTracerProvider(s.tracer()), pgsafe.WithMeterProvider(s.meter()))
+		pgsafe.Register(name, pgsafe.WithTelemetry(telemetry.WithTracerProvider(s.tracer()), telemetry.WithMeterProvider(s.meter())))
 	}
 	return sql.Open(name, dsn)
 }

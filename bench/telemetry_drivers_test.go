@@ -15,6 +15,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	_ "github.com/pgsafe/pgsafe/pgsafeotelsql" // for pgsafe_telemetry=otelsql
+	"github.com/pgsafe/pgsafe/telemetry"
 )
 
 // A tracedDriver opens a database with the spans and metrics of one library, made by the providers of an SDK.
@@ -58,7 +59,7 @@ func openPgsafe(dsn string, s sdk) (*sql.DB, error) {
 	if s.providers == nil {
 		return sql.Open(pgsafe.DriverName, dsn)
 	}
-	return pgsafe.Open(dsn, pgsafe.WithTracerProvider(s.tracer()), pgsafe.WithMeterProvider(s.meter()))
+	return pgsafe.Open(dsn, pgsafe.WithTelemetry(telemetry.WithTracerProvider(s.tracer()), telemetry.WithMeterProvider(s.meter())))
 }
 
 func otelsqlOptions(s sdk, more ...otelsql.Option) []otelsql.Option {

@@ -13,12 +13,13 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/telemetry"
 )
 
 // commented are the drivers that put the trace context into each statement's text.
 var commented = []tracedDriver{
 	{"pgsafe-comments", func(dsn string, s sdk) (*sql.DB, error) {
-		return pgsafe.Open(dsn, pgsafe.WithTracerProvider(s.tracer()), pgsafe.WithMeterProvider(s.meter()), pgsafe.WithTraceComments())
+		return pgsafe.Open(dsn, pgsafe.WithTelemetry(telemetry.WithTracerProvider(s.tracer()), telemetry.WithMeterProvider(s.meter()), telemetry.WithTraceComments()))
 	}},
 	{"otelsql-comments", func(dsn string, s sdk) (*sql.DB, error) {
 		return otelsql.Open("pgx", dsn, otelsqlOptions(s,

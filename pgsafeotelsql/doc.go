@@ -4,7 +4,7 @@
 //
 // In code:
 //
-//	db, err := pgsafe.Open(dsn, pgsafe.WithTelemetry(pgsafeotelsql.Layer()))
+//	db, err := pgsafe.Open(dsn, pgsafe.WithTelemetry(telemetry.WithLayer(pgsafeotelsql.Layer())))
 //
 // In a connection string, with pgsafe_telemetry=otelsql:
 //

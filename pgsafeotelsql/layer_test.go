@@ -15,12 +15,13 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgtest"
 	"github.com/pgsafe/pgsafe/internal/pgtest/oteltest"
 	"github.com/pgsafe/pgsafe/pgsafeotelsql"
+	"github.com/pgsafe/pgsafe/telemetry"
 )
 
 // open opens a new database with an empty table people, recorded by r.
 func open(t *testing.T, r *oteltest.Recorder, query string, more ...pgsafe.Option) *sql.DB {
 	t.Helper()
-	options := append([]pgsafe.Option{pgsafe.WithTracerProvider(r.Tracer), pgsafe.WithMeterProvider(r.Meter)}, more...)
+	options := append([]pgsafe.Option{pgsafe.WithTelemetry(telemetry.WithTracerProvider(r.Tracer), telemetry.WithMeterProvider(r.Meter))}, more...)
 	db, err := pgsafe.Open(pgtest.Shared(t).Database(t)+query, options...)
 	must(t, err)
 	t.Cleanup(func() { must(t, db.Close()) })
@@ -42,7 +43,7 @@ func TestTheLayerMakesTheSpansOfStatements(t *testing.T) {
 		opts        []pgsafe.Option
 	}{
 		{"a connection string asks for the layer", "&pgsafe_telemetry=otelsql", nil},
-		{"an option asks for the layer", "", []pgsafe.Option{pgsafe.WithTelemetry(pgsafeotelsql.Layer())}},
+		{"an option asks for the layer", "", []pgsafe.Option{pgsafe.WithTelemetry(telemetry.WithLayer(pgsafeotelsql.Layer()))}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := oteltest.New(t)
@@ -85,7 +86,7 @@ func TestTheLayer(t *testing.T) {
 	t.Run("the application's options outrank the corrected defaults", func(t *testing.T) {
 		r := oteltest.New(t)
 		name := func(_ context.Context, m otelsql.Method, _ string) string { return "mine " + string(m) }
-		db := open(t, r, "", pgsafe.WithTelemetry(pgsafeotelsql.Layer(otelsql.WithSpanNameFormatter(name))))
+		db := open(t, r, "", pgsafe.WithTelemetry(telemetry.WithLayer(pgsafeotelsql.Layer(otelsql.WithSpanNameFormatter(name)))))
 		r.Spans.Reset()
 		_, err := db.Exec("SELECT 1")
 		must(t, err)
@@ -112,9 +113,9 @@ func TestTheLayer(t *testing.T) {
 			t.Error("the closed DB is measured")
 		}
 	})
-	t.Run("WithoutTelemetry outranks the connection string", func(t *testing.T) {
+	t.Run("telemetry.Off outranks the connection string", func(t *testing.T) {
 		r := oteltest.New(t)
-		_ = open(t, r, "&pgsafe_telemetry=otelsql", pgsafe.WithoutTelemetry())
+		_ = open(t, r, "&pgsafe_telemetry=otelsql", pgsafe.WithTelemetry(telemetry.Off()))
 		if len(r.Spans.Ended()) != 0 || len(r.Metrics()) != 0 {
 			t.Errorf("there are spans or metrics:\n%s", r.Tree())
 		}

@@ -4,7 +4,7 @@
 // conventions have no name, it begins with "pgsafe.". Telemetry needs no setup: sql.Open looks up
 // OpenTelemetry's global providers. Options of package pgsafe change the defaults:
 // WithTracerProvider, WithMeterProvider, WithAttributes, WithPoolName, WithQueryText,
-// WithQueryParameters, WithTraceComments, WithServerTags, WithTelemetry and WithoutTelemetry.
+// WithQueryParameters, WithTraceComments, WithServerTags, WithTelemetry and telemetry.Off.
 //
 // Spans:
 //

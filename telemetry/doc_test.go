@@ -17,6 +17,7 @@ import (
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
 	"github.com/pgsafe/pgsafe/internal/pgtest/oteltest"
+	"github.com/pgsafe/pgsafe/telemetry"
 )
 
 // TestTheTablesListAllThatIsEmitted compares the tables of doc.go and docs/telemetry.md with the
@@ -155,7 +156,7 @@ func everything(t *testing.T, r *oteltest.Recorder) map[string]metricdata.Metric
 	must(t, err)
 	uri += "&sslcert=" + cert + "&sslkey=" + key
 	db, err := pgsafe.Open(uri+"&pool_max_conns=1",
-		pgsafe.WithTracerProvider(r.Tracer), pgsafe.WithMeterProvider(r.Meter), pgsafe.WithQueryParameters())
+		pgsafe.WithTelemetry(telemetry.WithTracerProvider(r.Tracer), telemetry.WithMeterProvider(r.Meter), telemetry.WithQueryParameters()))
 	must(t, err)
 	_, err = db.ExecContext(ctx, "SELECT 1") // a use that ends here: the one below may end with its connection
 	must(t, err)

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgsafe/pgsafe"
+	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
 type dsnOptions struct {
@@ -54,7 +55,7 @@ Exit codes: 0 understood, 1 at least one string was not, 2 wrong usage.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dsn, found := stringFrom(args)
 			switch {
-			case !slices.Contains(pgsafe.Dialects(), pgsafe.Dialect(o.dialect)) && o.dialect != "":
+			case !slices.Contains(urlfix.Dialects(), o.dialect) && o.dialect != "":
 				return errors.New("unknown dialect: --dialect is one of " + dialectNames())
 			case !found:
 				return errors.New("no connection string: give one as argument, - for standard input, or set DATABASE_URL")
@@ -72,11 +73,7 @@ Exit codes: 0 understood, 1 at least one string was not, 2 wrong usage.`,
 
 // dialectNames lists the names that --dialect takes.
 func dialectNames() string {
-	var names []string
-	for _, d := range pgsafe.Dialects() {
-		names = append(names, string(d))
-	}
-	return strings.Join(names, ", ")
+	return strings.Join(urlfix.Dialects(), ", ")
 }
 
 // explain writes all there is to tell about one string.

@@ -28,7 +28,7 @@ const (
 // Logins are the users and their passwords. They are safe for concurrent use.
 type Logins struct{ db *session.DB }
 
-// Open opens a pool, with pgsafe.Auth() or a profile like it.
+// Open opens a pool, with pgsafe.AuthProfile() or a profile like it.
 func Open(dsn string, profile pgsafe.Profile) (*Logins, error) {
 	db, err := pgsafe.Open(dsn, pgsafe.WithProfile(profile))
 	if err != nil {

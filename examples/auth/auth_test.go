@@ -22,7 +22,7 @@ func TestLogins(t *testing.T) {
 	defer func() { _ = app.Close() }()
 	_, err = app.ExecContext(t.Context(), schema)
 	must(t, err)
-	profile := pgsafe.Auth()
+	profile := pgsafe.AuthProfile()
 	profile.MaxConns, profile.MinIdleConns = 1, 0
 	logins, err := auth.Open(uri, profile)
 	must(t, err)

@@ -108,7 +108,7 @@ func fail(w http.ResponseWriter, err error) {
 	switch kind := pgsafe.KindOf(err); {
 	case kind == pgsafe.KindUnique:
 		status = http.StatusConflict
-	case kind.Retryable():
+	case kind.Transient():
 		status = http.StatusServiceUnavailable
 	}
 	log.Print(err)

@@ -61,9 +61,6 @@ type Config struct {
 	// OnRelease is called with the time for which a connection was in use. nil means no call.
 	OnRelease func(used time.Duration)
 
-	// OnWait is called before a caller begins to wait. nil means no call.
-	OnWait func()
-
 	// OnRenew is called after a generation of connections has ended. nil means no call.
 	OnRenew func()
 
@@ -102,6 +99,8 @@ type Conn struct {
 type Pool struct {
 	config Config
 	work   *background.Group
+
+	arrivals arrivals
 
 	mu         sync.Mutex // guards all below; nothing blocks under it
 	idle       list       // least recently used first

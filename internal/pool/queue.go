@@ -81,9 +81,7 @@ func (q *queue) recycle(w *waiter) {
 
 // wait returns what a waiter is given.
 func (p *Pool) wait(ctx context.Context, w *waiter) (*Conn, error) {
-	if p.config.OnWait != nil {
-		p.config.OnWait()
-	}
+	p.arrivals.call()
 	late := w.startTimer(p.config.AcquireTimeout)
 	var gaveUp error
 	select {

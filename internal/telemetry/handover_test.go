@@ -17,6 +17,7 @@ import (
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
 	"github.com/pgsafe/pgsafe/internal/pgtest/oteltest"
+	"github.com/pgsafe/pgsafe/telemetry"
 )
 
 // unsampled returns the context of a request that is not sampled.
@@ -36,7 +37,7 @@ func raw(t *testing.T, db *sql.DB, f func(*pgx.Conn) error) {
 
 func TestAnUnsampledCommitEndsItsTransaction(t *testing.T) {
 	r := newRecorder(t)
-	db := r.open(pgtest.Shared(t), "", pgsafe.WithMeterProvider(noopmetric.NewMeterProvider()))
+	db := r.open(pgtest.Shared(t), "", pgsafe.WithTelemetry(telemetry.WithMeterProvider(noopmetric.NewMeterProvider())))
 	raw(t, db, func(c *pgx.Conn) error {
 		r.Within("request", func(ctx context.Context) {
 			_, err := c.Exec(ctx, "BEGIN")
@@ -55,7 +56,7 @@ func TestAnUnsampledCommitEndsItsTransaction(t *testing.T) {
 }
 
 func TestAStatementRefusedByABusyConnectionEndsNoOtherSpan(t *testing.T) {
-	for _, metrics := range []pgsafe.Option{nil, pgsafe.WithMeterProvider(noopmetric.NewMeterProvider())} {
+	for _, metrics := range []pgsafe.Option{nil, pgsafe.WithTelemetry(telemetry.WithMeterProvider(noopmetric.NewMeterProvider()))} {
 		r := newRecorder(t)
 		options := []pgsafe.Option{}
 		if metrics != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
 	"github.com/pgsafe/pgsafe/internal/telemetry/layer"
+	"github.com/pgsafe/pgsafe/telemetry"
 )
 
 func TestALayerThatIsNotLinkedIsRefusedByOpen(t *testing.T) {
@@ -32,8 +33,8 @@ func TestALayerThatIsNotLinkedIsRefusedByOpen(t *testing.T) {
 			t.Errorf("the error shows the password: %v", err)
 		}
 	})
-	t.Run("WithoutTelemetry outranks the connection string", func(t *testing.T) {
-		c, err := pgsafe.NewConnector(dsn, pgsafe.WithoutTelemetry())
+	t.Run("telemetry.Off outranks the connection string", func(t *testing.T) {
+		c, err := pgsafe.NewConnector(dsn, pgsafe.WithTelemetry(telemetry.Off()))
 		must(t, err)
 		must(t, c.Close())
 	})
@@ -64,7 +65,7 @@ func (l *notingLayer) ObserveDB(*sql.DB, layer.Pool) (metric.Registration, error
 func TestALayerGetsTheStatementsAndThePoolStaysObserved(t *testing.T) {
 	r := newRecorder(t)
 	library := &notingLayer{}
-	db := r.open(pgtest.Shared(t), "", pgsafe.WithTelemetry(layer.New(library)))
+	db := r.open(pgtest.Shared(t), "", pgsafe.WithTelemetry(telemetry.WithLayer(layer.New(library))))
 	exec(t, db, context.Background(), "SELECT 1 FROM people WHERE name = 's3cretPw'")
 	if library.wraps != 1 || library.dbs != 1 {
 		t.Errorf("it wrapped %d connectors and observed %d DBs", library.wraps, library.dbs)

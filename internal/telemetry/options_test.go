@@ -16,6 +16,7 @@ import (
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
 	"github.com/pgsafe/pgsafe/internal/pgtest/oteltest"
+	"github.com/pgsafe/pgsafe/telemetry"
 )
 
 func TestTelemetryThatIsOffMakesNoSpansAndNoMetrics(t *testing.T) {
@@ -24,7 +25,7 @@ func TestTelemetryThatIsOffMakesNoSpansAndNoMetrics(t *testing.T) {
 		opts        []pgsafe.Option
 	}{
 		{"pgsafe_telemetry=off makes no spans and no metrics", "&pgsafe_telemetry=off", nil},
-		{"WithoutTelemetry makes no spans and no metrics", "", []pgsafe.Option{pgsafe.WithoutTelemetry()}},
+		{"telemetry.Off makes no spans and no metrics", "", []pgsafe.Option{pgsafe.WithTelemetry(telemetry.Off())}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRecorder(t)
@@ -116,7 +117,7 @@ func TestWhatASamplerSees(t *testing.T) {
 	sampler := deciding{map[string][]attribute.KeyValue{}}
 	tracer := sdktrace.NewTracerProvider(sdktrace.WithSampler(sampler))
 	r := newRecorder(t)
-	db := r.open(pgtest.Shared(t), "", pgsafe.WithTracerProvider(tracer))
+	db := r.open(pgtest.Shared(t), "", pgsafe.WithTelemetry(telemetry.WithTracerProvider(tracer)))
 	exec(t, db, context.Background(), "SELECT 1")
 	ctx, span := tracer.Tracer("app").Start(context.Background(), "request")
 	defer span.End()
@@ -139,9 +140,9 @@ func TestWhatASamplerSees(t *testing.T) {
 
 func TestServerTagsThatFitAreInTheApplicationName(t *testing.T) {
 	r := newRecorder(t)
-	db := r.open(pgtest.Shared(t), "&application_name=orders", pgsafe.WithServerTags(
+	db := r.open(pgtest.Shared(t), "&application_name=orders", pgsafe.WithTelemetry(telemetry.WithServerTags(
 		attribute.String("version", "1.4"), attribute.String("too", strings.Repeat("long", 20)),
-		attribute.String("left", "out")))
+		attribute.String("left", "out"))))
 	var name string
 	must(t, db.QueryRow("SHOW application_name").Scan(&name))
 	if name != "orders version=1.4" {
@@ -151,7 +152,7 @@ func TestServerTagsThatFitAreInTheApplicationName(t *testing.T) {
 
 func TestTraceCommentsAreOnSampledStatementsAndCacheNothing(t *testing.T) {
 	r := newRecorder(t)
-	db := r.open(pgtest.Shared(t), "", pgsafe.WithTraceComments())
+	db := r.open(pgtest.Shared(t), "", pgsafe.WithTelemetry(telemetry.WithTraceComments()))
 	db.SetMaxOpenConns(1)
 	var seen string
 	const sql = "SELECT query FROM pg_stat_activity WHERE pid = pg_backend_pid() AND $1"

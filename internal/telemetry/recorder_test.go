@@ -10,6 +10,7 @@ import (
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
 	"github.com/pgsafe/pgsafe/internal/pgtest/oteltest"
+	"github.com/pgsafe/pgsafe/telemetry"
 )
 
 // recorder records one pool of pgsafe.
@@ -22,7 +23,7 @@ func newRecorder(t testing.TB) *recorder { return &recorder{oteltest.New(t), t} 
 
 // options are a Connector's options for the recorder's providers, and more.
 func (r *recorder) options(more ...pgsafe.Option) []pgsafe.Option {
-	return append([]pgsafe.Option{pgsafe.WithTracerProvider(r.Tracer), pgsafe.WithMeterProvider(r.Meter)}, more...)
+	return append([]pgsafe.Option{pgsafe.WithTelemetry(telemetry.WithTracerProvider(r.Tracer), telemetry.WithMeterProvider(r.Meter))}, more...)
 }
 
 // open opens a new database with an empty table people.

@@ -177,31 +177,31 @@ func TestOptionsSelectWhatASpanShowsOfItsStatement(t *testing.T) {
 		}
 	})
 	t.Run("QueryTextNone shows no text", func(t *testing.T) {
-		if _, shown := oteltest.Attribute(run(t, pgsafe.WithQueryText(telemetry.QueryTextNone)), "db.query.text"); shown {
+		if _, shown := oteltest.Attribute(run(t, pgsafe.WithTelemetry(telemetry.WithQueryText(telemetry.QueryTextNone))), "db.query.text"); shown {
 			t.Error("the span shows the text")
 		}
 	})
 	t.Run("QueryTextRaw shows the text as written", func(t *testing.T) {
-		s := run(t, pgsafe.WithQueryText(telemetry.QueryTextRaw))
+		s := run(t, pgsafe.WithTelemetry(telemetry.WithQueryText(telemetry.QueryTextRaw)))
 		if got := oteltest.Text(s, "db.query.text"); got != "INSERT INTO people VALUES ($1, 'Ada') -- why" {
 			t.Errorf("got %q", got)
 		}
 	})
 	t.Run("QueryTextRaw does not show a text that sets a password", func(t *testing.T) {
 		r := newRecorder(t)
-		db := r.open(pgtest.Shared(t), "", pgsafe.WithQueryText(telemetry.QueryTextRaw))
+		db := r.open(pgtest.Shared(t), "", pgsafe.WithTelemetry(telemetry.WithQueryText(telemetry.QueryTextRaw)))
 		_, _ = db.Exec("ALTER ROLE missing_role PASSWORD 's3cretPw'")
 		if _, shown := oteltest.Attribute(r.One("ALTER ROLE"), "db.query.text"); shown {
 			t.Errorf("the span shows the text: %s", r.Tree())
 		}
 	})
 	t.Run("WithQueryParameters shows the arguments", func(t *testing.T) {
-		if got := oteltest.Text(run(t, pgsafe.WithQueryParameters()), "db.query.parameter.0"); got != "7" {
+		if got := oteltest.Text(run(t, pgsafe.WithTelemetry(telemetry.WithQueryParameters())), "db.query.parameter.0"); got != "7" {
 			t.Errorf("got %q", got)
 		}
 	})
 	t.Run("WithAttributes and WithPoolName are on the span", func(t *testing.T) {
-		s := run(t, pgsafe.WithAttributes(attribute.String("team", "red")), pgsafe.WithPoolName("orders"))
+		s := run(t, pgsafe.WithTelemetry(telemetry.WithAttributes(attribute.String("team", "red")), telemetry.WithPoolName("orders")))
 		if oteltest.Text(s, "team") != "red" || oteltest.Text(s, "db.client.connection.pool.name") != "orders" {
 			t.Errorf("got %v", s.Attributes())
 		}

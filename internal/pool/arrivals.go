@@ -1,4 +1,4 @@
-package pgsafe
+package pool
 
 import (
 	"slices"
@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// arrivals are functions that each caller calls when it begins to wait for a connection. The zero value is ready to use.
+// arrivals are functions that each caller calls when it begins to wait. The zero value is ready to use.
 type arrivals struct {
 	mu  sync.Mutex // guards replacing all
 	all atomic.Pointer[[]*func()]
@@ -32,7 +32,11 @@ func (a *arrivals) replace(by func([]*func()) []*func()) {
 	a.all.Store(&all)
 }
 
-func (a *arrivals) tell() {
+// OnWait has f called by each caller that begins to wait, until stop is called.
+func (p *Pool) OnWait(f func()) (stop func()) { return p.arrivals.add(f) }
+
+// call calls the functions.
+func (a *arrivals) call() {
 	if all := a.all.Load(); all != nil {
 		for _, f := range *all {
 			(*f)()
