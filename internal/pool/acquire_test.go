@@ -70,12 +70,21 @@ func TestAcquire(t *testing.T) {
 		f.release(c)
 		equal(t, f.get().Waited(), 0)
 	})
-	bubble(t, "OnWait is called for callers that find no idle connection only", func(t *testing.T) {
+	bubble(t, "functions of OnWait are called by callers that find no idle connection, until they are stopped", func(t *testing.T) {
 		waits := 0
-		f := newFixture(t, pool.Config{OnWait: func() { waits++ }})
+		f := newFixture(t, pool.Config{})
+		stop := f.OnWait(func() { waits++ })
+		stopOther := f.OnWait(func() { waits += 10 })
 		f.release(f.get())
 		f.release(f.get())
-		equal(t, waits, 1)
+		equal(t, waits, 11)
+		stopOther()
+		all := f.gets(2)
+		equal(t, waits, 12)
+		stop()
+		f.get()
+		equal(t, waits, 12)
+		f.release(all...)
 	})
 	bubble(t, "OnRelease gets the time of each use", func(t *testing.T) {
 		var uses []time.Duration
@@ -89,20 +98,22 @@ func TestAcquire(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		f.release(c)
 		time.Sleep(3 * time.Second)
-		f.Discard(w.conn())
+		f.releaseAs(w.conn(), health.Unfit)
 		equal(t, slices.Equal(uses, []time.Duration{1e9, 2e9, 3e9}), true)
 	})
 	bubble(t, "OnRelease is not called for a connection that was found unfit", func(t *testing.T) {
-		f := newFixture(t, pool.Config{Max: 1, OnRelease: func(d time.Duration) { t.Errorf("a use of %v", d) }})
+		uses := 0
+		f := newFixture(t, pool.Config{Max: 1, OnRelease: func(time.Duration) { uses++ }})
 		c := f.get()
-		f.release(c) // in no time
+		f.release(c)
 		fake(c).fit = func(context.Context, time.Duration, health.Trust) bool {
 			time.Sleep(time.Second) // a ping
 			return false
 		}
 		w := f.call("")
 		time.Sleep(time.Second)
-		f.release(w.conn())
+		equal(t, fake(w.conn()).number, 1)
+		equal(t, uses, 1)
 	})
 }
 
@@ -229,15 +240,10 @@ func TestWaitersThatGiveUp(t *testing.T) {
 	})
 	bubble(t, "a released connection that a waiter and its context's end race for reaches one of them", func(t *testing.T) {
 		for range 100 {
-			hold := make(chan struct{})
-			hooked := false
-			f := newFixture(t, pool.Config{Max: 1, OnWait: func() {
-				if hooked {
-					<-hold // between the queue and the select
-				}
-			}})
+			f := newFixture(t, pool.Config{Max: 1})
 			c := f.get()
-			hooked = true
+			hold := make(chan struct{})
+			f.OnWait(func() { <-hold }) // between the queue and the select
 			w := f.call("")
 			w.cancel()
 			f.release(c)

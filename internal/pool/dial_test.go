@@ -26,7 +26,7 @@ func TestDials(t *testing.T) {
 		closing := make(chan struct{})
 		f.prepare = func(s *server) { s.close = func() { <-closing } }
 		all := f.gets(3)
-		f.Discard(all[0])
+		f.releaseAs(all[0], health.Unfit)
 		waiters := f.calls(3)
 		equal(t, f.Stats().Dialing, 0)
 		equal(t, f.opened(), 3)
@@ -331,21 +331,39 @@ func TestConnectionsLostEarly(t *testing.T) {
 	})
 	bubble(t, "many callers of a server that ends each session at once dial little", func(t *testing.T) {
 		f := newFixture(t, pool.Config{Max: 40})
+		f.dialsAre(func(context.Context) error { time.Sleep(5 * time.Millisecond); return nil })
 		f.prepare = func(s *server) { s.state, s.gone = health.Lost, true }
 		until := time.Now().Add(3 * time.Second)
 		for range 40 {
 			go func() {
 				for time.Now().Before(until) {
 					if c, err := f.Acquire(context.Background(), ""); err == nil {
+						time.Sleep(time.Millisecond) // a round trip
 						f.Release(c)
 					}
 				}
 			}()
 		}
 		time.Sleep(10 * time.Second)
-		if n := f.Stats().Dialed; n > 200 {
+		if n := f.Stats().Dialed; n > 100 {
 			t.Errorf("%d dials in three seconds", n)
 		}
+	})
+	bubble(t, "after a connection was lost early dials are made one at a time until one was used whole", func(t *testing.T) {
+		reconnects := 0
+		f := newFixture(t, pool.Config{OnReconnect: func() { reconnects++ }})
+		f.releaseAs(f.get(), health.Lost)
+		f.holdDials()
+		waiters := f.calls(5)
+		time.Sleep(time.Second)
+		equal(t, f.Stats().Dialing, 1)
+		f.dialEnds(nil)
+		equal(t, f.Stats().Dialing, 1)
+		f.release(waiters[0].conn())
+		waiters[1].conn()
+		f.call("")
+		equal(t, f.Stats().Dialing, 4)
+		equal(t, reconnects, 0)
 	})
 	bubble(t, "a waiter sees that the server ends new connections when its patience is spent", func(t *testing.T) {
 		f := newFixture(t, pool.Config{})
@@ -398,6 +416,7 @@ func TestSlowDials(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		equal(t, f.Stats().Dialed, 1)
 		time.Sleep(time.Second)
+		synctest.Wait()
 		equal(t, f.Stats().Dialed, 2)
 		equal(t, f.Stats().Dialing, 1)
 		equal(t, f.Stats().DialFailed, 0)
@@ -496,10 +515,10 @@ func TestFloor(t *testing.T) {
 	bubble(t, "the floor is filled up again after losses", func(t *testing.T) {
 		f := newFixture(t, pool.Config{MinIdle: 3, CheckPeriod: time.Second})
 		c := f.get()
-		f.Discard(c)
+		f.releaseAs(c, health.Unfit)
 		equal(t, f.opened(), 3)
-		for _, s := range f.servers {
-			s.ended = true
+		for _, s := range f.made() {
+			s.end()
 		}
 		time.Sleep(time.Second)
 		equal(t, f.opened(), 3)
@@ -654,7 +673,7 @@ func TestWarmUp(t *testing.T) {
 		equal(t, f.Stats().Dialing, 2)
 		cancel()
 		isError(t, <-done, context.Canceled)
-		f.Discard(all[0])
+		f.releaseAs(all[0], health.Unfit)
 		synctest.Wait()
 		equal(t, f.Stats().Dialing, 2)
 	})
@@ -671,7 +690,7 @@ func TestWarmUp(t *testing.T) {
 		closing := make(chan struct{})
 		all := f.gets(2)
 		fake(all[0]).close = func() { <-closing }
-		f.Discard(all[0])
+		f.releaseAs(all[0], health.Unfit)
 		done := warm(f, 2)
 		equal(t, f.Stats().Dialing, 0)
 		close(closing)

@@ -115,6 +115,15 @@ func (c *cluster) dialEnds(err error) {
 	synctest.Wait()
 }
 
+// made returns all connections that were ever made.
+func (c *cluster) made() []*server {
+	synctest.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.servers)
+}
+
+// opened returns how many connections the server has.
 func (c *cluster) opened() int {
 	synctest.Wait()
 	c.mu.Lock()
@@ -219,6 +228,13 @@ func (s *server) is(state health.State) {
 	s.state = state
 }
 
+// end has the server close an idle connection.
+func (s *server) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+}
+
 // fixture is a pool on a fake server.
 type fixture struct {
 	*pool.Pool
@@ -240,6 +256,12 @@ func newFixture(t *testing.T, config pool.Config) *fixture {
 		}
 	})
 	return f
+}
+
+// Stats is the pool's, once nothing moves any more.
+func (f *fixture) Stats() pool.Stats {
+	synctest.Wait()
+	return f.Pool.Stats()
 }
 
 // get acquires a connection that is there, or that a dial at once makes.
