@@ -70,7 +70,7 @@ func TestAcquire(t *testing.T) {
 		f.release(c)
 		equal(t, f.get().Waited(), 0)
 	})
-	bubble(t, "functions of OnWait are called by callers that find no idle connection, until they are stopped", func(t *testing.T) {
+	bubble(t, "a function of OnWait is called by each caller that finds no idle connection", func(t *testing.T) {
 		waits := 0
 		f := newFixture(t, pool.Config{})
 		stop := f.OnWait(func() { waits++ })
@@ -238,7 +238,7 @@ func TestWaitersThatGiveUp(t *testing.T) {
 			equal(t, f.get(), c)
 		}
 	})
-	bubble(t, "a released connection that a waiter and its context's end race for reaches one of them", func(t *testing.T) {
+	bubble(t, "a waiter that is served before it notices its context's end gets the connection", func(t *testing.T) {
 		for range 100 {
 			f := newFixture(t, pool.Config{Max: 1})
 			c := f.get()

@@ -92,7 +92,9 @@ func TestClose(t *testing.T) {
 		f.release(other, c)
 	})
 	bubble(t, "no look, pause, backoff or floor goes on after Close", func(t *testing.T) {
-		f := newFixture(t, pool.Config{MinIdle: 3, CheckPeriod: time.Second, MaxIdleTime: time.Second, AcquireTimeout: time.Minute})
+		f := newFixture(t, pool.Config{
+			MinIdle: 3, CheckPeriod: time.Second, MaxIdleTime: time.Second, AcquireTimeout: time.Minute,
+		})
 		all := f.gets(2)
 		f.dialsEnd(errPassing)
 		f.call("")

@@ -349,7 +349,7 @@ func TestConnectionsLostEarly(t *testing.T) {
 			t.Errorf("%d dials in three seconds", n)
 		}
 	})
-	bubble(t, "after a connection was lost early dials are made one at a time until one was used whole", func(t *testing.T) {
+	bubble(t, "after an early loss the pool dials one at a time until a connection was used whole", func(t *testing.T) {
 		reconnects := 0
 		f := newFixture(t, pool.Config{OnReconnect: func() { reconnects++ }})
 		f.releaseAs(f.get(), health.Lost)

@@ -23,7 +23,7 @@ type AcquireError struct {
 
 // Holder is one connection in use.
 type Holder struct {
-	Text string        // what its user ran last, as Acquire and Note were told
+	Text string        // the text of Acquire, or of the last Note
 	For  time.Duration // for how long it has been in use
 }
 

@@ -33,7 +33,8 @@ func patienceWith(err error) time.Duration {
 	return 0
 }
 
-// cluster is a fake server. It counts its connections from the begin of a dial until the end of Close.
+// cluster is a fake server. It counts its connections from the begin of a dial until the end of
+// Close.
 type cluster struct {
 	mu      sync.Mutex
 	answer  func(context.Context) error // how a dial ends, nil for success at once

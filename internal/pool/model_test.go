@@ -16,11 +16,11 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pool"
 )
 
-// The model drives the real pool. Each run is a bubble in which everything that the pool waits for is
-// an event: a caller that comes, gives up or releases, the end of a dial, a check, a reset or a
-// close, the end of a pause. When nothing moves any more the model looks at the pool, then it lets the
-// next event happen. TestInterleavings tries all orders of a few callers' events. Two runs that have
-// led to the same state of the pool are continued once.
+// The model drives the real pool. Each run is a bubble in which everything that the pool waits for
+// is an event: a caller that comes, gives up or releases, the end of a dial, a check, a reset or a
+// close, the end of a pause. When nothing moves any more the model looks at the pool, then it lets
+// the next event happen. TestInterleavings tries all orders of a few callers' events. Two runs that
+// have led to the same state of the pool are continued once.
 
 // plan bounds the events of a model.
 type plan struct {
@@ -501,8 +501,8 @@ func (w *model) release(c *modelCaller, state health.State) {
 	w.pool.Release(conn)
 }
 
-// renew notes that the connections and dials of now are of no more use, but for those in use, unless
-// the connection that says so is of an earlier generation.
+// renew notes that the connections and dials of now are of no more use, but for those in use,
+// unless the connection that says so is of an earlier generation.
 func (w *model) renew(by *modelServer) {
 	used := w.pool.Snapshot().Used
 	if slices.ContainsFunc(used, func(c pool.ConnView) bool { return c.Server == by && c.Stale }) {
@@ -555,7 +555,7 @@ func (w *model) check(instant bool) {
 		w.fail("%d connections are idle while %d callers wait", len(s.Idle), len(s.Queue))
 	case len(s.Queue) > dialing+s.Resetting && !full && !s.Paused && (s.Failure == "" || dialing == 0):
 		w.fail("%d callers wait for %d dials and %d resets", len(s.Queue), dialing, s.Resetting)
-	case instant && stats.Dialed > w.dialed && dialing > max(len(s.Queue), len(before.Queue), w.floor(s))+w.warming(before):
+	case instant && stats.Dialed > w.dialed && dialing > max(len(s.Queue), len(before.Queue), w.floor(s))+w.warms():
 		w.fail("%d dials for %d waiters", dialing, len(s.Queue))
 	case closed && len(s.Queue)+len(s.Idle) > 0:
 		w.fail("%d callers wait and %d connections are idle after Close", len(s.Queue), len(s.Idle))
@@ -572,11 +572,12 @@ func (w *model) floor(s pool.Snapshot) int {
 	return 0
 }
 
-func (w *model) warming(before pool.Snapshot) int {
-	if before.Warming > 0 || w.warm != nil {
-		return w.plan.warms
+// warms is how many dials a warm-up may have.
+func (w *model) warms() int {
+	if w.warm == nil {
+		return 0
 	}
-	return 0
+	return w.plan.warms
 }
 
 // checkOrder reports a waiter that was passed over: those that left and did not give up were the

@@ -56,8 +56,8 @@ type Config struct {
 	// pool closes a connection that Dial returns in spite of that.
 	Dial func(ctx context.Context) (Server, error)
 
-	// Patience returns how long after the caller began to wait a failure to dial may be tried again.
-	// Zero means that the failure lasts.
+	// Patience returns how long after the caller began to wait a failure to dial may be tried
+	// again. Zero means that the failure lasts.
 	Patience func(err error) time.Duration
 
 	// IsFull reports whether a failure to dial means that the server has no room. nil means never.
@@ -149,54 +149,16 @@ func newStoppedTimer(f func()) *time.Timer {
 	return t
 }
 
-// Acquire returns a connection. text is what the caller is about to run, for the errors of others.
-// The error is an *AcquireError if the wait was too long, ErrClosed, or the last failure to dial.
-func (p *Pool) Acquire(ctx context.Context, text string) (*Conn, error) {
-	p.acquired.Add(1)
-	for {
-		found, err := p.takeOrQueue(text)
-		switch {
-		case err != nil:
-			return nil, err
-		case found.conn == nil:
-			return p.wait(ctx, found.waiter)
-		case p.fit(ctx, found):
-			return found.conn, nil
-		}
+// placeLocked hands a connection to the longest waiter, or keeps it idle.
+func (p *Pool) placeLocked(c *Conn, now time.Time) {
+	if w := p.queue.head; w != nil {
+		p.useLocked(c, w.text, now.Sub(w.since), now)
+		p.endWaitLocked(w, c, nil, now)
+		return
 	}
-}
-
-// found is what a caller finds: an idle connection and what is known of it, or a place in the queue.
-type found struct {
-	conn   *Conn
-	over   bool // its time is over
-	idle   time.Duration
-	trust  health.Trust
-	waiter *waiter
-}
-
-// takeOrQueue returns an idle connection, or a place in the queue.
-func (p *Pool) takeOrQueue(text string) (found, error) {
-	now := time.Now()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return found{}, ErrClosed
-	}
-	p.startLocked()
-	c := p.idle.tail
-	if c == nil {
-		w := p.queue.join(text)
-		p.dialLocked()
-		p.expireLocked()
-		return found{waiter: w}, nil
-	}
-	f := found{conn: c, over: p.overLocked(c, now), idle: now.Sub(c.since)}
-	if !c.since.After(p.suspectAt) {
-		f.trust = health.Suspect
-	}
-	p.useLocked(c, text, 0, now)
-	return f, nil
+	c.since = now
+	p.moveLocked(c, &p.idle)
+	p.reapLaterLocked()
 }
 
 // useLocked moves a connection to its new user.
@@ -217,117 +179,6 @@ func (p *Pool) moveLocked(c *Conn, to *list) {
 	}
 	if c.list = to; to != nil {
 		to.push(c)
-	}
-}
-
-// fit reports whether a connection that was taken from the idle list can be used. It discards one
-// that cannot.
-func (p *Pool) fit(ctx context.Context, f found) bool {
-	switch {
-	case f.over:
-		p.retire(f.conn)
-		return false
-	case f.conn.Server.Fit(ctx, f.idle, f.trust):
-		return true
-	}
-	p.lose(f.conn, max(health.Unfit, f.conn.Server.State()))
-	return false
-}
-
-// Release gives a connection back, in whatever state it is.
-func (p *Pool) Release(c *Conn) {
-	now := time.Now()
-	used := now.Sub(c.since)
-	switch state := c.Server.State(); state {
-	case health.Clean:
-		p.put(c, now)
-	case health.Dirty:
-		p.reset(c)
-	default:
-		p.lose(c, state)
-	}
-	if p.config.OnRelease != nil {
-		p.config.OnRelease(used)
-	}
-}
-
-// put hands a clean connection to the longest waiter, or keeps it idle.
-func (p *Pool) put(c *Conn, now time.Time) {
-	p.mu.Lock()
-	c.proven = true
-	keep := !p.closed && !p.overLocked(c, now)
-	if keep {
-		p.usedLocked()
-		p.placeLocked(c, now)
-	}
-	p.mu.Unlock()
-	if !keep {
-		p.retire(c)
-	}
-}
-
-// placeLocked hands a connection to the longest waiter, or keeps it idle.
-func (p *Pool) placeLocked(c *Conn, now time.Time) {
-	if w := p.queue.head; w != nil {
-		p.useLocked(c, w.text, now.Sub(w.since), now)
-		p.endWaitLocked(w, c, nil)
-		return
-	}
-	c.since = now
-	p.moveLocked(c, &p.idle)
-	p.reapLaterLocked()
-}
-
-// resetTimeout bounds the reset of a connection, which is closed if it takes longer. It is what
-// pgx's own driver allows a connection to close (stdlib.Conn.Close).
-const resetTimeout = 5 * time.Second
-
-// reset makes a dirty connection clean in the background. The connection counts as in use meanwhile.
-func (p *Pool) reset(c *Conn) {
-	c.note.set("a reset of the session")
-	p.mu.Lock()
-	c.proven = true
-	c.inReset = true
-	p.resetting++
-	p.mu.Unlock()
-	started := p.work.Go(func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, resetTimeout)
-		defer cancel()
-		err := c.Server.Reset(ctx)
-		if state := c.Server.State(); err != nil || state != health.Clean {
-			p.lose(c, max(health.Unfit, state))
-			return
-		}
-		p.put(c, time.Now())
-	})
-	if !started {
-		p.discard(c)
-	}
-}
-
-// discard closes a connection. Its place is free once it is closed, so that the server never has
-// more connections than the cap.
-func (p *Pool) discard(c *Conn) {
-	p.mu.Lock()
-	p.moveLocked(c, nil)
-	p.closing++
-	p.dialLocked() // for a waiter that counted on this connection
-	p.mu.Unlock()
-	p.shut(c)
-}
-
-// shut closes a connection that is in no list. It does so in the background, unless that takes no
-// time.
-func (p *Pool) shut(c *Conn) {
-	end := func(context.Context) {
-		c.Server.Close()
-		p.mu.Lock()
-		p.closing--
-		p.dialLocked()
-		p.mu.Unlock()
-	}
-	if c.Server.Closed() || !p.work.Go(end) {
-		end(context.Background())
 	}
 }
 

@@ -85,7 +85,7 @@ func (p *Pool) wait(ctx context.Context, w *waiter) (*Conn, error) {
 	switch {
 	case gaveUp != nil && w.queued:
 		w.err = p.acquireErrorLocked(w, gaveUp)
-		p.leaveLocked(w)
+		p.leaveLocked(w, time.Now())
 	case gaveUp != nil:
 		<-w.ready // the pool gave it something meanwhile
 	}
@@ -95,16 +95,16 @@ func (p *Pool) wait(ctx context.Context, w *waiter) (*Conn, error) {
 }
 
 // endWaitLocked gives a waiter a connection, or an error.
-func (p *Pool) endWaitLocked(w *waiter, c *Conn, err error) {
-	p.leaveLocked(w)
+func (p *Pool) endWaitLocked(w *waiter, c *Conn, err error, now time.Time) {
+	p.leaveLocked(w, now)
 	w.conn, w.err = c, err
 	w.ready <- struct{}{}
 }
 
 // leaveLocked takes a waiter out of the queue. Another waiter may be the longest now.
-func (p *Pool) leaveLocked(w *waiter) {
+func (p *Pool) leaveLocked(w *waiter, now time.Time) {
 	p.queue.remove(w)
-	p.counts.waited(time.Since(w.since))
+	p.counts.waited(now.Sub(w.since))
 	p.replaceSlowLocked()
 }
 

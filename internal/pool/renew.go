@@ -7,8 +7,8 @@ import (
 )
 
 // The connections of a pool belong to a generation. It ends when the server ends all its sessions,
-// when the server is not the wanted one any more, or when the pool has lost two connections in a row.
-// Idle connections of an old generation are closed at once, those in use when they come back.
+// when the server is not the wanted one any more, or when the pool has lost two connections in a
+// row. Idle connections of an old generation are closed at once, those in use when they come back.
 
 // lose discards a connection that cannot go on, and learns from how it ended.
 func (p *Pool) lose(c *Conn, state health.State) {

@@ -196,8 +196,8 @@ func TestLosses(t *testing.T) {
 }
 
 func TestSuspicion(t *testing.T) {
-	for state, name := range map[health.State]string{health.Lost: "lost", health.Doubtful: "given up for want of an answer"} {
-		bubble(t, "after a connection was "+name+" those that were idle are suspect and later ones are not", func(t *testing.T) {
+	for state, name := range map[health.State]string{health.Lost: "lost", health.Doubtful: "doubtful"} {
+		bubble(t, "a "+name+" connection makes those suspect that were idle, until they are used", func(t *testing.T) {
 			f := newFixture(t, pool.Config{})
 			f.proven(3)
 			time.Sleep(time.Second)

@@ -99,7 +99,7 @@ func TestLifetime(t *testing.T) {
 }
 
 func TestIdleTime(t *testing.T) {
-	bubble(t, "connections that were idle too long end, those in longest idleness first, down to the floor", func(t *testing.T) {
+	bubble(t, "connections that were idle too long end, the longest idle first, down to the floor", func(t *testing.T) {
 		f := newFixture(t, pool.Config{MinIdle: 2, MaxIdleTime: time.Minute, CheckPeriod: time.Second})
 		all := f.proven(5)
 		time.Sleep(59 * time.Second)
