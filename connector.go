@@ -15,13 +15,14 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgsafe/pgsafe/internal/background"
+	"github.com/pgsafe/pgsafe/internal/canceler"
 	"github.com/pgsafe/pgsafe/internal/connect"
 	"github.com/pgsafe/pgsafe/internal/ctxsettings"
-	"github.com/pgsafe/pgsafe/internal/guard"
 	"github.com/pgsafe/pgsafe/internal/libpq"
 	"github.com/pgsafe/pgsafe/internal/pool"
 	"github.com/pgsafe/pgsafe/internal/serverconn"
 	tracing "github.com/pgsafe/pgsafe/internal/telemetry"
+	"github.com/pgsafe/pgsafe/internal/wire"
 )
 
 // Connector is one parsed configuration and its pool of server connections. Give it to sql.OpenDB, once: a DB closes
@@ -35,11 +36,11 @@ type Connector struct {
 
 	pool     *pool.Pool
 	dialer   *connect.Dialer
-	canceler *guard.Canceler   // nil where pgx, or the application, cancels statements
-	conns    serverconn.Config // what server connections have in common
-	texts    *texts            // of prepared statements
-	handles  handles           // what their lives show
-	tracer   *tracing.Tracer   // nil without telemetry
+	canceler *canceler.Canceler // nil where pgx, or the application, cancels statements
+	conns    serverconn.Config  // what server connections have in common
+	texts    *texts             // of prepared statements
+	handles  handles            // what their lives show
+	tracer   *tracing.Tracer    // nil without telemetry
 	records  records
 	work     *background.Group
 	firstUse sync.Once
@@ -108,7 +109,7 @@ func newConnector(server *libpq.Config, o options, opts []Option) (*Connector, e
 	c.tracer = o.newTracer(server.Conn, c.name())
 	c.records = records{logger: o.logger, pool: c, tracer: c.tracer}
 	if o.cancels() {
-		c.canceler = guard.NewCanceler(o.cancelLimit())
+		c.canceler = canceler.New(o.cancelLimit())
 		c.canceler.OnRequest = func(err error) { c.records.canceled(err, c.dialer.Redact) }
 	}
 	c.conns = c.connConfig(o)
@@ -156,7 +157,7 @@ func (c *Connector) watch(cc *pgx.ConnConfig, tracer pgx.QueryTracer) {
 	if c.canceler != nil {
 		c.canceler.Watch(&cc.Config)
 	}
-	guard.Watch(&cc.Config)
+	wire.Watch(&cc.Config)
 	c.tracer.Watch(&cc.Config)
 }
 

@@ -16,17 +16,21 @@ func TestImports(t *testing.T) {
 	const pgx, otel = "github.com/jackc/pgx/v5", "go.opentelemetry.io/otel"
 	allowed := map[string][]string{
 		".": {pgx, otel, "telemetry", "internal/background", "internal/connect", "internal/ctxsettings", "internal/driverkeys", "internal/failure",
-			"internal/guard", "internal/libpq", "internal/pool", "internal/ratelog", "internal/serverconn",
-			"internal/sqlstate", "internal/sqltext", "internal/telemetry", "internal/urlfix"},
+			"internal/canceler", "internal/driverkeys", "internal/libpq", "internal/pool", "internal/ratelog", "internal/serverconn",
+			"internal/sqlstate", "internal/sqltext", "internal/telemetry", "internal/urlfix", "internal/wire"},
 		"session":   {otel, "internal/ctxsettings", "internal/serverconn"},
 		"telemetry": {otel, "internal/telemetry/layer", "internal/telemetry/options"},
 
-		"internal/pool":       {"internal/background", "internal/health"},
-		"internal/serverconn": {pgx, "internal/ctxsettings", "internal/guard", "internal/health", "internal/sqlstate", "internal/sqltext", "internal/telemetry"},
-		"internal/connect":    {pgx, "internal/errno", "internal/failure", "internal/libpq", "internal/redact", "internal/sqlstate", "internal/urlfix"},
+		"internal/pool": {"internal/background", "internal/health"},
+		"internal/serverconn": {pgx, "internal/canceler", "internal/ctxsettings", "internal/health", "internal/socket",
+			"internal/sqlstate", "internal/sqltext", "internal/telemetry", "internal/wire"},
+		"internal/connect": {pgx, "internal/errno", "internal/failure", "internal/libpq", "internal/redact", "internal/sqlstate",
+			"internal/urlfix", "internal/wire"},
 		"internal/driverkeys": {pgx, "internal/urlfix"},
 		"internal/failure":    {pgx, "internal/libpq", "internal/sqlstate"},
-		"internal/guard":      {pgx},
+		"internal/canceler":   {pgx, "internal/sqlstate", "internal/wire"},
+		"internal/wire":       {pgx, "internal/sqlstate"},
+		"internal/socket":     {},
 
 		"internal/telemetry":         {pgx, otel, "telemetry", "internal/sqltext", "internal/telemetry/layer"},
 		"internal/telemetry/layer":   {otel},

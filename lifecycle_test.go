@@ -205,7 +205,7 @@ func TestClose(t *testing.T) {
 		lease, err := (&pgsafe.Driver{}).Open(pgtest.Shared(t).Database(t))
 		must(t, err)
 		must(t, lease.Close())
-		equal(t, lease.(driver.Pinger).Ping(t.Context()), driver.ErrBadConn)
+		equal(t, errors.Is(lease.(driver.Pinger).Ping(t.Context()), pgsafe.ErrClosed), true)
 	})
 	t.Run("a connector closed twice, and one never used, close without error", func(t *testing.T) {
 		t.Parallel()

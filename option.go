@@ -7,7 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/pgsafe/pgsafe/internal/guard"
+	"github.com/pgsafe/pgsafe/internal/canceler"
 	telemetryoptions "github.com/pgsafe/pgsafe/internal/telemetry/options"
 	"github.com/pgsafe/pgsafe/telemetry"
 )
@@ -65,7 +65,7 @@ func (o *options) validate() error {
 // cancelLimit is how long a statement may take to end once its context has.
 func (o *options) cancelLimit() time.Duration {
 	if o.cancelTimeout == nil {
-		return guard.DefaultCancelTimeout
+		return canceler.DefaultTimeout
 	}
 	return *o.cancelTimeout
 }

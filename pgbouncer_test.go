@@ -381,6 +381,7 @@ func TestServersThatAreNoPoolers(t *testing.T) {
 	t.Run("are asked once who answers", func(t *testing.T) {
 		uri := pgtest.Shared(t).Database(t)
 		c, _ := pgsafe.ConnectorOf(open(t, pgsafe.DriverName, uri))
+		must(t, c.WarmUp(t.Context(), 1))
 		must(t, c.WarmUp(t.Context(), 3)) // nothing else runs on them
 		asked := one[int](t, open(t, "pgx", uri), "select count(*)::int from pg_stat_activity where "+
 			"datname = current_database() and query = 'SELECT pg_backend_pid()'")

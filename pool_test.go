@@ -439,39 +439,32 @@ func TestPreparedStatements(t *testing.T) {
 			equal(t, closed, 0)
 		})
 	}
-	t.Run("they are bounded by statement_cache_capacity, the least recently used goes", func(t *testing.T) {
+	const numbered = "select count(*) from pg_prepared_statements where statement ~ '^select [0-9]+ '"
+	t.Run("prepared statements that ran are bounded by statement_cache_capacity, the least recently used goes", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "statement_cache_capacity=10"))
 		db.SetMaxOpenConns(1)
 		for i := range 50 {
-			stmt, err := db.PrepareContext(t.Context(), fmt.Sprintf("select %d", i))
+			stmt, err := db.PrepareContext(t.Context(), fmt.Sprintf("select %d + $1::int", i))
 			must(t, err)
+			must(t, stmt.QueryRowContext(t.Context(), 1).Scan(new(int)))
 			must(t, stmt.Close())
 		}
-		equal(t, one[int](t, db, "select count(*) from pg_prepared_statements where statement ~ '^select [0-9]+ ?$'"), 10)
-		equal(t, one[int](t, db, "select count(*) from pg_prepared_statements where rtrim(statement) = 'select 49'"), 1)
+		if n := one[int](t, db, numbered); n > 10 {
+			t.Errorf("%d statements are prepared", n)
+		}
+		equal(t, one[int](t, db, numbered+" and statement like 'select 49 %'"), 1)
 	})
-	t.Run("those that are open are never dropped", func(t *testing.T) {
+	t.Run("prepared statements that never ran are bounded too", func(t *testing.T) {
 		t.Parallel()
-		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "statement_cache_capacity=2"))
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "statement_cache_capacity=10"))
 		db.SetMaxOpenConns(1)
-		var stmts []*sql.Stmt
-		for i := range 10 {
-			stmt, err := db.PrepareContext(t.Context(), fmt.Sprintf("select %d", i))
+		for i := range 50 {
+			stmt, err := db.PrepareContext(t.Context(), fmt.Sprintf("select %d + $1::int", i))
 			must(t, err)
-			stmts = append(stmts, stmt)
-		}
-		equal(t, one[int](t, db, "select count(*) from pg_prepared_statements where statement ~ '^select [0-9]+ ?$'"), 10)
-		for i, stmt := range stmts {
-			var n int
-			must(t, stmt.QueryRowContext(t.Context()).Scan(&n))
-			equal(t, n, i)
 			must(t, stmt.Close())
 		}
-		stmt, err := db.PrepareContext(t.Context(), "select 99")
-		must(t, err)
-		must(t, stmt.Close())
-		equal(t, one[int](t, db, "select count(*) from pg_prepared_statements where statement ~ '^select [0-9]+ ?$'"), 2)
+		equal(t, one[int](t, db, numbered), 10)
 	})
 	t.Run("with a capacity of zero they end with Close, as with pgx", func(t *testing.T) {
 		t.Parallel()
@@ -558,8 +551,6 @@ func TestPreparedStatements(t *testing.T) {
 		defer stmt.Close()
 		exec(t, db, "do $$ begin execute 'deallocate all'; end $$")
 		var n int
-		err = stmt.QueryRowContext(t.Context()).Scan(&n)
-		equal(t, pgsafe.SQLState(err), "26000")
 		must(t, stmt.QueryRowContext(t.Context()).Scan(&n))
 		equal(t, n, 5)
 	})
@@ -595,10 +586,13 @@ func TestWarmUp(t *testing.T) {
 		slow := make(chan error, 1)
 		go func() { slow <- c.WarmUp(t.Context(), 2) }()
 		<-prepared
-		must(t, c.WarmUp(t.Context(), 3))
+		more := make(chan error, 1)
+		go func() { more <- c.WarmUp(t.Context(), 3) }()
+		pgtest.Eventually(t, "the third is made", func() bool { return c.Stats().Idle == 2 })
 		close(release)
 		must(t, <-slow)
-		equal(t, c.Stats().Total, 3)
+		must(t, <-more)
+		equal(t, c.Stats().Opened, 3)
 	})
 	t.Run("two at once, beside connections in use, do not wait for each other", func(t *testing.T) {
 		t.Parallel()

@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/pgsafe/pgsafe/internal/guard"
+	"github.com/pgsafe/pgsafe/internal/canceler"
 	"github.com/pgsafe/pgsafe/internal/libpq"
 )
 
@@ -46,7 +46,7 @@ func NewPoolConfig(dsn string, opts ...Option) (*pgxpool.Config, error) {
 	}
 	config.BeforeClose = c.tracer.ConnClosing
 	config.PrepareConn = func(_ context.Context, conn *pgx.Conn) (bool, error) {
-		return guard.HandlerOf(conn.PgConn()).Clear() == nil, nil
+		return canceler.HandlerOf(conn.PgConn()).Clear() == nil, nil
 	}
 	return config, nil
 }

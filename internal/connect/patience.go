@@ -11,6 +11,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/errno"
 	"github.com/pgsafe/pgsafe/internal/failure"
 	"github.com/pgsafe/pgsafe/internal/sqlstate"
+	"github.com/pgsafe/pgsafe/internal/wire"
 )
 
 // defaultTimeout replaces a connect_timeout of 0, which sets no bound.
@@ -79,7 +80,7 @@ func isLasting(err error) bool {
 		kind := failure.OfServer(err)
 		return kind == failure.Auth || kind == failure.Config
 	}
-	return failure.IsCertificate(err) || failure.IsDemand(err)
+	return err == wire.ErrProtocol || failure.IsCertificate(err) || failure.IsDemand(err)
 }
 
 // SlowAfter is how long a dial may take before another one is made in its place for newer callers: half of the last

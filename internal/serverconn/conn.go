@@ -10,8 +10,10 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
-	"github.com/pgsafe/pgsafe/internal/guard"
+	"github.com/pgsafe/pgsafe/internal/canceler"
+	"github.com/pgsafe/pgsafe/internal/socket"
 	tracing "github.com/pgsafe/pgsafe/internal/telemetry"
+	"github.com/pgsafe/pgsafe/internal/wire"
 )
 
 // Config is what the connections of one pool have in common. The zero value has no telemetry, resets a session only
@@ -20,7 +22,7 @@ type Config struct {
 	Reset         Reset
 	PingAfter     time.Duration // how long a connection may be idle without a ping
 	PingTimeout   time.Duration // bounds a ping
-	CancelTimeout time.Duration // how long COMMIT has to end after its context; zero for guard.DefaultCancelTimeout
+	CancelTimeout time.Duration // how long COMMIT has to end after its context; zero for canceler.DefaultTimeout
 	Cancels       bool          // statements are cancelled by requests, so a closed connection means a lost server
 	Effects       *EffectsCache // of texts
 	Tracer        *tracing.Tracer
@@ -60,9 +62,9 @@ type Conn struct {
 	config *Config
 	facts  Facts
 	pgx    *pgx.Conn
-	guard  *guard.Handler // nil where pgx, or the application, cancels statements
-	wire   *guard.Wire    // nil on a connection that was hooked otherwise
-	socket *guard.Socket
+	cancel *canceler.Handler // nil where pgx, or the application, cancels statements
+	wire   *wire.Wire        // nil on a connection that was hooked otherwise
+	socket *socket.Socket
 
 	session session
 	planned map[string]struct{} // texts that are prepared and have not run yet
@@ -88,7 +90,7 @@ func New(ctx context.Context, std *stdlib.Conn, facts Facts, config *Config) (*C
 	pc := std.Conn().PgConn()
 	c := &Conn{
 		stdConn: std, config: config, facts: facts, pgx: std.Conn(),
-		guard: guard.HandlerOf(pc), wire: guard.WireOf(pc), socket: guard.SocketOf(pc.Conn()),
+		cancel: canceler.HandlerOf(pc), wire: wire.Of(pc), socket: socket.Of(pc.Conn()),
 	}
 	if facts.Hooked && !facts.Pooled {
 		if err := c.readBaseline(ctx); err != nil {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/pgsafe/pgsafe/internal/guard"
+	"github.com/pgsafe/pgsafe/internal/canceler"
 )
 
 // UnbegunError is the error of a statement, outside a transaction, that the server has certainly not begun.
@@ -76,7 +76,7 @@ func (c *Conn) Failed(ctx context.Context, err error) error {
 	}
 	e := &canceledError{context: ctx.Err()}
 	switch {
-	case guard.IsCanceled(err):
+	case canceler.IsCanceled(err):
 		e.cause = err
 	case !errors.Is(err, driver.ErrBadConn):
 		return err
@@ -143,7 +143,7 @@ func (c *Conn) failedHarmless(ctx context.Context, err error) error {
 // RawFailed gives the error of native code its identity. pgx returns the server's error alone for a statement that its
 // context has ended.
 func (c *Conn) RawFailed(err error) error {
-	if cause := c.guard.Cause(); cause != nil && guard.IsCanceled(err) && !errors.Is(err, cause) {
+	if cause := c.cancel.Cause(); cause != nil && canceler.IsCanceled(err) && !errors.Is(err, cause) {
 		return &canceledError{context: cause, cause: err}
 	}
 	return err

@@ -4,8 +4,9 @@ import (
 	"context"
 	"time"
 
-	"github.com/pgsafe/pgsafe/internal/guard"
+	"github.com/pgsafe/pgsafe/internal/canceler"
 	"github.com/pgsafe/pgsafe/internal/health"
+	"github.com/pgsafe/pgsafe/internal/socket"
 )
 
 // blindPingAfter takes the place of PingAfter where the socket cannot be looked at. It is pgx's own default
@@ -48,7 +49,7 @@ func (c *Conn) IsClean() bool { return c.reusable() && !c.isDirty() && c.verdict
 // Fit reports whether the connection can be used after it was idle for that long. It pings a connection that is
 // suspect, that was idle for long, or to which the server has sent something unasked.
 func (c *Conn) Fit(ctx context.Context, idle time.Duration, trust health.Trust) bool {
-	if c.pgx.IsClosed() || c.guard.Clear() != nil {
+	if c.pgx.IsClosed() || c.cancel.Clear() != nil {
 		return false
 	}
 	if idle < min(momentAgo, c.config.PingAfter) && trust == health.Trusted {
@@ -56,12 +57,12 @@ func (c *Conn) Fit(ctx context.Context, idle time.Duration, trust health.Trust) 
 	}
 	after := c.config.PingAfter
 	switch c.socket.Peek() {
-	case guard.SocketClosed:
+	case socket.Closed:
 		c.Close()
 		return false
-	case guard.SocketWaiting: // the server's last words, a notification, or a setting that was reloaded
+	case socket.Waiting: // the server's last words, a notification, or a setting that was reloaded
 		trust = health.Suspect
-	case guard.SocketUnknown:
+	case socket.Unknown:
 		after = min(after, blindPingAfter)
 	}
 	if idle <= after && trust == health.Trusted {
@@ -77,7 +78,7 @@ func (c *Conn) answers(ctx context.Context) bool {
 	if deadline, ok := ctx.Deadline(); ok {
 		limit = min(limit, time.Until(deadline)/2)
 	}
-	within, cancel := context.WithTimeout(guard.Patient(ctx, 0), limit)
+	within, cancel := context.WithTimeout(canceler.Patient(ctx, 0), limit)
 	defer cancel()
 	return c.pgx.Ping(within) == nil || ctx.Err() != nil
 }
@@ -86,9 +87,9 @@ func (c *Conn) answers(ctx context.Context) bool {
 // has said unasked counts as its last words. It does not block.
 func (c *Conn) Ended(trust health.Trust) bool {
 	switch c.socket.Peek() {
-	case guard.SocketClosed:
+	case socket.Closed:
 		return true
-	case guard.SocketWaiting: // else it may be a notification, or a setting that was reloaded
+	case socket.Waiting: // else it may be a notification, or a setting that was reloaded
 		return trust == health.Suspect
 	}
 	return false
@@ -108,12 +109,12 @@ func (c *Conn) Close() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	_ = c.pgx.Close(guard.Patient(ctx, 0)) // it is gone either way
+	_ = c.pgx.Close(canceler.Patient(ctx, 0)) // it is gone either way
 }
 
 // Abort cuts the connection off under its user, unless the server is at work for that user.
 func (c *Conn) Abort() bool {
-	if c.guard.Owed() && c.socket.Peek() == guard.SocketQuiet {
+	if c.wire.Owes() && c.socket.Peek() == socket.Quiet {
 		return false
 	}
 	_ = c.pgx.PgConn().Conn().Close() // it is gone either way

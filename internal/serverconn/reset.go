@@ -7,7 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/pgsafe/pgsafe/internal/guard"
+	"github.com/pgsafe/pgsafe/internal/canceler"
 	"github.com/pgsafe/pgsafe/internal/sqltext"
 )
 
@@ -44,9 +44,9 @@ func (c *Conn) Reset(ctx context.Context) error {
 	if c.config.Reset == ResetAlways {
 		effects |= ^sqltext.Deallocated
 	}
-	err := c.guard.Clear()
+	err := c.cancel.Clear()
 	if err == nil {
-		err = c.reset(guard.Patient(ctx, 0), effects)
+		err = c.reset(canceler.Patient(ctx, 0), effects)
 	}
 	if c.config.OnReset != nil {
 		undone := make([]Effects, len(c.session.by))

@@ -51,8 +51,8 @@ func (c *Conn) Query(
 // ready makes the connection fit for a statement: the cancellation of the last one cannot hit it, and the settings
 // that are wanted are applied.
 func (c *Conn) ready(ctx context.Context, want *ctxsettings.Settings, effects *Effects) error {
-	if c.guard.Fenced() {
-		if err := c.guard.Clear(); err != nil {
+	if c.cancel.Fenced() {
+		if err := c.cancel.Clear(); err != nil {
 			c.verdict = max(c.verdict, closedHere)
 			return &UnbegunError{err}
 		}
@@ -90,7 +90,8 @@ func (c *Conn) Ping(ctx context.Context) error {
 	return c.failedHarmless(ctx, err)
 }
 
-// maxPlanned bounds the statements that are prepared on the server and that pgx's cache does not know of yet.
+// maxPlanned bounds, with the capacity of pgx's cache, the statements that are prepared on the server and that the cache
+// does not know of yet.
 const maxPlanned = 64
 
 // Prepare asks the server for the number of parameters of a text. It prepares the text under the name by which pgx's
@@ -101,7 +102,7 @@ func (c *Conn) Prepare(ctx context.Context, want *ctxsettings.Settings, text str
 		return 0, err
 	}
 	name := ""
-	if c.caches() && len(c.planned) < maxPlanned {
+	if c.caches() && len(c.planned) < min(maxPlanned, c.pgx.Config().StatementCacheCapacity) {
 		digest := sha256.Sum256([]byte(text))
 		name = "stmtcache_" + hex.EncodeToString(digest[:24])
 	}

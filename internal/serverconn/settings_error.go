@@ -9,8 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/pgsafe/pgsafe/internal/canceler"
 	"github.com/pgsafe/pgsafe/internal/ctxsettings"
-	"github.com/pgsafe/pgsafe/internal/guard"
 )
 
 // settingsError says that the server refuses a setting or a role.
@@ -30,7 +30,7 @@ func (e *settingsError) Unwrap() []error { return []error{ctxsettings.Err, e.cau
 // settingsFailed gives the error of applying settings its identity. The statement that wanted them has not begun.
 func (c *Conn) settingsFailed(ctx context.Context, want *ctxsettings.Settings, err error) error {
 	var pgErr *pgconn.PgError
-	if err == nil || !errors.As(err, &pgErr) || guard.IsCanceled(err) && ctx.Err() != nil {
+	if err == nil || !errors.As(err, &pgErr) || canceler.IsCanceled(err) && ctx.Err() != nil {
 		return c.failedHarmless(ctx, err)
 	}
 	refusal := &settingsError{subject: subjectOf(want, pgErr), cause: withoutWords(pgErr)}

@@ -8,8 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/pgsafe/pgsafe/internal/canceler"
 	"github.com/pgsafe/pgsafe/internal/ctxsettings"
-	"github.com/pgsafe/pgsafe/internal/guard"
 )
 
 // ErrCommitUnknown is the error of a COMMIT whose connection broke after it was sent and before its answer came.
@@ -56,7 +56,7 @@ func (c *Conn) Commit(ctx context.Context) error {
 		return err
 	}
 	usable := !c.pgx.IsClosed()
-	tag, err := c.pgx.Exec(guard.Patient(ctx, c.config.CancelTimeout), "commit")
+	tag, err := c.pgx.Exec(canceler.Patient(ctx, c.config.CancelTimeout), "commit")
 	if err == nil && tag.String() == "ROLLBACK" {
 		return pgx.ErrTxCommitRollback
 	}
@@ -78,9 +78,9 @@ func (c *Conn) Commit(ctx context.Context) error {
 func (c *Conn) Rollback(ctx context.Context) error {
 	limit := closeTimeout
 	if ctx.Err() != nil {
-		limit = cmp.Or(c.config.CancelTimeout, guard.DefaultCancelTimeout)
+		limit = cmp.Or(c.config.CancelTimeout, canceler.DefaultTimeout)
 	}
-	within, cancel := context.WithTimeout(guard.Patient(context.WithoutCancel(ctx), 0), limit)
+	within, cancel := context.WithTimeout(canceler.Patient(context.WithoutCancel(ctx), 0), limit)
 	defer cancel()
 	if err := c.ready(within, c.session.applied, nil); err != nil {
 		return err

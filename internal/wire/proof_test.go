@@ -1,4 +1,4 @@
-package guard_test
+package wire_test
 
 import (
 	"context"
@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
-	"github.com/pgsafe/pgsafe/internal/guard"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/wire"
 )
 
 // last are what a server can say in the place of an answer, and what that proves of a request.
@@ -22,31 +22,39 @@ var last = []struct {
 }{
 	{"the session's end", said(fatal("57P01")), true},
 	{"a crash of the server's", said(fatal("57P02")), true},
-	{"the session's end, translated", said(&pgproto3.ErrorResponse{Severity: "FATALE", SeverityUnlocalized: "FATAL", Code: "57P01"}), true},
-	{"the session's end as a pooler tells it", said(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "57P01"}), true},
+	{"the session's end, translated", said(&pgproto3.ErrorResponse{Severity: "FATALE",
+		SeverityUnlocalized: "FATAL", Code: "57P01"}), true},
+	{"the session's end as a pooler says it", said(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "57P01"}), true},
 	{"a notice and the session's end", said(notice("WARNING", "01000"), fatal("57P01")), true},
-	{"a setting that changed and the session's end", said(&pgproto3.ParameterStatus{Name: "TimeZone", Value: "UTC"}, fatal("57P01")), true},
-	{"a notification and the session's end", said(&pgproto3.NotificationResponse{Channel: "c", Payload: "E"}, fatal("57P01")), true},
+	{"a setting that changed and the session's end", said(&pgproto3.ParameterStatus{Name: "TimeZone",
+		Value: "UTC"}, fatal("57P01")), true},
+	{"a notification and the session's end", said(&pgproto3.NotificationResponse{Channel: "c", Payload: "E"},
+		fatal("57P01")), true},
 	{"that it ends at once", said(notice("WARNING", "57P01")), true},
 	{"that it ends at once, since another has crashed", said(notice("WARNING", "57P02")), true},
 	{"nothing", nil, false},
 	{"half of the session's end", said(fatal("57P01"))[:20], false},
 	{"another fatal error", said(fatal("08P01")), false},
-	{"an error with that code", said(&pgproto3.ErrorResponse{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: "57P01"}), false},
+	{"an error with that code", said(&pgproto3.ErrorResponse{Severity: "ERROR", SeverityUnlocalized: "ERROR",
+		Code: "57P01"}), false},
 	{"another warning", said(notice("WARNING", "01000")), false},
 	{"that it ends at once, and then more", said(notice("WARNING", "57P01"), notice("NOTICE", "00000")), false},
 	{"ParseComplete and the session's end", said(&pgproto3.ParseComplete{}, fatal("57P01")), true},
-	{"what a statement is like and the session's end", said(&pgproto3.ParseComplete{}, &pgproto3.ParameterDescription{ParameterOIDs: []uint32{23}},
+	{"what a statement is like and the session's end", said(&pgproto3.ParseComplete{},
+		&pgproto3.ParameterDescription{ParameterOIDs: []uint32{23}},
 		&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("c")}}}, fatal("57P01")), true},
-	{"ParseComplete, BindComplete and the session's end", said(&pgproto3.ParseComplete{}, &pgproto3.BindComplete{}, fatal("57P01")), false},
+	{"ParseComplete, BindComplete and the session's end", said(&pgproto3.ParseComplete{},
+		&pgproto3.BindComplete{}, fatal("57P01")), false},
 	{"BindComplete and the session's end", said(&pgproto3.BindComplete{}, fatal("57P01")), false},
 	{"BindComplete and that it ends at once", said(&pgproto3.BindComplete{}, notice("WARNING", "57P01")), false},
-	{"a notice, BindComplete and the session's end", said(notice("NOTICE", "00000"), &pgproto3.BindComplete{}, fatal("57P01")), false},
+	{"a notice, BindComplete and the session's end", said(notice("NOTICE", "00000"), &pgproto3.BindComplete{},
+		fatal("57P01")), false},
 	{"a message that is no message", []byte{'E', 0, 0, 0, 0}, false},
 }
 
 func fatal(code string) *pgproto3.ErrorResponse {
-	return &pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: code, Message: "terminating connection"}
+	return &pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: code,
+		Message: "terminating connection"}
 }
 
 func notice(severity, code string) *pgproto3.NoticeResponse {
@@ -66,7 +74,11 @@ func said(messages ...pgproto3.BackendMessage) []byte {
 
 func TestARequestIsKnownNeverToHaveBegun(t *testing.T) {
 	for _, c := range last {
-		t.Run("the server says "+c.name, func(t *testing.T) {
+		verdict := "may have begun"
+		if c.extended {
+			verdict = "never began"
+		}
+		t.Run("a statement of the extended protocol "+verdict+" when the server says "+c.name, func(t *testing.T) {
 			for _, piece := range []int{1, 3, 7, 1 << 10} {
 				equal(t, ask(t, extended, c.says, piece), c.extended)
 				equal(t, ask(t, simple, c.says, piece), false)
@@ -74,18 +86,18 @@ func TestARequestIsKnownNeverToHaveBegun(t *testing.T) {
 		})
 	}
 
-	t.Run("the network took nothing of it", func(t *testing.T) {
+	t.Run("a request of which the network took nothing never began", func(t *testing.T) {
 		for _, request := range []func(context.Context, *pgconn.PgConn) error{extended, simple} {
 			conn, server := dial(t, 1<<10)
 			must(t, server.Close())
 			err := request(t.Context(), conn)
-			wire := guard.WireOf(conn)
-			equal(t, wire.NeverBegan(err), true)
-			equal(t, errors.Is(err, wire.Err()), true)
+			w := wire.Of(conn)
+			equal(t, w.NeverBegan(err), true)
+			equal(t, errors.Is(err, w.Err()), true)
 		}
 	})
 
-	t.Run("the network took a part of it", func(t *testing.T) {
+	t.Run("a request of which the network took a part may have begun", func(t *testing.T) {
 		conn, server := dial(t, 1<<10)
 		go func() {
 			_, _ = io.ReadFull(server, make([]byte, 5))
@@ -93,10 +105,10 @@ func TestARequestIsKnownNeverToHaveBegun(t *testing.T) {
 		}()
 		err := extended(t.Context(), conn)
 		equal(t, err != nil, true)
-		equal(t, guard.WireOf(conn).NeverBegan(err), false)
+		equal(t, wire.Of(conn).NeverBegan(err), false)
 	})
 
-	t.Run("a time that is over proves nothing", func(t *testing.T) {
+	t.Run("a request whose context ended may have begun", func(t *testing.T) {
 		conn, server := dial(t, 1<<10)
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
@@ -105,10 +117,10 @@ func TestARequestIsKnownNeverToHaveBegun(t *testing.T) {
 		}()
 		err := extended(ctx, conn)
 		equal(t, errors.Is(err, context.Canceled), true)
-		equal(t, guard.WireOf(conn).NeverBegan(err), false)
+		equal(t, wire.Of(conn).NeverBegan(err), false)
 	})
 
-	t.Run("each request is judged by its own answer", func(t *testing.T) {
+	t.Run("a request is judged by its own answer", func(t *testing.T) {
 		conn, server := dial(t, 1)
 		go func() {
 			answerTo(server, said(&pgproto3.ParseComplete{}, &pgproto3.BindComplete{}, &pgproto3.NoData{},
@@ -119,10 +131,10 @@ func TestARequestIsKnownNeverToHaveBegun(t *testing.T) {
 		must(t, extended(t.Context(), conn))
 		err := extended(t.Context(), conn)
 		equal(t, err != nil, true)
-		equal(t, guard.WireOf(conn).NeverBegan(err), true)
+		equal(t, wire.Of(conn).NeverBegan(err), true)
 	})
 
-	t.Run("the session's end came together with the answer before", func(t *testing.T) {
+	t.Run("a request never began when the session's end came together with the answer before", func(t *testing.T) {
 		for _, request := range []func(context.Context, *pgconn.PgConn) error{extended, simple} {
 			conn, server := dial(t, 1<<10)
 			go func() {
@@ -133,7 +145,7 @@ func TestARequestIsKnownNeverToHaveBegun(t *testing.T) {
 			must(t, extended(t.Context(), conn))
 			err := request(t.Context(), conn)
 			checkEnd(t, err)
-			equal(t, guard.WireOf(conn).NeverBegan(err), true)
+			equal(t, wire.Of(conn).NeverBegan(err), true)
 		}
 	})
 }
@@ -146,8 +158,8 @@ func simple(ctx context.Context, conn *pgconn.PgConn) error {
 	return conn.Exec(ctx, "select 1").Close()
 }
 
-// ask sends a request, lets the server say the given in pieces and hang up, and returns whether that proves that it never
-// began.
+// ask sends a request, lets the server say the given in pieces and hang up, and returns whether
+// that proves that it never began.
 func ask(t *testing.T, request func(context.Context, *pgconn.PgConn) error, says []byte, piece int) bool {
 	t.Helper()
 	conn, server := dial(t, piece)
@@ -158,7 +170,7 @@ func ask(t *testing.T, request func(context.Context, *pgconn.PgConn) error, says
 	err := request(t.Context(), conn)
 	equal(t, err != nil, true)
 	<-conn.CleanupDone()
-	return guard.WireOf(conn).NeverBegan(err)
+	return wire.Of(conn).NeverBegan(err)
 }
 
 // answerTo reads a request, which pgconn writes in one piece, and answers.
@@ -189,7 +201,7 @@ func dial(t *testing.T, piece int) (*pgconn.PgConn, net.Conn) {
 		used = true
 		return torn{near, piece}, nil
 	}
-	guard.Watch(config)
+	wire.Watch(config)
 	go answerTo(far, said(&pgproto3.AuthenticationOk{}, &pgproto3.ReadyForQuery{TxStatus: 'I'}))
 	conn, err := pgconn.ConnectConfig(t.Context(), config)
 	must(t, err)
@@ -202,21 +214,22 @@ func dial(t *testing.T, piece int) (*pgconn.PgConn, net.Conn) {
 }
 
 func TestARealServerSaysItInThatOrder(t *testing.T) {
-	for name, uri := range map[string]string{"without TLS": pgtest.Shared(t).URI("postgres"), "with TLS": pgtest.SharedTLS(t).URI("postgres")} {
+	for name, uri := range map[string]string{"without TLS": pgtest.Shared(t).URI("postgres"),
+		"with TLS": pgtest.SharedTLS(t).URI("postgres")} {
 		cluster := pgtest.Shared(t)
 		if name == "with TLS" {
 			cluster = pgtest.SharedTLS(t)
 		}
 		admin := cluster.Admin(t)
-		t.Run("a session that was told to end before it got the request, "+name, func(t *testing.T) {
+		t.Run("a request never began in a session that was told to end before, "+name, func(t *testing.T) {
 			conn := watched(t, uri)
 			_, err := admin.Exec(t.Context(), "select pg_terminate_backend($1, 10000)", conn.PID())
 			must(t, err)
 			err = extended(t.Context(), conn)
 			checkEnd(t, err)
-			equal(t, guard.WireOf(conn).NeverBegan(err), true)
+			equal(t, wire.Of(conn).NeverBegan(err), true)
 		})
-		t.Run("a session that ends amidst a statement, "+name, func(t *testing.T) {
+		t.Run("a statement may have begun in a session that ends amidst it, "+name, func(t *testing.T) {
 			conn := watched(t, uri)
 			done := make(chan error, 1)
 			go func() {
@@ -224,7 +237,8 @@ func TestARealServerSaysItInThatOrder(t *testing.T) {
 			}()
 			pgtest.Eventually(t, "the statement runs", func() bool {
 				var runs bool
-				must(t, admin.QueryRow(t.Context(), "select coalesce(wait_event, '') = 'PgSleep' from pg_stat_activity where pid = $1",
+				must(t, admin.QueryRow(t.Context(),
+					"select coalesce(wait_event, '') = 'PgSleep' from pg_stat_activity where pid = $1",
 					conn.PID()).Scan(&runs))
 				return runs
 			})
@@ -232,7 +246,7 @@ func TestARealServerSaysItInThatOrder(t *testing.T) {
 			must(t, err)
 			err = <-done
 			checkEnd(t, err)
-			equal(t, guard.WireOf(conn).NeverBegan(err), false)
+			equal(t, wire.Of(conn).NeverBegan(err), false)
 		})
 	}
 }
@@ -249,7 +263,7 @@ func watched(t *testing.T, uri string) *pgconn.PgConn {
 	t.Helper()
 	config, err := pgconn.ParseConfig(uri)
 	must(t, err)
-	guard.Watch(config)
+	wire.Watch(config)
 	conn, err := pgconn.ConnectConfig(t.Context(), config)
 	must(t, err)
 	t.Cleanup(func() {

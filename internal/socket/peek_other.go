@@ -1,8 +1,8 @@
 //go:build !unix || aix
 
-package guard
+package socket
 
 // canPeek is false: there is no look here that does not wait.
 const canPeek = false
 
-func peek(uintptr) SocketState { return SocketUnknown }
+func peek(uintptr) State { return Unknown }

@@ -1,6 +1,6 @@
 //go:build linux && !386 && !s390x
 
-package guard
+package socket
 
 import (
 	"syscall"
@@ -9,8 +9,9 @@ import (
 
 const canPeek = true
 
-// peek asks for no address, as syscall.Recvfrom does, which allocates one for each look at a unix socket.
-func peek(fd uintptr) SocketState {
+// peek asks for no address, as syscall.Recvfrom does, which allocates one for each look at a unix
+// socket.
+func peek(fd uintptr) State {
 	var b byte
 	for {
 		n, _, errno := syscall.Syscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1,

@@ -1,4 +1,4 @@
-package guard_test
+package canceler_test
 
 import (
 	"context"
@@ -13,16 +13,19 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
-	"github.com/pgsafe/pgsafe/internal/guard"
+	"github.com/pgsafe/pgsafe/internal/canceler"
+	"github.com/pgsafe/pgsafe/internal/wire"
 )
 
-// A server, or a proxy in front of it, that delivers a cancellation late, which PostgreSQL itself does not do to order.
+// A server, or a proxy in front of it, that delivers a cancellation late, which PostgreSQL itself
+// does not do to order.
 func TestFence(t *testing.T) {
-	canceled := &pgproto3.ErrorResponse{Severity: "ERROR", Code: "57014", Message: "canceling statement due to user request"}
+	canceled := &pgproto3.ErrorResponse{Severity: "ERROR", Code: "57014",
+		Message: "canceling statement due to user request"}
 	t.Run("a cancellation that comes late hits the empty query and nothing else", func(t *testing.T) {
 		server := newFakeServer(t, deliversCancels)
-		conn, canceler := connect(t, server, time.Minute)
-		defer canceler.Close()
+		conn, c := connect(t, server, time.Minute)
+		defer c.Close()
 		cancelled(t, server, conn)
 		server.answer = func(sql string) pgproto3.BackendMessage {
 			if sql == "" {
@@ -30,7 +33,7 @@ func TestFence(t *testing.T) {
 			}
 			return &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}
 		}
-		handler := guard.HandlerOf(conn)
+		handler := canceler.HandlerOf(conn)
 		equal(t, handler.Fenced(), true)
 		must(t, handler.Clear())
 		equal(t, handler.Fenced(), false)
@@ -40,72 +43,74 @@ func TestFence(t *testing.T) {
 	})
 	t.Run("a connection that fails the empty query is closed", func(t *testing.T) {
 		server := newFakeServer(t, deliversCancels)
-		conn, canceler := connect(t, server, time.Minute)
-		defer canceler.Close()
+		conn, c := connect(t, server, time.Minute)
+		defer c.Close()
 		cancelled(t, server, conn)
 		server.answer = func(string) pgproto3.BackendMessage {
 			return &pgproto3.ErrorResponse{Severity: "ERROR", Code: "08P01", Message: "no"}
 		}
-		equal(t, guard.HandlerOf(conn).Clear() != nil && conn.IsClosed(), true)
+		equal(t, canceler.HandlerOf(conn).Clear() != nil && conn.IsClosed(), true)
 	})
 	t.Run("a connection that does not answer the empty query is closed after the timeout", func(t *testing.T) {
 		server := newFakeServer(t, deliversCancels)
-		conn, canceler := connect(t, server, 500*time.Millisecond)
-		defer canceler.Close()
+		conn, c := connect(t, server, 500*time.Millisecond)
+		defer c.Close()
 		cancelled(t, server, conn)
 		server.answer = func(string) pgproto3.BackendMessage { return nil }
-		equal(t, guard.HandlerOf(conn).Clear() != nil && conn.IsClosed(), true)
+		equal(t, canceler.HandlerOf(conn).Clear() != nil && conn.IsClosed(), true)
 	})
-	t.Run("a connection whose cancel request was not dealt with in time is closed before its next use", func(t *testing.T) {
-		server := newFakeServer(t, keepsCancels)
-		conn, canceler := connect(t, server, 500*time.Millisecond)
-		defer canceler.Close()
-		late(t, server, conn)
-		equal(t, guard.HandlerOf(conn).Fenced(), true)
-		equal(t, guard.HandlerOf(conn).Clear() != nil && conn.IsClosed(), true)
-		equal(t, server.queries(""), 0)
-	})
-	t.Run("the connection of a request that was not dealt with in time is left to the server, until Close", func(t *testing.T) {
-		server := newFakeServer(t, keepsCancels)
-		conn, canceler := connect(t, server, 500*time.Millisecond)
-		late(t, server, conn)
-		another, itsCanceler := connect(t, server, 500*time.Millisecond)
-		late(t, server, another)
-		equal(t, len(server.takenBack), 0) // the first one's time is long over
-		canceler.Close()
-		itsCanceler.Close()
-		<-server.takenBack
-		<-server.takenBack
-	})
+	t.Run("a connection whose cancel request was not dealt with in time is closed before its next use",
+		func(t *testing.T) {
+			server := newFakeServer(t, keepsCancels)
+			conn, c := connect(t, server, 500*time.Millisecond)
+			defer c.Close()
+			late(t, server, conn)
+			equal(t, canceler.HandlerOf(conn).Fenced(), true)
+			equal(t, canceler.HandlerOf(conn).Clear() != nil && conn.IsClosed(), true)
+			equal(t, server.queries(""), 0)
+		})
+	t.Run("the connection of a request that was not dealt with in time is left to the server, until Close",
+		func(t *testing.T) {
+			server := newFakeServer(t, keepsCancels)
+			conn, c := connect(t, server, 500*time.Millisecond)
+			late(t, server, conn)
+			another, itsCanceler := connect(t, server, 500*time.Millisecond)
+			late(t, server, another)
+			equal(t, len(server.takenBack), 0) // the first one's time is long over
+			c.Close()
+			itsCanceler.Close()
+			<-server.takenBack
+			<-server.takenBack
+		})
 	t.Run("after Close a cancelled statement costs the connection at once", func(t *testing.T) {
 		server := newFakeServer(t, deliversCancels)
-		conn, canceler := connect(t, server, time.Hour)
-		canceler.Close()
+		conn, c := connect(t, server, time.Hour)
+		c.Close()
 		ctx, cancel := context.WithCancel(t.Context())
 		server.answer = func(string) pgproto3.BackendMessage {
 			cancel()
 			return nil
 		}
 		equal(t, errors.Is(conn.Exec(ctx, "select 1").Close(), context.Canceled) && conn.IsClosed(), true)
-		equal(t, guard.HandlerOf(conn).Fenced(), false)
+		equal(t, canceler.HandlerOf(conn).Fenced(), false)
 		<-conn.CleanupDone()
 	})
 	t.Run("with Patient no request is sent, and the server has its time", func(t *testing.T) {
 		server := newFakeServer(t, deliversCancels)
-		conn, canceler := connect(t, server, time.Millisecond)
-		defer canceler.Close()
+		conn, c := connect(t, server, time.Millisecond)
+		defer c.Close()
 		ctx, cancel := context.WithCancel(t.Context())
 		server.answer = func(string) pgproto3.BackendMessage {
 			cancel()
 			return &pgproto3.CommandComplete{CommandTag: []byte("COMMIT")}
 		}
-		must(t, conn.Exec(guard.Patient(ctx, time.Hour), "commit").Close())
-		equal(t, guard.HandlerOf(conn).Fenced() || conn.IsClosed(), false)
+		must(t, conn.Exec(canceler.Patient(ctx, time.Hour), "commit").Close())
+		equal(t, canceler.HandlerOf(conn).Fenced() || conn.IsClosed(), false)
 		must(t, conn.Exec(t.Context(), "select 1").Close()) // no deadline is left behind
 		equal(t, len(server.cancels), 0)
 	})
 	t.Run("a connection without a handler is never fenced", func(t *testing.T) {
-		var none *guard.Handler
+		var none *canceler.Handler
 		equal(t, none.Fenced(), false)
 		must(t, none.Clear())
 	})
@@ -120,10 +125,11 @@ func cancelled(t *testing.T, server *fakeServer, conn *pgconn.PgConn) {
 		<-server.cancels
 		return &pgproto3.ErrorResponse{Severity: "ERROR", Code: "57014", Message: "canceling statement due to user request"}
 	}
-	equal(t, guard.IsCanceled(conn.Exec(ctx, "select 1").Close()), true)
+	equal(t, canceler.IsCanceled(conn.Exec(ctx, "select 1").Close()), true)
 }
 
-// late runs a statement to its end whose context ends, and whose cancel request the server does not deal with.
+// late runs a statement to its end whose context ends, and whose cancel request the server does
+// not deal with.
 func late(t *testing.T, server *fakeServer, conn *pgconn.PgConn) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -135,16 +141,17 @@ func late(t *testing.T, server *fakeServer, conn *pgconn.PgConn) {
 	must(t, conn.Exec(ctx, "select 1").Close())
 }
 
-func connect(t *testing.T, server *fakeServer, timeout time.Duration) (*pgconn.PgConn, *guard.Canceler) {
+func connect(t *testing.T, server *fakeServer, timeout time.Duration) (*pgconn.PgConn, *canceler.Canceler) {
 	t.Helper()
 	config, err := pgconn.ParseConfig("postgres://u@" + server.listener.Addr().String() + "/db?sslmode=disable")
 	must(t, err)
-	canceler := guard.NewCanceler(timeout)
-	canceler.Watch(config)
+	c := canceler.New(timeout)
+	wire.Watch(config)
+	c.Watch(config)
 	conn, err := pgconn.ConnectConfig(t.Context(), config)
 	must(t, err)
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
-	return conn, canceler
+	return conn, c
 }
 
 // What a fakeServer does with a connection that brings a cancel request.
@@ -155,7 +162,7 @@ const (
 	keepsCancels                    // it leaves it open
 )
 
-// fakeServer lets everybody in and answers queries as the test says.
+// fakeServer lets every client in and answers queries as the test says.
 type fakeServer struct {
 	listener  net.Listener
 	running   sync.WaitGroup
@@ -173,7 +180,8 @@ func newFakeServer(t *testing.T, onCancel onCancel) *fakeServer {
 	t.Helper()
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	must(t, err)
-	s := &fakeServer{listener: listener, onCancel: onCancel, cancels: make(chan struct{}, 10), takenBack: make(chan struct{}, 10), asked: map[string]int{}}
+	s := &fakeServer{listener: listener, onCancel: onCancel, cancels: make(chan struct{}, 10),
+		takenBack: make(chan struct{}, 10), asked: map[string]int{}}
 	s.running.Go(func() {
 		for {
 			conn, err := listener.Accept()

@@ -1,6 +1,6 @@
 //go:build unix
 
-package guard_test
+package socket_test
 
 import (
 	"crypto/tls"
@@ -8,51 +8,51 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/pgsafe/pgsafe/internal/guard"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/socket"
 )
 
-func TestASocketIsLookedAt(t *testing.T) {
+func TestPeek(t *testing.T) {
 	for name, address := range map[string]string{"tcp": "127.0.0.1:0", "unix": filepath.Join(t.TempDir(), "s")} {
-		t.Run(name, func(t *testing.T) {
+		t.Run("Peek sees what arrives and the end, "+name, func(t *testing.T) {
 			near, far := sockets(t, name, address)
-			s := guard.SocketOf(near)
-			equal(t, s.Peek(), guard.SocketQuiet)
+			s := socket.Of(near)
+			equal(t, s.Peek(), socket.Quiet)
 
 			_, err := far.Write([]byte("ab"))
 			must(t, err)
-			pgtest.Eventually(t, "it has arrived", func() bool { return s.Peek() == guard.SocketWaiting })
+			pgtest.Eventually(t, "the data has arrived", func() bool { return s.Peek() == socket.Waiting })
 			b := make([]byte, 2)
 			_, err = near.Read(b)
 			must(t, err)
 			equal(t, string(b), "ab")
-			equal(t, s.Peek(), guard.SocketQuiet)
+			equal(t, s.Peek(), socket.Quiet)
 			if n := testing.AllocsPerRun(100, func() { s.Peek() }); n != 0 {
 				t.Errorf("a look allocates %v times", n)
 			}
 
 			must(t, far.Close())
-			pgtest.Eventually(t, "it is seen to be closed", func() bool { return s.Peek() == guard.SocketClosed })
+			pgtest.Eventually(t, "the socket is seen to be closed", func() bool { return s.Peek() == socket.Closed })
 		})
 	}
 
-	t.Run("under TLS", func(t *testing.T) {
+	t.Run("Peek looks below TLS", func(t *testing.T) {
 		near, _ := sockets(t, "tcp", "127.0.0.1:0")
-		equal(t, guard.SocketOf(tls.Client(near, &tls.Config{ServerName: "s"})).Peek(), guard.SocketQuiet)
+		equal(t, socket.Of(tls.Client(near, &tls.Config{ServerName: "s"})).Peek(), socket.Quiet)
 	})
 
-	t.Run("after it was closed on this side", func(t *testing.T) {
+	t.Run("Peek sees that this side has closed the connection", func(t *testing.T) {
 		near, _ := sockets(t, "tcp", "127.0.0.1:0")
-		s := guard.SocketOf(near)
+		s := socket.Of(near)
 		must(t, near.Close())
-		equal(t, s.Peek(), guard.SocketClosed)
+		equal(t, s.Peek(), socket.Closed)
 	})
 
-	t.Run("not where there is none", func(t *testing.T) {
+	t.Run("Peek knows nothing of a connection without a socket", func(t *testing.T) {
 		near, far := net.Pipe()
 		defer near.Close()
 		defer far.Close()
-		equal(t, guard.SocketOf(near).Peek(), guard.SocketUnknown)
+		equal(t, socket.Of(near).Peek(), socket.Unknown)
 	})
 }
 
