@@ -214,6 +214,18 @@ func TestFailuresThatPass(t *testing.T) {
 		isError(t, second.fails(), errPassing)
 		equal(t, second.took, patience)
 	})
+	bubble(t, "a caller that comes long after a failure has all of its patience while the probe hangs", func(t *testing.T) {
+		f := newFixture(t, pool.Config{})
+		f.dialsEnd(errPassing)
+		f.call("").cancel()
+		time.Sleep(time.Hour)
+		f.holdDials()
+		w := f.call("")
+		time.Sleep(patience - time.Millisecond)
+		equal(t, w.waits(), true)
+		time.Sleep(time.Millisecond)
+		isError(t, w.fails(), errPassing)
+	})
 	bubble(t, "a caller that comes during a pause waits for its end", func(t *testing.T) {
 		f := newFixture(t, pool.Config{})
 		f.dialsAre(func(context.Context) error { f.dialsEnd(nil); return errPassing })

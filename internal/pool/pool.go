@@ -17,7 +17,8 @@ import (
 	"github.com/pgsafe/pgsafe/internal/health"
 )
 
-// Server is one connection to a server. The pool calls its methods one at a time, except Abort.
+// Server is one connection to a server. The pool calls its methods one at a time, except Abort. No
+// method may call the pool.
 type Server interface {
 	// Fit reports whether the connection can be handed out after it was idle for that long. It may
 	// ask the server, within ctx. If ctx ends first, nothing is known and Fit reports true.
@@ -49,11 +50,12 @@ type Server interface {
 	Expires() time.Time
 }
 
-// Config is what a Pool is made of. Dial and Patience are required. Every other field may be zero;
-// a zero Config with those two is a pool without a cap that keeps each connection for ever.
+// Config is what a Pool is made of. Dial and Patience are required. Every other field may be zero: a
+// Config of those two makes a pool without a cap that keeps each connection for ever. The pool calls
+// the functions from many goroutines. Patience and IsFull must not block, nor call the pool.
 type Config struct {
-	// Dial opens one connection. Its context ends when nothing needs the connection any more. The
-	// pool closes a connection that Dial returns in spite of that.
+	// Dial opens one connection. Its context ends when the pool does not need the connection any
+	// more. A connection that Dial returns in spite of that is not lost.
 	Dial func(ctx context.Context) (Server, error)
 
 	// Patience returns how long after the caller began to wait a failure to dial may be tried
