@@ -6,7 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// arrivals are functions that each caller calls when it begins to wait. The zero value is ready to use.
+// arrivals are functions that each caller calls when it begins to wait. The zero value is ready to
+// use.
 type arrivals struct {
 	mu  sync.Mutex // guards replacing all
 	all atomic.Pointer[[]*func()]

@@ -2,9 +2,10 @@ package pool
 
 import "time"
 
-// Close closes the idle connections and ends dials, resets and waits. A connection in use closes when it comes back.
-// One that does not come back within five seconds, because its rows were forgotten, say, is cut off as soon as the
-// server does no work for it. A second call does nothing.
+// Close closes the idle connections and ends dials, resets and waits. When it returns, no goroutine
+// of the pool is left. It does not wait for connections in use: they close when they come back. One
+// that does not come back within five seconds, because its rows were forgotten, say, is cut off as
+// soon as the server does no work for it. A second call does nothing.
 func (p *Pool) Close() {
 	p.mu.Lock()
 	if p.closed {
@@ -12,8 +13,8 @@ func (p *Pool) Close() {
 		return
 	}
 	p.closed = true
-	for w := p.queue.pop(); w != nil; w = p.queue.pop() {
-		w.give(nil, ErrClosed)
+	for w := p.queue.head; w != nil; w = p.queue.head {
+		p.endWaitLocked(w, nil, ErrClosed, time.Now())
 	}
 	p.warmedLocked(ErrClosed)
 	for _, t := range []*time.Timer{p.reaper, p.dials.retry, p.queue.expiry} {
@@ -35,7 +36,8 @@ func (p *Pool) abortLaterLocked() {
 	}
 }
 
-// abortRest cuts off the connections that have not come back. It looks again while the server works for one.
+// abortRest cuts off the connections that have not come back. It looks again later if the server
+// works for one.
 func (p *Pool) abortRest() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

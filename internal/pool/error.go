@@ -9,7 +9,7 @@ import (
 // ErrTimeout is the cause of an AcquireError when the pool's AcquireTimeout is over.
 var ErrTimeout = errors.New("no connection within the pool's acquire timeout")
 
-// AcquireError says why a caller got no connection in time.
+// AcquireError is the error of a caller that got no connection in time.
 type AcquireError struct {
 	InUse   int           // connections in use
 	Max     int           // the cap, zero for none
@@ -18,21 +18,25 @@ type AcquireError struct {
 	Holders []Holder      // the connections in longest use, three at most
 	Waited  time.Duration // by this caller
 	Cause   error         // the error of the caller's context, or ErrTimeout
-	Failure error         // why no connection can be opened, nil if none failed
+	Failure error         // why the last dial failed, if that may pass, else nil
 }
 
 // Holder is one connection in use.
 type Holder struct {
-	Text string // what its user ran last
-	For  time.Duration
+	Text string        // the text of Acquire, or of the last Note
+	For  time.Duration // for how long it has been in use
 }
 
-// Error says what was waited for.
+// Error returns the cause and the numbers, without what connections are in use for.
 func (e *AcquireError) Error() string {
-	return fmt.Sprintf("%v: %d of %d in use, %d being opened, %d waiting", e.Cause, e.InUse, e.Max, e.Dialing, e.Waiting)
+	limit := ""
+	if e.Max > 0 {
+		limit = fmt.Sprintf(" of %d", e.Max)
+	}
+	return fmt.Sprintf("%v: %d%s in use, %d being opened, %d waiting", e.Cause, e.InUse, limit, e.Dialing, e.Waiting)
 }
 
-// Unwrap returns the causes.
+// Unwrap returns Cause, and Failure if there is one.
 func (e *AcquireError) Unwrap() []error {
 	if e.Failure == nil {
 		return []error{e.Cause}

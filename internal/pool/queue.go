@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// waiter is one caller in the queue. A waiter is used again, with its channel and its timer.
+// waiter is one caller in the queue. The pool uses it again, with its channel and its timer.
 type waiter struct {
-	ready      chan struct{} // has a token once conn or err is set
+	ready      chan struct{} // has a token once the pool has set conn or err
 	conn       *Conn
 	err        error
 	text       string
@@ -18,17 +18,11 @@ type waiter struct {
 	prev, next *waiter
 }
 
-// give ends the wait. The pool's mutex is held.
-func (w *waiter) give(c *Conn, err error) {
-	w.conn, w.err = c, err
-	w.ready <- struct{}{}
-}
-
 // queue holds the waiters, the longest first. The pool's mutex guards it.
 type queue struct {
 	head, tail *waiter
 	n          int
-	spare      *waiter     // those that are used again, linked by next
+	spare      *waiter     // waiters to use again, linked by next
 	expiry     *time.Timer // fires when the longest waiter's patience with failing dials is spent
 }
 
@@ -50,14 +44,6 @@ func (q *queue) join(text string) *waiter {
 	return w
 }
 
-func (q *queue) pop() *waiter {
-	w := q.head
-	if w != nil {
-		q.remove(w)
-	}
-	return w
-}
-
 func (q *queue) remove(w *waiter) {
 	if w.prev != nil {
 		w.prev.next = w.next
@@ -73,7 +59,7 @@ func (q *queue) remove(w *waiter) {
 	q.n--
 }
 
-// recycle keeps a waiter that is done for the next caller.
+// recycle keeps a waiter whose wait is over for the next caller.
 func (q *queue) recycle(w *waiter) {
 	w.conn, w.err, w.text = nil, nil, ""
 	w.next, q.spare = q.spare, w
@@ -99,16 +85,30 @@ func (p *Pool) wait(ctx context.Context, w *waiter) (*Conn, error) {
 	switch {
 	case gaveUp != nil && w.queued:
 		w.err = p.acquireErrorLocked(w, gaveUp)
-		p.queue.remove(w)
-		p.counts.waited(time.Since(w.since))
+		p.leaveLocked(w, time.Now())
 	case gaveUp != nil:
-		<-w.ready // it was given something meanwhile
+		<-w.ready // the pool gave it something meanwhile
 	}
 	c, err := w.conn, w.err
 	p.queue.recycle(w)
 	return c, err
 }
 
+// endWaitLocked gives a waiter a connection, or an error.
+func (p *Pool) endWaitLocked(w *waiter, c *Conn, err error, now time.Time) {
+	p.leaveLocked(w, now)
+	w.conn, w.err = c, err
+	w.ready <- struct{}{}
+}
+
+// leaveLocked takes a waiter out of the queue. Another waiter may be the longest now.
+func (p *Pool) leaveLocked(w *waiter, now time.Time) {
+	p.queue.remove(w)
+	p.counts.waited(now.Sub(w.since))
+	p.replaceSlowLocked()
+}
+
+// startTimer returns a channel for the end of a wait, nil if d sets no bound.
 func (w *waiter) startTimer(d time.Duration) <-chan time.Time {
 	switch {
 	case d == 0:
@@ -121,7 +121,7 @@ func (w *waiter) startTimer(d time.Duration) <-chan time.Time {
 	return w.timer.C
 }
 
-// note is what a connection is in use for. The user writes it, the errors of others read it.
+// note is what a connection is in use for. The user writes it, the errors of other callers read it.
 type note struct {
 	mu   sync.Mutex
 	text string
@@ -139,8 +139,10 @@ func (n *note) get() string {
 	return n.text
 }
 
-// Note says what a connection's user is about to run, for the errors of others.
+// Note sets what the connection's user is about to run, for the errors of other callers. It may be
+// called at any time while the connection is in use.
 func (c *Conn) Note(text string) { c.note.set(text) }
 
-// Waited returns how long the connection's present user waited for it. Zero means that it was idle.
+// Waited returns how long the connection's present user waited for it. Zero means that the
+// connection was idle. Only the user may call it.
 func (c *Conn) Waited() time.Duration { return c.waited }

@@ -6,39 +6,42 @@ import (
 	"github.com/pgsafe/pgsafe/internal/health"
 )
 
-// The connections of a pool belong to a generation. It ends when the server says that it ends its sessions, when it
-// is not the wanted one any more, or when the pool has lost two connections in a row. Idle connections of an old
-// generation are closed, those in use when they come back.
+// The connections of a pool belong to a generation. It ends when the server ends all its sessions,
+// when the server is not the wanted one any more, or when the pool has lost two connections in a
+// row. Idle connections of an old generation are closed at once, those in use when they come back.
 
 // lose discards a connection that cannot go on, and learns from how it ended.
 func (p *Pool) lose(c *Conn, state health.State) {
 	p.mu.Lock()
 	var ended []*Conn
 	renewed := false
-	if c.generation == p.generation {
+	if !p.closed {
 		ended, renewed = p.learnLocked(c, state)
-	}
-	if state == health.Lost && !c.proven {
-		p.endedEarlyLocked()
 	}
 	p.mu.Unlock()
 	p.shutAll(ended)
-	p.Discard(c)
+	p.discard(c)
 	if renewed && p.config.OnRenew != nil {
 		p.config.OnRenew()
 	}
 }
 
-// learnLocked returns the idle connections that end with a lost one, and whether the generation has ended.
+// learnLocked returns the idle connections that end with a lost one, and whether the generation has
+// ended.
 func (p *Pool) learnLocked(c *Conn, state health.State) (ended []*Conn, renewed bool) {
+	if state == health.Lost && !c.proven {
+		p.failedLocked(errEndedEarly)
+	}
+	if c.generation != p.generation {
+		return nil, false
+	}
 	switch state {
 	case health.Doubtful:
 		p.suspectAt = time.Now()
 	case health.Lost:
 		p.suspectAt = time.Now()
-		p.losses++
 		ended = p.takeIdleLocked(func(c *Conn) bool { return c.Server.Ended(health.Suspect) })
-		p.losses += len(ended)
+		p.losses += 1 + len(ended)
 		renewed = p.losses > 1 && c.proven
 	case health.Outdated:
 		renewed = true
@@ -49,10 +52,13 @@ func (p *Pool) learnLocked(c *Conn, state health.State) (ended []*Conn, renewed 
 	return ended, renewed
 }
 
-// renewLocked ends the generation and returns the idle connections.
+// renewLocked ends the generation and its dials, and returns the idle connections.
 func (p *Pool) renewLocked() []*Conn {
 	p.generation++
 	p.losses = 0
+	for d := range p.dials.underWay {
+		d.cancel()
+	}
 	return p.takeIdleLocked(func(*Conn) bool { return true })
 }
 

@@ -8,10 +8,26 @@ import (
 
 // overLocked reports whether a connection's time is over.
 func (p *Pool) overLocked(c *Conn, now time.Time) bool {
-	return c.generation != p.generation || !c.expires.IsZero() && !now.Before(c.expires) || c.born.Before(p.bornBefore)
+	return c.generation != p.generation || p.agedLocked(c, now)
 }
 
-// RetireOlder ends the connections that are older than that: idle ones now, others when they come back.
+// agedLocked reports whether a connection is too old.
+func (p *Pool) agedLocked(c *Conn, now time.Time) bool {
+	return !c.expires.IsZero() && !now.Before(c.expires) || c.born.Before(p.bornBefore)
+}
+
+// retire discards a connection whose time is over.
+func (p *Pool) retire(c *Conn) {
+	p.mu.Lock()
+	if p.agedLocked(c, time.Now()) {
+		p.counts.closedForAge++
+	}
+	p.mu.Unlock()
+	p.discard(c)
+}
+
+// RetireOlder ends the connections that are older than age: idle ones now, others when they come
+// back.
 func (p *Pool) RetireOlder(age time.Duration) {
 	now := time.Now()
 	p.mu.Lock()
@@ -23,7 +39,7 @@ func (p *Pool) RetireOlder(age time.Duration) {
 	p.shutAll(old)
 }
 
-// RetireIdle ends the connections that have been idle for longer than that, except the floor's.
+// RetireIdle ends the connections that have been idle for that long, except the floor's.
 func (p *Pool) RetireIdle(idle time.Duration) {
 	p.mu.Lock()
 	old := p.takeLongIdleLocked(time.Now(), idle)
@@ -31,7 +47,7 @@ func (p *Pool) RetireIdle(idle time.Duration) {
 	p.shutAll(old)
 }
 
-// RetireExpired ends the idle connections whose time is over.
+// RetireExpired ends the idle connections whose time is over, without waiting for the next look.
 func (p *Pool) RetireExpired() {
 	p.mu.Lock()
 	old := p.takeOverLocked(time.Now())
@@ -46,7 +62,7 @@ func (p *Pool) takeOverLocked(now time.Time) []*Conn {
 	return old
 }
 
-// takeLongIdleLocked takes idle connections above the floor.
+// takeLongIdleLocked takes the connections above the floor that have been idle for that long.
 func (p *Pool) takeLongIdleLocked(now time.Time, idle time.Duration) []*Conn {
 	spare := p.totalLocked() - p.closing - p.config.MinIdle
 	old := p.takeIdleLocked(func(c *Conn) bool {
@@ -68,7 +84,8 @@ func (p *Pool) reapLaterLocked() {
 	}
 }
 
-// reap closes idle connections whose time is over, and those that the server has closed, and fills up the floor.
+// reap closes idle connections whose time is over, and those that the server has closed. It also
+// fills up the floor.
 func (p *Pool) reap() {
 	now := time.Now()
 	p.mu.Lock()

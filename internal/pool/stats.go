@@ -21,8 +21,8 @@ type Stats struct {
 
 // counts are what Stats counts since New.
 type counts struct {
-	dialed, dialFailed, acquired, waits, closedForIdle, closedForAge int64
-	waitTime                                                         time.Duration
+	dialed, dialFailed, waits, closedForIdle, closedForAge int64
+	waitTime                                               time.Duration
 }
 
 func (c *counts) waited(d time.Duration) {
@@ -37,7 +37,7 @@ func (p *Pool) Stats() Stats {
 	n := len(p.dials.underWay)
 	return Stats{
 		Total: p.idle.n + p.used.n + n, InUse: p.used.n, Idle: p.idle.n, Dialing: n, Waiting: p.queue.n,
-		Dialed: p.counts.dialed, DialFailed: p.counts.dialFailed, Acquired: p.counts.acquired,
+		Dialed: p.counts.dialed, DialFailed: p.counts.dialFailed, Acquired: p.acquired.Load(),
 		Waited: p.counts.waits, WaitTime: p.counts.waitTime,
 		ClosedForIdle: p.counts.closedForIdle, ClosedForAge: p.counts.closedForAge,
 	}

@@ -21,8 +21,8 @@ func (p *Pool) startLocked() {
 	}
 }
 
-// Ensure returns nil if the pool has a connection, in use or not. If it has none it makes one, and its error is why
-// none can be made.
+// Ensure returns nil if the pool has a connection, in use or idle. If it has none it makes one, as
+// Acquire does, and the error is Acquire's.
 func (p *Pool) Ensure(ctx context.Context) error {
 	p.mu.Lock()
 	some := p.idle.n+p.used.n > 0 && !p.closed
@@ -39,19 +39,21 @@ func (p *Pool) Ensure(ctx context.Context) error {
 
 // putBack gives a connection back on which nothing ran.
 func (p *Pool) putBack(c *Conn) {
+	now := time.Now()
 	p.mu.Lock()
-	keep := !p.closed
+	keep := !p.closed && !p.overLocked(c, now)
 	if keep {
-		p.placeLocked(c, time.Now())
+		p.placeLocked(c, now)
 	}
 	p.mu.Unlock()
 	if !keep {
-		p.Discard(c)
+		p.retire(c)
 	}
 }
 
-// WarmUp opens connections, all at once, until the pool has n, in use or idle. The first failure to dial ends it and
-// is its error. n above the cap is an error.
+// WarmUp opens connections, all at once, until the pool has n, in use or idle. The first failure to
+// dial ends it and is its error, whatever the dial was for. n above the cap is an error. The other
+// errors are ctx's and ErrClosed.
 func (p *Pool) WarmUp(ctx context.Context, n int) error {
 	w, err := p.beginWarmUp(n)
 	if err != nil {
@@ -94,7 +96,7 @@ func (p *Pool) warmTargetLocked() int {
 	return n
 }
 
-// warmedLocked ends the warm-ups that have what they asked for, and all of them with an error.
+// warmedLocked ends the warm-ups that have what they asked for. An error ends all of them.
 func (p *Pool) warmedLocked(err error) {
 	p.warmers = slices.DeleteFunc(p.warmers, func(w *warmer) bool {
 		if err == nil && p.idle.n+p.used.n < w.n {

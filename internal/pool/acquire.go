@@ -1,0 +1,73 @@
+package pool
+
+import (
+	"context"
+	"time"
+
+	"github.com/pgsafe/pgsafe/internal/health"
+)
+
+// Acquire returns a connection. text is what the caller is about to run, for the errors of others.
+// The error is an *AcquireError if the wait was too long, ErrClosed, or the last failure to dial.
+func (p *Pool) Acquire(ctx context.Context, text string) (*Conn, error) {
+	p.acquired.Add(1)
+	for {
+		f, err := p.takeOrQueue(text)
+		switch {
+		case err != nil:
+			return nil, err
+		case f.conn == nil:
+			return p.wait(ctx, f.waiter)
+		case p.fit(ctx, f):
+			return f.conn, nil
+		}
+	}
+}
+
+// found is what a caller finds: an idle connection and what is known of it, or a place in the
+// queue.
+type found struct {
+	conn   *Conn
+	over   bool // its time is over
+	idle   time.Duration
+	trust  health.Trust
+	waiter *waiter
+}
+
+// takeOrQueue returns an idle connection, or a place in the queue.
+func (p *Pool) takeOrQueue(text string) (found, error) {
+	now := time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return found{}, ErrClosed
+	}
+	p.startLocked()
+	c := p.idle.tail
+	if c == nil {
+		w := p.queue.join(text)
+		p.dialLocked()
+		p.expireLocked()
+		return found{waiter: w}, nil
+	}
+	f := found{conn: c, over: p.overLocked(c, now), idle: now.Sub(c.since)}
+	if !c.since.After(p.suspectAt) {
+		f.trust = health.Suspect
+	}
+	p.useLocked(c, text, 0, now)
+	return f, nil
+}
+
+// fit reports whether a connection that was taken from the idle list can be used. It discards one
+// that cannot.
+func (p *Pool) fit(ctx context.Context, f found) bool {
+	switch {
+	case f.over:
+		p.retire(f.conn)
+		return false
+	case f.conn.Server.Fit(ctx, f.idle, f.trust):
+		return true
+	}
+	p.lose(f.conn, max(health.Unfit, f.conn.Server.State()))
+	return false
+}
