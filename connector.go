@@ -194,7 +194,10 @@ func (c *Connector) dial(ctx context.Context) (pool.Server, error) {
 // Connect returns a new handle, a *Conn (pgx's *stdlib.Conn with WithNativeConn). If the pool has no connection at all,
 // it makes one first, so that its error is why none can be made. That error keeps its SQLSTATE (errors.As to
 // *pgconn.PgError) and holds no secret.
-func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) { return c.layer.Connect(ctx) }
+func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
+	c.handles.uses.connected()
+	return c.layer.Connect(ctx)
+}
 
 // handleConnector makes handles.
 type handleConnector struct{ *Connector }
