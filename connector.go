@@ -242,7 +242,7 @@ func (c *Connector) WarmUp(ctx context.Context, n int) error {
 
 // Driver returns a driver that opens other strings with the same options. ConnectorOf finds the Connector by it.
 // Each call returns another value: see ConnectorOf.
-func (c *Connector) Driver() driver.Driver { return &connectorDriver{Driver{c.opts}, c} }
+func (c *Connector) Driver() driver.Driver { return &connectorDriver{Driver{opts: c.opts}, c} }
 
 // Close closes the pool and ends what runs in the background. A connection in use closes when it comes back. One that
 // does not come back within five seconds, because its rows were forgotten, say, is cut off as soon as the server does
