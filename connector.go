@@ -194,7 +194,10 @@ func (c *Connector) dial(ctx context.Context) (pool.Server, error) {
 // Connect returns a new handle, a *Conn (pgx's *stdlib.Conn with WithNativeConn). If the pool has no connection at all,
 // it makes one first, so that its error is why none can be made. That error keeps its SQLSTATE (errors.As to
 // *pgconn.PgError) and holds no secret.
-func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) { return c.layer.Connect(ctx) }
+func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
+	c.handles.uses.connected()
+	return c.layer.Connect(ctx)
+}
 
 // handleConnector makes handles.
 type handleConnector struct{ *Connector }
@@ -239,7 +242,7 @@ func (c *Connector) WarmUp(ctx context.Context, n int) error {
 
 // Driver returns a driver that opens other strings with the same options. ConnectorOf finds the Connector by it.
 // Each call returns another value: see ConnectorOf.
-func (c *Connector) Driver() driver.Driver { return &connectorDriver{Driver{c.opts}, c} }
+func (c *Connector) Driver() driver.Driver { return &connectorDriver{Driver{opts: c.opts}, c} }
 
 // Close closes the pool and ends what runs in the background. A connection in use closes when it comes back. One that
 // does not come back within five seconds, because its rows were forgotten, say, is cut off as soon as the server does

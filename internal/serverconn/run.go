@@ -137,8 +137,11 @@ func (c *Conn) ran(text string) {
 // the type of its result has changed (plancache.c, RevalidateCachedQuery), or it is gone. pgx has dropped it from its
 // cache by then (pgx.Conn.exec). The same codes from inside a function come with a context.
 func (c *Conn) hasStalePlan(err error) bool {
-	var pgErr *pgconn.PgError
-	if err == nil || !errors.As(err, &pgErr) || pgErr.Where != "" || !c.reusable() {
+	if err == nil {
+		return false
+	}
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || pgErr.Where != "" || !c.reusable() {
 		return false
 	}
 	return pgErr.Code == sqlstate.InvalidSQLStatementName ||

@@ -5,54 +5,12 @@ import (
 	"time"
 )
 
-// handles is what the lives of a Connector's handles show: which methods database/sql reaches, and which limits the
-// application has set on its *sql.DB.
+// handles is what the lives of a Connector's handles show.
 type handles struct {
-	validator validator
-	oldest    atomic.Int64 // the age of the oldest handle that was used again, in this window or the last
-	window    atomic.Int64 // when this window began, in Unix nanoseconds
-	before    atomic.Int64 // the oldest of the last window
-}
-
-// validator is whether database/sql reaches Conn.IsValid. Layers that wrap a driver.Conn may hide it. A handle then
-// keeps its connection while database/sql keeps the handle idle, so it has to let go by itself.
-type validator struct{ state atomic.Uint32 }
-
-const (
-	validatorUnknown uint32 = iota
-	validatorSeen
-	validatorHidden
-)
-
-// see notes that IsValid was called.
-func (v *validator) see() {
-	if v.state.Load() != validatorSeen {
-		v.state.Store(validatorSeen)
-	}
-}
-
-// hide notes that IsValid should have been called and was not.
-func (v *validator) hide() { v.state.CompareAndSwap(validatorUnknown, validatorHidden) }
-
-func (v *validator) seen() bool { return v.state.Load() == validatorSeen }
-
-// settle lets go of the connection after a statement where database/sql does not say when it gets the handle back. A
-// connection that is clean can be exchanged for another one. One with session state stays, for the *sql.Conn that may
-// have made it.
-func (h *Conn) settle() {
-	v := &h.connector.handles.validator
-	if v.seen() || h.pooled == nil || h.inTx || h.isRaw || h.rows.isOpen() {
-		return
-	}
-	if (v.state.Load() == validatorHidden || h.connector.pool.Waiting()) && h.server.IsClean() {
-		h.unbind()
-		h.inherits = nil
-	}
-}
-
-// isStranded reports whether the handle still has a dead connection of an earlier user, because IsValid is hidden.
-func (h *Conn) isStranded() bool {
-	return !h.connector.handles.validator.seen() && !h.inTx && h.server.Closed()
+	uses   uses
+	oldest atomic.Int64 // the age of the oldest handle that was used again, in this window or the last
+	window atomic.Int64 // when this window began, in Unix nanoseconds
+	before atomic.Int64 // the oldest of the last window
 }
 
 // handleWindow is for how long the age of a handle that was used again counts. A limit that the application lowers is
