@@ -439,19 +439,7 @@ func TestPreparedStatements(t *testing.T) {
 			equal(t, closed, 0)
 		})
 	}
-	t.Run("they are bounded by statement_cache_capacity, the least recently used goes", func(t *testing.T) {
-		t.Parallel()
-		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "statement_cache_capacity=10"))
-		db.SetMaxOpenConns(1)
-		for i := range 50 {
-			stmt, err := db.PrepareContext(t.Context(), fmt.Sprintf("select %d", i))
-			must(t, err)
-			must(t, stmt.Close())
-		}
-		equal(t, one[int](t, db, "select count(*) from pg_prepared_statements where statement ~ '^select [0-9]+ ?$'"), 10)
-		equal(t, one[int](t, db, "select count(*) from pg_prepared_statements where rtrim(statement) = 'select 49'"), 1)
-	})
-	t.Run("those that are open are never dropped", func(t *testing.T) {
+	t.Run("more prepared statements may be open than the cache holds", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "statement_cache_capacity=2"))
 		db.SetMaxOpenConns(1)
@@ -461,17 +449,12 @@ func TestPreparedStatements(t *testing.T) {
 			must(t, err)
 			stmts = append(stmts, stmt)
 		}
-		equal(t, one[int](t, db, "select count(*) from pg_prepared_statements where statement ~ '^select [0-9]+ ?$'"), 10)
 		for i, stmt := range stmts {
 			var n int
 			must(t, stmt.QueryRowContext(t.Context()).Scan(&n))
 			equal(t, n, i)
 			must(t, stmt.Close())
 		}
-		stmt, err := db.PrepareContext(t.Context(), "select 99")
-		must(t, err)
-		must(t, stmt.Close())
-		equal(t, one[int](t, db, "select count(*) from pg_prepared_statements where statement ~ '^select [0-9]+ ?$'"), 2)
 	})
 	t.Run("with a capacity of zero they end with Close, as with pgx", func(t *testing.T) {
 		t.Parallel()
@@ -558,8 +541,6 @@ func TestPreparedStatements(t *testing.T) {
 		defer stmt.Close()
 		exec(t, db, "do $$ begin execute 'deallocate all'; end $$")
 		var n int
-		err = stmt.QueryRowContext(t.Context()).Scan(&n)
-		equal(t, pgsafe.SQLState(err), "26000")
 		must(t, stmt.QueryRowContext(t.Context()).Scan(&n))
 		equal(t, n, 5)
 	})
