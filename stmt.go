@@ -33,7 +33,7 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 		return c.ExecPrepared(ctx, h.settings(ctx), s.text, args)
 	})
 	h.settle()
-	return res, err
+	return res, stmtFailed(err)
 }
 
 // QueryContext runs the statement and returns its rows.
@@ -44,9 +44,17 @@ func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driv
 	})
 	if err != nil {
 		h.settle()
-		return nil, err
+		return nil, stmtFailed(err)
 	}
 	return h.lendRows(ctx, r), nil
+}
+
+// stmtFailed keeps the cause of a statement that never began on the connection of a *sql.Conn.
+func stmtFailed(err error) error {
+	if unbegun, ok := errors.AsType[*serverconn.UnbegunError](err); ok {
+		return unbegun.AsOfStmt()
+	}
+	return err
 }
 
 // Exec is what driver.Stmt must have; database/sql calls ExecContext.

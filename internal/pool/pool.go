@@ -87,7 +87,7 @@ type Conn struct {
 	generation uint64
 	born       time.Time
 	expires    time.Time // zero for never
-	proven     bool      // a user released it whole
+	proven     bool      // the server has answered a user; written by the present user
 	inReset    bool
 
 	waited time.Duration // by the present user
@@ -231,6 +231,10 @@ func (p *Pool) Release(c *Conn) {
 		p.lose(c, state)
 	}
 }
+
+// Worked notes that the server has answered the connection's user. A connection that is lost before counts as a dial
+// that failed.
+func (c *Conn) Worked() { c.proven = true }
 
 // put hands a connection that is clean to the longest waiter, or keeps it idle.
 func (p *Pool) put(c *Conn) {
