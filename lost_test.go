@@ -74,6 +74,7 @@ func TestLossOfAConnectionThatHasWorked(t *testing.T) {
 			w.terminate()
 			_, err := conn.ExecContext(t.Context(), "select 1")
 			equal(t, pgsafe.SQLState(err), "57P01")
+			must(t, conn.Close())
 		}
 		equal(t, statsOf(t, db).Failed, 0)
 	})
