@@ -86,6 +86,7 @@ func run[T any](ctx context.Context, h *Conn, text string, f func(*serverconn.Co
 		}
 		res, err = f(h.server)
 		if err == nil {
+			h.pooled.Worked()
 			return res, nil
 		}
 		unbegun, isUnbegun := errors.AsType[*serverconn.UnbegunError](err)

@@ -94,7 +94,7 @@ type Conn struct {
 	generation uint64
 	born       time.Time
 	expires    time.Time // zero for never
-	proven     bool      // a user released it whole
+	proven     bool      // the server has answered a user; written by the present user
 	inReset    bool
 
 	waited time.Duration // by the present user
