@@ -18,6 +18,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/canceler"
 	"github.com/pgsafe/pgsafe/internal/connect"
 	"github.com/pgsafe/pgsafe/internal/ctxsettings"
+	"github.com/pgsafe/pgsafe/internal/dbsql"
 	"github.com/pgsafe/pgsafe/internal/libpq"
 	"github.com/pgsafe/pgsafe/internal/pool"
 	"github.com/pgsafe/pgsafe/internal/serverconn"
@@ -39,7 +40,8 @@ type Connector struct {
 	canceler *canceler.Canceler // nil where pgx, or the application, cancels statements
 	conns    serverconn.Config  // what server connections have in common
 	texts    *texts             // of prepared statements
-	handles  handles            // what their lives show
+	uses     dbsql.Uses         // of handles
+	ages     dbsql.Ages         // of handles
 	tracer   *tracing.Tracer    // nil without telemetry
 	records  records
 	work     *background.Group
@@ -195,7 +197,7 @@ func (c *Connector) dial(ctx context.Context) (pool.Server, error) {
 // it makes one first, so that its error is why none can be made. That error keeps its SQLSTATE (errors.As to
 // *pgconn.PgError) and holds no secret.
 func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
-	c.handles.uses.connected()
+	c.uses.Connected()
 	return c.layer.Connect(ctx)
 }
 
