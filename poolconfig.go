@@ -12,21 +12,24 @@ import (
 	"github.com/pgsafe/pgsafe/internal/libpq"
 )
 
-// NewPoolConfig returns the configuration of a pgxpool.Pool, for code that uses pgx natively: river's pgx driver, sqlc's
-// pgx/v5 code. dsn and opts mean what they mean to Open. The error is a *DSNError. No connection is made.
+// NewPoolConfig returns the configuration of a pgxpool.Pool, for code that uses pgx natively:
+// river's pgx driver, sqlc's pgx/v5 code. dsn and opts mean what they mean to Open. The error is a
+// *DSNError. No connection is made.
 //
-// The pool has pgsafe's connection strings, credentials and TLS files that are read anew, cancellation that keeps the
-// connection, the recognition of poolers, and telemetry. Of the profile it has what pgxpool has: MaxConns, MinIdleConns
-// (as MinConns), MaxConnLifetime and its jitter, MaxConnIdleTime, HealthCheckPeriod and PingTimeout.
+// The pool has pgsafe's connection strings, credentials and TLS files that are read anew,
+// cancellation that keeps the connection, the recognition of poolers, and telemetry. Of the profile
+// it has what pgxpool has: MaxConns, MinIdleConns (as MinConns), MaxConnLifetime and its jitter,
+// MaxConnIdleTime, HealthCheckPeriod and PingTimeout.
 //
-// The pool shares nothing with a *sql.DB: its cap counts apart. It does not apply the settings of a context, reset
-// sessions or repeat statements that never began. Errors are pgx's own. An error of connecting may hold the password
-// (pgconn.ConnectError). The error of a statement whose context ended is the server's alone, SQLSTATE 57014.
+// The pool shares nothing with a *sql.DB: its cap counts apart. It does not apply the settings of a
+// context, reset sessions or repeat statements that never began. Errors are pgx's own. An error of
+// connecting may hold the password (pgconn.ConnectError). The error of a statement whose context
+// ended is the server's alone, SQLSTATE 57014.
 //
-// Use the configuration for one pool: the metrics show the first pool only. The application may change the
-// configuration before that. Four of its functions are pgsafe's: BeforeConnect, AfterConnect, PrepareConn, BeforeClose.
-// Add your own by WithBeforeConnect and WithAfterConnect, or have yours end with a call of pgsafe's. Combine a tracer with
-// the one that is in ConnConfig by pgx's multitracer.New.
+// Use the configuration for one pool: two would share their metrics. The application may change it
+// before. Four of its functions are pgsafe's: BeforeConnect, AfterConnect, PrepareConn,
+// BeforeClose. Add your own by WithBeforeConnect and WithAfterConnect, or have yours end with a
+// call of pgsafe's. Combine a tracer with the one in ConnConfig by pgx's multitracer.New.
 func NewPoolConfig(dsn string, opts ...Option) (*pgxpool.Config, error) {
 	c, err := NewConnector(dsn, opts...)
 	if err != nil {

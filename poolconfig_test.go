@@ -102,7 +102,9 @@ func TestAPgxpoolReadsCredentialsAnew(t *testing.T) {
 	t.Run("an error of WithPassword reaches the caller", func(t *testing.T) {
 		t.Parallel()
 		sealed := errors.New("the vault is sealed")
-		pool := openPool(t, poolConfig(t, uri, pgsafe.WithPassword(func(context.Context) (string, error) { return "", sealed })))
+		pool := openPool(t, poolConfig(t, uri, pgsafe.WithPassword(func(context.Context) (string, error) {
+			return "", sealed
+		})))
 		equal(t, errors.Is(pool.Ping(t.Context()), sealed), true)
 	})
 	t.Run("a changed password file is read for the next connection", func(t *testing.T) {
@@ -383,7 +385,9 @@ func TestAPgxpoolCallsTheFunctionsOfTheApplication(t *testing.T) {
 		uri := pgtest.Shared(t).Database(t)
 		w := watch(t, uri)
 		stop := errors.New("stop")
-		pool := openPool(t, poolConfig(t, uri, pgsafe.WithAfterConnect(func(context.Context, *pgx.Conn) error { return stop })))
+		pool := openPool(t, poolConfig(t, uri, pgsafe.WithAfterConnect(func(context.Context, *pgx.Conn) error {
+			return stop
+		})))
 		equal(t, errors.Is(pool.Ping(t.Context()), stop), true)
 		pgtest.Eventually(t, "the server has no connection", func() bool { return w.backends() == 0 })
 	})
@@ -416,7 +420,9 @@ func TestAPoolConfigShowsNoSecret(t *testing.T) {
 	})
 	t.Run("a password of WithPassword is not in it, before and after connecting", func(t *testing.T) {
 		uri := fmt.Sprintf("postgres://%s@localhost:%d/%s?sslmode=require", briefUser, cluster.Port(), briefDatabase)
-		config := poolConfig(t, uri, pgsafe.WithPassword(func(context.Context) (string, error) { return briefPassword, nil }))
+		config := poolConfig(t, uri, pgsafe.WithPassword(func(context.Context) (string, error) {
+			return briefPassword, nil
+		}))
 		pool := openPool(t, config)
 		must(t, pool.Ping(t.Context()))
 		for _, c := range []*pgxpool.Config{config, pool.Config()} {
@@ -430,7 +436,8 @@ func TestAClosedPgxpoolLeavesNoGoroutine(t *testing.T) {
 	uri := pgtest.SharedTLS(t).Database(t)
 	w := watch(t, uri)
 	before := goleak.IgnoreCurrent()
-	pool, err := pgxpool.NewWithConfig(t.Context(), poolConfig(t, uri, pgsafe.WithProfile(pgsafe.Profile{MaxConns: 4, MinIdleConns: 2})))
+	config := poolConfig(t, uri, pgsafe.WithProfile(pgsafe.Profile{MaxConns: 4, MinIdleConns: 2}))
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

@@ -1,5 +1,5 @@
-// Package native keeps orders by code that uses pgx natively: statements by sqlc's pgx/v5 code, jobs by river. Both run on
-// one pgxpool of pgsafe.NewPoolConfig, and share its transactions.
+// Package native keeps orders by code that uses pgx natively: statements by sqlc's pgx/v5 code, jobs by river. Both run
+// on one pgxpool of pgsafe.NewPoolConfig, and share its transactions.
 package native
 
 import (

@@ -114,7 +114,7 @@ func (d *Dialer) configure(ctx context.Context, config *pgx.ConnConfig) error {
 }
 
 // errNotConfigured is why Finish refuses a connection.
-var errNotConfigured = errors.New("pgsafe: the pool's BeforeConnect was replaced, and the new one does not end with pgsafe's")
+var errNotConfigured = errors.New("pgsafe: the pool's BeforeConnect was replaced by one that does not end with pgsafe's")
 
 // Finish readies a new connection of a pgxpool, with a configuration that Configure has completed. It calls the
 // application's function.
