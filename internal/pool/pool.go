@@ -120,7 +120,7 @@ type Pool struct {
 	queue      queue
 	dials      dials
 	warmers    []*warmer
-	started    bool // there was a caller
+	started    bool // there was a use: the floor is kept from then on
 	closed     bool
 	generation uint64
 	suspectAt  time.Time // when a connection was last lost
