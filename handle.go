@@ -208,7 +208,7 @@ func (h *Conn) ResetSession(ctx context.Context) error {
 		h.connector.handles.validator.hide()
 		h.unbind()
 	}
-	h.connector.handles.reused(time.Since(h.born))
+	h.connector.reused(h)
 	h.inherits = ctxsettings.Of(ctx)
 	return nil
 }
