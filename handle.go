@@ -212,7 +212,7 @@ func (h *Conn) native() (*pgx.Conn, error) {
 // hides IsValid.
 func (h *Conn) ResetSession(ctx context.Context) error {
 	h.unbind()
-	h.connector.ages.Reused(time.Since(h.born))
+	h.reused()
 	h.inherits, h.isLost = ctxsettings.Of(ctx), false
 	return nil
 }
@@ -231,7 +231,7 @@ func (h *Conn) IsValid() bool {
 func (h *Conn) Close() error {
 	switch {
 	case h.pooled == nil:
-		h.connector.retire(h)
+		h.retire()
 		return nil
 	case h.connector.uses.Shown(), h.isRaw:
 		h.server.Close()

@@ -19,8 +19,9 @@ func sqlConn(t testing.TB, db *sql.DB) *sql.Conn {
 	return conn
 }
 
-// database/sql repeats a prepared statement of a *sql.Conn after driver.ErrBadConn, at which it closes the *sql.Conn, so
-// that the caller would see sql.ErrConnDone only (Stmt.ExecContext, Conn.closemuRUnlockCondReleaseConn).
+// database/sql repeats a prepared statement of a *sql.Conn after driver.ErrBadConn, at which it
+// closes the *sql.Conn, so that the caller would see sql.ErrConnDone only (Stmt.ExecContext,
+// Conn.closemuRUnlockCondReleaseConn).
 func TestPreparedStatementOfALostConnection(t *testing.T) {
 	for name, run := range map[string]func(stmt *sql.Stmt) error{
 		"Exec":  func(stmt *sql.Stmt) error { _, err := stmt.Exec(1); return err },

@@ -12,8 +12,9 @@ import (
 // Every mode of pgx, as default_query_exec_mode has it.
 var execModes = []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"}
 
-// pgx encodes a map as JSON only if the server has said that the parameter is of type jsonb (pgtype, JSONCodec.PlanEncode).
-// Its own prepared statements know the type in each mode (stdlib.Conn.PrepareContext).
+// pgx encodes a map as JSON only if the server has said that the parameter is of type jsonb
+// (pgtype, JSONCodec.PlanEncode). Its own prepared statements know the type in each mode
+// (stdlib.Conn.PrepareContext).
 func TestArgumentsOfPreparedStatements(t *testing.T) {
 	for _, mode := range execModes {
 		t.Run("a prepared statement encodes its arguments by the server's types with default_query_exec_mode="+mode, func(t *testing.T) {
