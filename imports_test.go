@@ -16,7 +16,7 @@ func TestImports(t *testing.T) {
 	const pgx, otel = "github.com/jackc/pgx/v5", "go.opentelemetry.io/otel"
 	allowed := map[string][]string{
 		".": {pgx, otel, "telemetry", "internal/background", "internal/connect", "internal/ctxsettings", "internal/dbsql", "internal/driverkeys", "internal/failure",
-			"internal/canceler", "internal/driverkeys", "internal/libpq", "internal/pool", "internal/ratelog", "internal/serverconn",
+			"internal/canceler", "internal/driverkeys", "internal/libpq", "internal/pool", "internal/records", "internal/serverconn",
 			"internal/sqlstate", "internal/sqltext", "internal/telemetry", "internal/urlfix", "internal/wire"},
 		"session":   {otel, "internal/ctxsettings", "internal/serverconn"},
 		"telemetry": {otel, "internal/telemetry/layer", "internal/telemetry/options"},
@@ -31,6 +31,9 @@ func TestImports(t *testing.T) {
 		"internal/canceler":   {pgx, "internal/sqlstate", "internal/wire"},
 		"internal/wire":       {pgx, "internal/sqlstate"},
 		"internal/socket":     {},
+
+		"internal/records": {pgx, "internal/connect", "internal/ratelog", "internal/serverconn", "internal/sqlstate",
+			"internal/telemetry"},
 
 		"internal/telemetry":         {pgx, otel, "telemetry", "internal/sqltext", "internal/telemetry/layer"},
 		"internal/telemetry/layer":   {otel},
