@@ -29,7 +29,7 @@ type Conn struct {
 	openRows int                   // how many sets of rows are open
 	born     time.Time
 	waited   time.Duration // for the pool's first connection, when the handle was made
-	unused   time.Time // since when database/sql keeps it idle
+	unused   time.Time     // since when database/sql keeps it idle
 }
 
 var (

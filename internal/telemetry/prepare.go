@@ -54,7 +54,7 @@ func (t *Tracer) TracePrepareEnd(ctx context.Context, pc *pgx.Conn, data pgx.Tra
 	if !t.wantsSpan(ctx) && !t.metrics.measureStatements(ctx) {
 		return
 	}
-	r := running{statement: c.server.prepares.Get(strings.TrimSuffix(p.data.SQL, " ")), started: p.started}
+	r := running{statement: c.server.prepares.Get(p.data.SQL), started: p.started}
 	if t.wantsSpan(ctx) {
 		t.startSpan(ctx, c, &r, trace.WithTimestamp(p.started))
 	}
