@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"runtime"
 	"runtime/pprof"
 	"strings"
 	"sync/atomic"
