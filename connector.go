@@ -212,10 +212,23 @@ type handleConnector struct{ *Connector }
 // own, for callers that may have gone, with a context that is not theirs (DB.connectionOpener).
 func (h handleConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	h.firstUse.Do(h.begin)
-	if err := h.pool.Ensure(ctx); err != nil {
-		return nil, h.acquireError(ctx, err)
+	waited, err := h.ensure(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return &Conn{connector: h.Connector, inherits: ctxsettings.Of(ctx), born: time.Now()}, nil
+	return &Conn{connector: h.Connector, inherits: ctxsettings.Of(ctx), born: time.Now(), waited: waited}, nil
+}
+
+// ensure makes sure that the pool has a connection. It returns how long it waited for one.
+func (c *Connector) ensure(ctx context.Context) (waited time.Duration, err error) {
+	if !c.pool.Empty() {
+		return 0, nil
+	}
+	began := time.Now()
+	if err := c.pool.Ensure(ctx); err != nil {
+		return 0, c.acquireError(ctx, err)
+	}
+	return time.Since(began), nil
 }
 
 // warmUpTimeout bounds the profile's warm-up.

@@ -28,7 +28,8 @@ type Conn struct {
 	rows     rows                  // of the query under way
 	openRows int                   // how many sets of rows are open
 	born     time.Time
-	unused   time.Time // since when database/sql keeps it idle
+	waited   time.Duration // for the pool's first connection, when the handle was made
+	unused   time.Time     // since when database/sql keeps it idle
 }
 
 var (
@@ -55,7 +56,8 @@ func (h *Conn) bind(ctx context.Context, text string) (fresh bool, err error) {
 		h.pooled.Note(text)
 		return false, nil
 	}
-	c, err := h.connector.acquire(ctx, text)
+	c, err := h.connector.acquire(ctx, text, h.waited)
+	h.waited = 0
 	if err != nil {
 		return false, err
 	}
@@ -213,7 +215,7 @@ func (h *Conn) native() (*pgx.Conn, error) {
 func (h *Conn) ResetSession(ctx context.Context) error {
 	h.unbind()
 	h.reused()
-	h.inherits, h.isLost = ctxsettings.Of(ctx), false
+	h.inherits, h.isLost, h.waited = ctxsettings.Of(ctx), false, 0
 	return nil
 }
 

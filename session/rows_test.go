@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"runtime"
 	"runtime/pprof"
 	"strings"
 	"sync/atomic"
@@ -86,27 +85,6 @@ func TestRows(t *testing.T) {
 			must(t, rows.Close())
 			return rows.Err()
 		}))
-	})
-	t.Run("no goroutine waits for their context to end", func(t *testing.T) {
-		t.Parallel()
-		const awaitDone = "sql.(*Rows).awaitDone" // Rows.initContextClose starts it
-		db := session.Wrap(open(t, pgtest.Shared(t).Database(t)))
-		pprof.Do(t.Context(), pprof.Labels("test", t.Name()), func(ctx context.Context) {
-			must(t, db.Do(ctx, func(ctx context.Context) error {
-				rows, err := db.QueryContext(ctx, "SELECT 1")
-				must(t, err)
-				for range 100 {
-					runtime.Gosched() // one that was made has begun
-				}
-				equal(t, goroutineIn(t, awaitDone), false)
-				must(t, rows.Close())
-				rows, err = db.Unwrap().QueryContext(ctx, "SELECT 1")
-				must(t, err)
-				pgtest.Eventually(t, "one waits for those of database/sql alone", func() bool { return goroutineIn(t, awaitDone) })
-				must(t, rows.Close())
-				return rows.Err()
-			}))
-		})
 	})
 }
 

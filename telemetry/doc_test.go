@@ -155,10 +155,8 @@ func everything(t *testing.T, r *oteltest.Recorder) map[string]metricdata.Metric
 	cert, key, err := pgtest.SharedTLS(t).ClientCert(pgtest.TLSUser)
 	must(t, err)
 	uri += "&sslcert=" + cert + "&sslkey=" + key
-	db, err := pgsafe.Open(uri+"&pool_max_conns=1",
+	db, err := pgsafe.Open(uri+"&pool_max_conns=1&target_session_attrs=read-write",
 		pgsafe.WithTelemetry(telemetry.WithTracerProvider(r.Tracer), telemetry.WithMeterProvider(r.Meter), telemetry.WithQueryParameters()))
-	must(t, err)
-	_, err = db.ExecContext(ctx, "SELECT 1") // a use that ends here: the one below may end with its connection
 	must(t, err)
 	conn, err := db.Conn(ctx)
 	must(t, err)
@@ -187,16 +185,25 @@ func everything(t *testing.T, r *oteltest.Recorder) map[string]metricdata.Metric
 	}()
 	_, _ = conn.ExecContext(canceled, "SELECT pg_sleep(30)")
 	must(t, conn.Close())
-	_, err = pgtest.SharedTLS(t).Admin(t).Exec(ctx,
-		"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()",
-		pgtest.TLSDatabase)
-	must(t, err)
+	refuseWrites(t, db)
 	rows, err := db.Query("SELECT * FROM generate_series(1, 3)")
 	must(t, err)
 	metrics := r.Metrics()
 	must(t, db.Close())
 	must(t, rows.Close())
 	return metrics
+}
+
+// refuseWrites has the server refuse a write, as one does that has become a standby. All connections are renewed then.
+func refuseWrites(t *testing.T, db *sql.DB) {
+	t.Helper()
+	conn, err := db.Conn(t.Context())
+	must(t, err)
+	exec(t, conn, t.Context(), "SET default_transaction_read_only = on")
+	if _, err := conn.ExecContext(t.Context(), "CREATE TABLE refused ()"); pgsafe.SQLState(err) != "25006" {
+		t.Errorf("the write was not refused: %v", err)
+	}
+	must(t, conn.Close())
 }
 
 func exec(t *testing.T, conn *sql.Conn, ctx context.Context, text string) {

@@ -710,6 +710,41 @@ func TestWarmUp(t *testing.T) {
 	})
 }
 
+func TestADialsContext(t *testing.T) {
+	type key struct{}
+	bubble(t, "a dial has the values of the caller that waits for it, and does not end with that caller", func(t *testing.T) {
+		f := newFixture(t, pool.Config{})
+		var seen any
+		f.holdDials()
+		held := f.answer
+		f.dialsAre(func(ctx context.Context) error {
+			seen = ctx.Value(key{})
+			return held(ctx)
+		})
+		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "a request"))
+		done := make(chan error)
+		go func() {
+			_, err := f.Acquire(ctx, "")
+			done <- err
+		}()
+		synctest.Wait()
+		cancel()
+		isError(t, <-done, context.Canceled)
+		f.dialEnds(nil)
+		equal(t, seen, any("a request"))
+		equal(t, f.Stats().Idle, 1)
+	})
+	bubble(t, "a dial ends with the pool", func(t *testing.T) {
+		f := newFixture(t, pool.Config{})
+		f.holdDials()
+		w := f.call("")
+		synctest.Wait()
+		f.Close()
+		isError(t, w.fails(), pool.ErrClosed)
+		equal(t, f.opened(), 0)
+	})
+}
+
 func TestEnsure(t *testing.T) {
 	bubble(t, "Ensure makes a connection if there is none and keeps it idle", func(t *testing.T) {
 		f := newFixture(t, pool.Config{})

@@ -181,6 +181,15 @@ func TestOneUseOfAConnectionIsMeasuredOnce(t *testing.T) {
 	}
 }
 
+func TestAUseThatEndsWithItsConnectionIsMeasured(t *testing.T) {
+	r := newRecorder(t)
+	db := r.open(pgtest.Shared(t), "")
+	raw(t, db, func(c *pgx.Conn) error { return c.Close(context.Background()) })
+	if dump := r.Dump(); !strings.Contains(dump, "use_time count=1 ") {
+		t.Errorf("the connection was used once:\n%s", dump)
+	}
+}
+
 func TestAConnectionThatAfterConnectRefusesIsFreed(t *testing.T) {
 	var made []weak.Pointer[pgx.Conn]
 	r := newRecorder(t)

@@ -77,11 +77,16 @@ func TestAProgramHasTheseSpansAndMetrics(t *testing.T) {
 		must(t, pgsafe.Raw(conn, func(c *pgx.Conn) error { return native(ctx, c) }))
 	})
 	r.Within("prepared", func(ctx context.Context) {
-		stmt, err := db.PrepareContext(ctx, "SELECT name FROM people WHERE id = $1")
-		must(t, err)
-		defer stmt.Close()
-		var name string
-		must(t, stmt.QueryRowContext(ctx, 1).Scan(&name))
+		for _, text := range []string{
+			"SELECT name FROM people WHERE id = $1",     // has run, so that the server knows it
+			"SELECT name FROM people WHERE id = $1 + 0", // is new to the server
+		} {
+			stmt, err := db.PrepareContext(ctx, text)
+			must(t, err)
+			defer stmt.Close()
+			var name string
+			must(t, stmt.QueryRowContext(ctx, 1).Scan(&name))
+		}
 	})
 	r.Within("password", func(ctx context.Context) {
 		exec(t, db, ctx, "CREATE ROLE "+role(t)+" PASSWORD 's3cretPw'")
