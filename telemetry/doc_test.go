@@ -187,10 +187,15 @@ func everything(t *testing.T, r *oteltest.Recorder) map[string]metricdata.Metric
 	}()
 	_, _ = conn.ExecContext(canceled, "SELECT pg_sleep(30)")
 	must(t, conn.Close())
+	conn, err = db.Conn(ctx)
+	must(t, err)
+	exec(t, conn, ctx, "SELECT 1")
 	_, err = pgtest.SharedTLS(t).Admin(t).Exec(ctx,
 		"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()",
 		pgtest.TLSDatabase)
 	must(t, err)
+	_, _ = conn.ExecContext(ctx, "SELECT 1") // fails: it never began, and a sql.Conn has no other connection
+	must(t, conn.Close())
 	rows, err := db.Query("SELECT * FROM generate_series(1, 3)")
 	must(t, err)
 	metrics := r.Metrics()
