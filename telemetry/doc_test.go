@@ -194,7 +194,9 @@ func everything(t *testing.T, r *oteltest.Recorder) map[string]metricdata.Metric
 		"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()",
 		pgtest.TLSDatabase)
 	must(t, err)
-	_, _ = conn.ExecContext(ctx, "SELECT 1") // fails: it never began, and a sql.Conn has no other connection
+	if _, err = conn.ExecContext(ctx, "SELECT $1::int", 1); err == nil { // it never began: that is a recovery
+		t.Fatal("a sql.Conn goes on without its connection")
+	}
 	must(t, conn.Close())
 	rows, err := db.Query("SELECT * FROM generate_series(1, 3)")
 	must(t, err)
