@@ -86,6 +86,7 @@ func run[T any](ctx context.Context, h *Conn, text string, f func(*serverconn.Co
 		}
 		res, err = f(h.server)
 		if err == nil {
+			h.pooled.Worked()
 			return res, nil
 		}
 		unbegun, isUnbegun := errors.AsType[*serverconn.UnbegunError](err)
@@ -102,7 +103,7 @@ func run[T any](ctx context.Context, h *Conn, text string, f func(*serverconn.Co
 // settings returns what a statement with that context runs under. Without settings of its own, a statement of a
 // *sql.Conn runs under those of the use, unless that may be another use's statement.
 func (h *Conn) settings(ctx context.Context) *ctxsettings.Settings {
-	if s := ctxsettings.Of(ctx); s != nil || !h.connector.handles.uses.shown() {
+	if s := ctxsettings.Of(ctx); s != nil || !h.connector.uses.Shown() {
 		h.inherits = s
 	}
 	return h.inherits
@@ -211,7 +212,7 @@ func (h *Conn) native() (*pgx.Conn, error) {
 // hides IsValid.
 func (h *Conn) ResetSession(ctx context.Context) error {
 	h.unbind()
-	h.connector.handles.reused(time.Since(h.born))
+	h.connector.ages.Reused(time.Since(h.born))
 	h.inherits, h.isLost = ctxsettings.Of(ctx), false
 	return nil
 }
@@ -219,7 +220,7 @@ func (h *Conn) ResetSession(ctx context.Context) error {
 // IsValid is called by database/sql when it gets the handle back. It is always true: a handle without a connection can
 // be used again.
 func (h *Conn) IsValid() bool {
-	h.connector.handles.uses.show()
+	h.connector.uses.Show()
 	h.unbind()
 	h.inherits, h.isLost, h.unused = nil, false, time.Now()
 	return true
@@ -232,7 +233,7 @@ func (h *Conn) Close() error {
 	case h.pooled == nil:
 		h.connector.retire(h)
 		return nil
-	case h.connector.handles.uses.shown(), h.isRaw:
+	case h.connector.uses.Shown(), h.isRaw:
 		h.server.Close()
 	}
 	h.unbind()

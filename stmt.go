@@ -5,6 +5,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"sync"
+
+	"github.com/pgsafe/pgsafe/internal/serverconn"
 )
 
 // stmt is a prepared statement. It is a text that runs through pgx's own cache of statements, on whichever connection
@@ -26,12 +28,33 @@ func (s *stmt) NumInput() int { return s.inputs }
 
 // ExecContext runs the statement without returning rows.
 func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	return s.handle.ExecContext(ctx, s.text, args)
+	h := s.handle
+	res, err := run(ctx, h, s.text, func(c *serverconn.Conn) (driver.Result, error) {
+		return c.ExecPrepared(ctx, h.settings(ctx), s.text, args)
+	})
+	h.settle()
+	return res, stmtFailed(err)
 }
 
 // QueryContext runs the statement and returns its rows.
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	return s.handle.QueryContext(ctx, s.text, args)
+	h := s.handle
+	r, err := run(ctx, h, s.text, func(c *serverconn.Conn) (*stdRows, error) {
+		return c.QueryPrepared(ctx, h.settings(ctx), s.text, args)
+	})
+	if err != nil {
+		h.settle()
+		return nil, stmtFailed(err)
+	}
+	return h.lendRows(ctx, r), nil
+}
+
+// stmtFailed keeps the cause of a statement that never began on the connection of a *sql.Conn.
+func stmtFailed(err error) error {
+	if unbegun, ok := errors.AsType[*serverconn.UnbegunError](err); ok {
+		return unbegun.AsOfStmt()
+	}
+	return err
 }
 
 // Exec is what driver.Stmt must have; database/sql calls ExecContext.

@@ -190,6 +190,19 @@ func everything(t *testing.T, r *oteltest.Recorder) map[string]metricdata.Metric
 	conn, err = db.Conn(ctx)
 	must(t, err)
 	exec(t, conn, ctx, "SELECT 1")
+	waited := make(chan error)
+	go func() {
+		_, err := db.ExecContext(ctx, "SELECT 2")
+		waited <- err
+	}()
+	c, _ := pgsafe.ConnectorOf(db)
+	pgtest.Eventually(t, "a statement waits", func() bool { return c.Stats().Waiting > 0 })
+	exec(t, conn, ctx, "SELECT pg_sleep(0.01)")
+	must(t, conn.Close())
+	must(t, <-waited)
+	conn, err = db.Conn(ctx)
+	must(t, err)
+	exec(t, conn, ctx, "SELECT 1")
 	_, err = pgtest.SharedTLS(t).Admin(t).Exec(ctx,
 		"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()",
 		pgtest.TLSDatabase)
@@ -197,7 +210,7 @@ func everything(t *testing.T, r *oteltest.Recorder) map[string]metricdata.Metric
 	if _, err = conn.ExecContext(ctx, "SELECT $1::int", 1); err == nil { // it never began: that is a recovery
 		t.Fatal("a sql.Conn goes on without its connection")
 	}
-	must(t, conn.Close())
+	_ = conn.Close() // database/sql has closed it
 	rows, err := db.Query("SELECT * FROM generate_series(1, 3)")
 	must(t, err)
 	metrics := r.Metrics()

@@ -2,6 +2,7 @@ package connect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -112,9 +113,15 @@ func (d *Dialer) configure(ctx context.Context, config *pgx.ConnConfig) error {
 	return nil
 }
 
-// Finish readies a new connection of pgxpool's whose configuration comes from Configure. It calls the application's
-// function.
+// errNotConfigured is why Finish refuses a connection.
+var errNotConfigured = errors.New("pgsafe: the pool's BeforeConnect was replaced by one that does not end with pgsafe's")
+
+// Finish readies a new connection of a pgxpool, with a configuration that Configure has completed. It calls the
+// application's function.
 func (d *Dialer) Finish(ctx context.Context, conn *pgx.Conn) error {
+	if conn.PgConn().CustomData()[copyKey] == nil {
+		return errNotConfigured
+	}
 	_, err := d.ready(ctx, conn)
 	return err
 }

@@ -42,7 +42,7 @@ func (p *Pool) takeOrQueue(text string) (found, error) {
 	if p.closed {
 		return found{}, ErrClosed
 	}
-	p.startLocked()
+	p.started = true
 	c := p.idle.tail
 	if c == nil {
 		w := p.queue.join(text)

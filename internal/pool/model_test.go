@@ -59,7 +59,7 @@ func TestInterleavings(t *testing.T) {
 			endings: []health.State{health.Clean, health.Unfit, health.Lost, health.Outdated}, slow: []string{"close"},
 		},
 		"callers at a cap of two whose connections break": {
-			pool: pool.Config{Max: 2}, callers: 4, dials: fine, fits: []string{"fit", "lost"},
+			pool: pool.Config{Max: 2}, callers: 3, dials: fine, fits: []string{"fit", "lost"},
 			endings: []health.State{health.Clean, health.Lost, health.Outdated}, slow: []string{"close"},
 		},
 		"callers at a cap of two whose connections need a reset": {
@@ -109,7 +109,7 @@ func TestLongInterleavings(t *testing.T) {
 		slow: []string{"reset", "close", "wait"}, gives: true, races: true, spends: 5, closes: true, warms: 2,
 	}
 	seed := rand.Uint64()
-	for i := range uint64(2000) {
+	for i := range uint64(1000) {
 		rnd := rand.New(rand.NewPCG(seed, i))
 		w := run(t, p, func(events []event) int {
 			if len(events) == 0 || rnd.IntN(200) == 0 {

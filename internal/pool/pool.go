@@ -94,7 +94,7 @@ type Conn struct {
 	generation uint64
 	born       time.Time
 	expires    time.Time // zero for never
-	proven     bool      // a user released it whole
+	proven     bool      // the server has answered a user; written by the present user
 	inReset    bool
 
 	waited time.Duration // by the present user
@@ -120,7 +120,7 @@ type Pool struct {
 	queue      queue
 	dials      dials
 	warmers    []*warmer
-	started    bool // there was a caller
+	started    bool // there was a use: the floor is kept from then on
 	closed     bool
 	generation uint64
 	suspectAt  time.Time // when a connection was last lost

@@ -63,7 +63,7 @@ func runRandom(t *testing.T, config pool.Config, seed uint64) {
 		callers.Go(func() { s.caller(uint64(i + 1)) })
 	}
 	callers.Go(s.owner)
-	time.Sleep(4 * time.Second)
+	time.Sleep(2 * time.Second)
 	s.closing.Store(true)
 	s.Close()
 	callers.Wait()
@@ -72,7 +72,7 @@ func runRandom(t *testing.T, config pool.Config, seed uint64) {
 	stats := s.Stats()
 	equal(t, stats.Total, 0)
 	equal(t, stats.Waiting, 0)
-	if s.good.Load() < 200 {
+	if s.good.Load() < 100 {
 		t.Errorf("only %d calls were served", s.good.Load())
 	}
 }

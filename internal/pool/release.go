@@ -7,6 +7,10 @@ import (
 	"github.com/pgsafe/pgsafe/internal/health"
 )
 
+// Worked notes that the server has answered the connection's user. A connection that is lost before counts as a dial
+// that failed.
+func (c *Conn) Worked() { c.proven = true }
+
 // Release gives a connection back, in whatever state it is.
 func (p *Pool) Release(c *Conn) {
 	now := time.Now()

@@ -13,14 +13,6 @@ type warmer struct {
 	done chan error
 }
 
-// startLocked notes the first use of the pool. From then on the floor is kept.
-func (p *Pool) startLocked() {
-	if !p.started {
-		p.started = true
-		p.dialLocked()
-	}
-}
-
 // Ensure returns nil if the pool has a connection, in use or idle. If it has none it makes one, as
 // Acquire does, and the error is Acquire's.
 func (p *Pool) Ensure(ctx context.Context) error {
@@ -82,7 +74,7 @@ func (p *Pool) beginWarmUp(n int) (*warmer, error) {
 	w := &warmer{n, make(chan error, 1)}
 	p.warmers = append(p.warmers, w)
 	p.warmedLocked(nil)
-	p.startLocked()
+	p.started = true
 	p.dialLocked()
 	return w, nil
 }
