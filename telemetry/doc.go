@@ -2,9 +2,9 @@
 //
 // Names follow OpenTelemetry's semantic conventions for databases, version 1.43. Where the
 // conventions have no name, it begins with "pgsafe.". Telemetry needs no setup: sql.Open looks up
-// OpenTelemetry's global providers. Options of package pgsafe change the defaults:
-// WithTracerProvider, WithMeterProvider, WithAttributes, WithPoolName, WithQueryText,
-// WithQueryParameters, WithTraceComments, WithServerTags, WithTelemetry and telemetry.Off.
+// OpenTelemetry's global providers. Options change the defaults:
+//
+//	db, err := pgsafe.Open(dsn, pgsafe.WithTelemetry(telemetry.WithPoolName("orders")))
 //
 // Spans:
 //

@@ -2,7 +2,7 @@ package telemetry
 
 // QueryText selects what a span shows of its statement's text, as db.query.text. It does not affect
 // db.query.summary, which every span has: the operations and the names of their tables. Set it with
-// pgsafe.WithQueryText. The zero value is QueryTextMasked.
+// WithQueryText. The zero value is QueryTextMasked.
 type QueryText uint8
 
 const (
