@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // TestImports holds the direction of imports, which is the direction of data: see docs/architecture.md. A package may
@@ -58,7 +60,7 @@ func TestImports(t *testing.T) {
 	for dir, prefixes := range allowed {
 		t.Run("package "+dir, func(t *testing.T) {
 			files, err := filepath.Glob(filepath.Join(dir, "*.go"))
-			must(t, err)
+			check.OK(t, err)
 			if len(files) == 0 {
 				t.Fatal("it has no files: the test looks in the wrong place")
 			}
@@ -74,12 +76,12 @@ func TestImports(t *testing.T) {
 func checkImports(t *testing.T, file string, allowed []string) {
 	t.Helper()
 	src, err := os.ReadFile(file)
-	must(t, err)
+	check.OK(t, err)
 	parsed, err := parser.ParseFile(token.NewFileSet(), file, src, parser.ImportsOnly)
-	must(t, err)
+	check.OK(t, err)
 	for _, spec := range parsed.Imports {
 		path, err := strconv.Unquote(spec.Path.Value)
-		must(t, err)
+		check.OK(t, err)
 		path = strings.TrimPrefix(path, "github.com/pgsafe/pgsafe/")
 		first, _, _ := strings.Cut(path, "/")
 		if own := first == "internal" || first == "session" || first == "telemetry"; !own && !strings.Contains(first, ".") {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // ageOfBackend is how old the connection of a query is, in seconds.
@@ -38,7 +39,7 @@ func TestLimitsOfASecond(t *testing.T) {
 		db, w := keepsIdle(t)
 		db.SetConnMaxLifetime(time.Second)
 		holdAll(t, db, 5)()
-		equal(t, w.backends(), 5)
+		check.Equal(t, w.backends(), 5)
 		pgtest.Eventually(t, "the connections are closed", func() bool { return w.backends() == 0 })
 	})
 	t.Run("SetConnMaxIdleTime of a second closes the connections that are idle", func(t *testing.T) {
@@ -46,7 +47,7 @@ func TestLimitsOfASecond(t *testing.T) {
 		db, w := keepsIdle(t)
 		db.SetConnMaxIdleTime(time.Second)
 		holdAll(t, db, 5)()
-		equal(t, w.backends(), 5)
+		check.Equal(t, w.backends(), 5)
 		pgtest.Eventually(t, "the connections are closed", func() bool { return w.backends() == 0 })
 	})
 	t.Run("a connection lives on after SetConnMaxLifetime has lifted the limit", func(t *testing.T) {
@@ -70,8 +71,8 @@ func TestLimitsOfASecond(t *testing.T) {
 			_, err := db.ExecContext(t.Context(), "select pg_sleep(1.1)")
 			return err
 		})
-		equal(t, db.Stats().MaxIdleClosed, 2)
-		equal(t, statsOf(t, db).ClosedForAge, 0)
-		equal(t, w.backends(), 3)
+		check.Equal(t, db.Stats().MaxIdleClosed, 2)
+		check.Equal(t, statsOf(t, db).ClosedForAge, 0)
+		check.Equal(t, w.backends(), 3)
 	})
 }
