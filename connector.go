@@ -18,6 +18,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/canceler"
 	"github.com/pgsafe/pgsafe/internal/connect"
 	"github.com/pgsafe/pgsafe/internal/ctxsettings"
+	"github.com/pgsafe/pgsafe/internal/dbsql"
 	"github.com/pgsafe/pgsafe/internal/libpq"
 	"github.com/pgsafe/pgsafe/internal/pool"
 	"github.com/pgsafe/pgsafe/internal/serverconn"
@@ -39,7 +40,8 @@ type Connector struct {
 	canceler *canceler.Canceler // nil where pgx, or the application, cancels statements
 	conns    serverconn.Config  // what server connections have in common
 	texts    *texts             // of prepared statements
-	handles  handles            // what their lives show
+	uses     dbsql.Uses         // of handles
+	ages     dbsql.Ages         // of handles
 	tracer   *tracing.Tracer    // nil without telemetry
 	records  records
 	work     *background.Group
@@ -107,6 +109,7 @@ func newConnector(server *libpq.Config, o options, opts []Option) (*Connector, e
 		texts: newTexts(), work: background.New(),
 	}
 	c.tracer = o.newTracer(server.Conn, c.name())
+	server.Conn.Tracer = tracers(server.Conn.Tracer, c.tracer)
 	c.records = records{logger: o.logger, pool: c, tracer: c.tracer}
 	if o.cancels() {
 		c.canceler = canceler.New(o.cancelLimit())
@@ -141,19 +144,21 @@ func (c *Connector) connConfig(o options) serverconn.Config {
 
 // dialOptions says how connections are made.
 func (c *Connector) dialOptions(o options) connect.Options {
-	app := c.server.Conn.Tracer
 	return connect.Options{
 		Server: c.server, Logger: c.logger, LogPool: c, KeepExecMode: o.modeGiven,
 		Password: o.password, BeforeConnect: o.beforeConnect, AfterConnect: o.afterConnect,
-		Prepare:              func(_ context.Context, cc *pgx.ConnConfig) { c.watch(cc, o.tracers(app, c.tracer)) },
+		Prepare:              func(_ context.Context, cc *pgx.ConnConfig) { c.watch(cc, o) },
 		OnServerError:        c.records.serverError,
 		OnCertificateExpired: func() { c.pool.RetireExpired() },
 	}
 }
 
 // watch puts cancellation, the proof that a statement never began, and telemetry into one connection's configuration.
-func (c *Connector) watch(cc *pgx.ConnConfig, tracer pgx.QueryTracer) {
-	cc.Tracer = tracer
+// The Tracer is there already, unless the application has replaced it for this connection.
+func (c *Connector) watch(cc *pgx.ConnConfig, o options) {
+	if o.native {
+		cc.Tracer = refusing(cc.Tracer)
+	}
 	if c.canceler != nil {
 		c.canceler.Watch(&cc.Config)
 	}
@@ -194,7 +199,10 @@ func (c *Connector) dial(ctx context.Context) (pool.Server, error) {
 // Connect returns a new handle, a *Conn (pgx's *stdlib.Conn with WithNativeConn). If the pool has no connection at all,
 // it makes one first, so that its error is why none can be made. That error keeps its SQLSTATE (errors.As to
 // *pgconn.PgError) and holds no secret.
-func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) { return c.layer.Connect(ctx) }
+func (c *Connector) Connect(ctx context.Context) (driver.Conn, error) {
+	c.uses.Connected()
+	return c.layer.Connect(ctx)
+}
 
 // handleConnector makes handles.
 type handleConnector struct{ *Connector }
@@ -239,7 +247,7 @@ func (c *Connector) WarmUp(ctx context.Context, n int) error {
 
 // Driver returns a driver that opens other strings with the same options. ConnectorOf finds the Connector by it.
 // Each call returns another value: see ConnectorOf.
-func (c *Connector) Driver() driver.Driver { return &connectorDriver{Driver{c.opts}, c} }
+func (c *Connector) Driver() driver.Driver { return &connectorDriver{Driver{opts: c.opts}, c} }
 
 // Close closes the pool and ends what runs in the background. A connection in use closes when it comes back. One that
 // does not come back within five seconds, because its rows were forgotten, say, is cut off as soon as the server does

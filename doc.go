@@ -70,6 +70,10 @@
 //	case pgsafe.KindUnique: ...
 //	}
 //
-// ConnectorOf finds the Connector behind a *sql.DB: its statistics, its warm-up, and the *pgxpool.Pool that native
-// pgx code may share.
+// Code that wants a pgxpool, such as river's pgx driver and sqlc's pgx/v5 code, gets one with the same connection string:
+//
+//	config, err := pgsafe.NewPoolConfig(dsn)
+//	pool, err := pgxpool.NewWithConfig(ctx, config)
+//
+// ConnectorOf finds the Connector behind a *sql.DB: its statistics and its warm-up.
 package pgsafe

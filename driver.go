@@ -1,12 +1,9 @@
 package pgsafe
 
 import (
-	"context"
 	"database/sql"
 	"database/sql/driver"
-	"errors"
 	"slices"
-	"time"
 
 	"github.com/pgsafe/pgsafe/internal/sqltext"
 )
@@ -66,7 +63,10 @@ func openDB(c *Connector) *sql.DB {
 }
 
 // Driver is the database/sql driver. The zero value is ready to use and safe for concurrent use.
-type Driver struct{ opts []Option }
+type Driver struct {
+	opts   []Option
+	opened opened // by Open
+}
 
 var (
 	_ driver.Driver        = (*Driver)(nil)
@@ -82,48 +82,6 @@ func (d *Driver) OpenConnector(dsn string) (driver.Connector, error) {
 	}
 	return c, nil
 }
-
-// openTimeout bounds Driver.Open. It is pgx's own (stdlib.Driver.Open).
-const openTimeout = 60 * time.Second
-
-// Open makes one connection. Closing it closes all that belongs to it. Layers that wrap drivers may call it;
-// database/sql itself calls OpenConnector.
-func (d *Driver) Open(dsn string) (driver.Conn, error) {
-	c, err := NewConnector(dsn, append(slices.Clip(d.opts), forOneConn)...)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
-	defer cancel()
-	conn, err := c.inner.Connect(ctx)
-	if err != nil {
-		_ = c.Close() // nothing was opened, so nothing can fail to close
-		return nil, err
-	}
-	if native, ok := conn.(*stdConn); ok {
-		return &ownedNative{native, c}, nil
-	}
-	return &ownedHandle{conn.(*handle), c}, nil
-}
-
-// forOneConn makes a pool of one connection.
-func forOneConn(o *options) { o.isSingle = true }
-
-// The aliases keep pgx's method Conn in sight, which an embedded field of that name would hide.
-type (
-	handle      = Conn
-	ownedHandle struct {
-		*handle
-		connector *Connector
-	}
-	ownedNative struct {
-		*stdConn
-		connector *Connector
-	}
-)
-
-func (o *ownedHandle) Close() error { return errors.Join(o.handle.Close(), o.connector.Close()) }
-func (o *ownedNative) Close() error { return errors.Join(o.stdConn.Close(), o.connector.Close()) }
 
 // connectorDriver is what a Connector answers when it is asked for its driver.
 type connectorDriver struct {

@@ -23,7 +23,10 @@ type Conn struct {
 	inherits *ctxsettings.Settings // what a statement runs with whose context has no settings
 	inTx     bool                  // database/sql has a transaction on it
 	isRaw    bool                  // native code has had the connection
+	isBrief  bool                  // the use ends with its statement: see begin
+	isLost   bool                  // a use that may go on has lost its connection
 	rows     rows                  // of the query under way
+	openRows int                   // how many sets of rows are open
 	born     time.Time
 	unused   time.Time // since when database/sql keeps it idle
 }
@@ -43,12 +46,14 @@ var (
 // bind makes sure that the handle has a connection. It reports whether the handle had none before: only then may a
 // statement run again on another one. text is what the caller is about to run.
 func (h *Conn) bind(ctx context.Context, text string) (fresh bool, err error) {
-	if h.pooled != nil {
-		if !h.isStranded() {
-			h.pooled.Note(text)
-			return false, nil
-		}
-		h.unbind()
+	h.begin()
+	switch {
+	case h.isLost: // database/sql gives the handle up, and so does a *sql.Conn
+		h.isLost = false
+		return false, driver.ErrBadConn
+	case h.pooled != nil:
+		h.pooled.Note(text)
+		return false, nil
 	}
 	c, err := h.connector.acquire(ctx, text)
 	if err != nil {
@@ -81,6 +86,7 @@ func run[T any](ctx context.Context, h *Conn, text string, f func(*serverconn.Co
 		}
 		res, err = f(h.server)
 		if err == nil {
+			h.pooled.Worked()
 			return res, nil
 		}
 		unbegun, isUnbegun := errors.AsType[*serverconn.UnbegunError](err)
@@ -94,9 +100,10 @@ func run[T any](ctx context.Context, h *Conn, text string, f func(*serverconn.Co
 	}
 }
 
-// settings returns what a statement with that context runs under.
+// settings returns what a statement with that context runs under. Without settings of its own, a statement of a
+// *sql.Conn runs under those of the use, unless that may be another use's statement.
 func (h *Conn) settings(ctx context.Context) *ctxsettings.Settings {
-	if s := ctxsettings.Of(ctx); s != nil {
+	if s := ctxsettings.Of(ctx); s != nil || !h.connector.uses.Shown() {
 		h.inherits = s
 	}
 	return h.inherits
@@ -201,37 +208,33 @@ func (h *Conn) native() (*pgx.Conn, error) {
 	return h.server.Pgx(), nil
 }
 
-// ResetSession is called by database/sql before it uses the handle again.
+// ResetSession is called by database/sql before it uses the handle again. The handle still has a connection if a layer
+// hides IsValid.
 func (h *Conn) ResetSession(ctx context.Context) error {
-	if h.pooled != nil {
-		h.connector.handles.validator.hide()
-		h.unbind()
-	}
-	h.connector.handles.reused(time.Since(h.born))
-	h.inherits = ctxsettings.Of(ctx)
+	h.unbind()
+	h.reused()
+	h.inherits, h.isLost = ctxsettings.Of(ctx), false
 	return nil
 }
 
 // IsValid is called by database/sql when it gets the handle back. It is always true: a handle without a connection can
 // be used again.
 func (h *Conn) IsValid() bool {
-	h.connector.handles.validator.see()
+	h.connector.uses.Show()
 	h.unbind()
-	h.inherits, h.unused = nil, time.Now()
+	h.inherits, h.isLost, h.unused = nil, false, time.Now()
 	return true
 }
 
 // Close ends the handle. database/sql calls IsValid first, unless a statement or the application has called the
-// connection bad (DB.putConn).
+// connection bad (DB.putConn). Where a layer hides IsValid, the connection's state decides whether it is.
 func (h *Conn) Close() error {
-	if h.pooled == nil {
-		h.connector.retire(h)
+	switch {
+	case h.pooled == nil:
+		h.retire()
 		return nil
-	}
-	if h.connector.handles.validator.seen() || h.isRaw {
+	case h.connector.uses.Shown(), h.isRaw:
 		h.server.Close()
-	} else if !h.server.Closed() {
-		h.connector.handles.validator.hide()
 	}
 	h.unbind()
 	return nil

@@ -15,7 +15,7 @@ import (
 func TestImports(t *testing.T) {
 	const pgx, otel = "github.com/jackc/pgx/v5", "go.opentelemetry.io/otel"
 	allowed := map[string][]string{
-		".": {pgx, otel, "telemetry", "internal/background", "internal/connect", "internal/ctxsettings", "internal/driverkeys", "internal/failure",
+		".": {pgx, otel, "telemetry", "internal/background", "internal/connect", "internal/ctxsettings", "internal/dbsql", "internal/driverkeys", "internal/failure",
 			"internal/canceler", "internal/driverkeys", "internal/libpq", "internal/pool", "internal/ratelog", "internal/serverconn",
 			"internal/sqlstate", "internal/sqltext", "internal/telemetry", "internal/urlfix", "internal/wire"},
 		"session":   {otel, "internal/ctxsettings", "internal/serverconn"},
@@ -41,6 +41,7 @@ func TestImports(t *testing.T) {
 		"internal/sqltext":     {"github.com/DataDog/go-sqllexer"},
 		"internal/background":  {},
 		"internal/ctxsettings": {},
+		"internal/dbsql":       {},
 		"internal/errno":       {},
 		"internal/health":      {},
 		"internal/ratelog":     {},

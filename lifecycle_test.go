@@ -300,6 +300,19 @@ func TestHooks(t *testing.T) {
 		exec(t, db, "select 1")
 		equal(t, tracer.queries, 1)
 	})
+	t.Run("a tracer that WithBeforeConnect sets is the connection's, as with pgx", func(t *testing.T) {
+		t.Parallel()
+		tracer := &countingTracer{}
+		c, err := pgsafe.NewConnectorConfig(config(t), pgsafe.WithBeforeConnect(func(_ context.Context, cc *pgx.ConnConfig) error {
+			cc.Tracer = tracer
+			return nil
+		}))
+		must(t, err)
+		db := sql.OpenDB(c)
+		defer db.Close()
+		exec(t, db, "select 1")
+		equal(t, tracer.queries, 1)
+	})
 	t.Run("the configuration is copied", func(t *testing.T) {
 		t.Parallel()
 		cc := config(t)

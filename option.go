@@ -23,7 +23,7 @@ type options struct {
 	logger        *slog.Logger
 	dialect       Dialect
 	native        bool
-	isSingle      bool // the pool is for one connection
+	isOpened      bool // the pool is Driver.Open's
 	modeGiven     bool // the connection string has default_query_exec_mode
 	telemetry     telemetryoptions.Options
 	cancelTimeout *time.Duration
@@ -52,8 +52,8 @@ func (o *options) complete(s *settings) error {
 
 // validate refuses numbers that contradict each other. The error is a *DSNError.
 func (o *options) validate() error {
-	if o.isSingle {
-		o.profile.MaxConns, o.profile.MinIdleConns, o.profile.WarmUp = 1, 0, 0
+	if o.isOpened {
+		o.profile.MinIdleConns, o.profile.WarmUp = 0, 0
 	}
 	if o.cancelLimit() < 0 {
 		return refuse(CodeValue, "pgsafe_cancel_timeout", "the time is below zero",

@@ -466,6 +466,23 @@ func TestPreparedStatements(t *testing.T) {
 		}
 		equal(t, one[int](t, db, numbered), 10)
 	})
+	t.Run("more prepared statements may be open than the cache holds", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "statement_cache_capacity=2"))
+		db.SetMaxOpenConns(1)
+		var stmts []*sql.Stmt
+		for i := range 10 {
+			stmt, err := db.PrepareContext(t.Context(), fmt.Sprintf("select %d", i))
+			must(t, err)
+			stmts = append(stmts, stmt)
+		}
+		for i, stmt := range stmts {
+			var n int
+			must(t, stmt.QueryRowContext(t.Context()).Scan(&n))
+			equal(t, n, i)
+			must(t, stmt.Close())
+		}
+	})
 	t.Run("with a capacity of zero they end with Close, as with pgx", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "statement_cache_capacity=0", "default_query_exec_mode=exec"))

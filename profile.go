@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// Profile holds the numbers of a physical pool. The zero Profile is database/sql's behaviour: no cap, nothing kept
-// open but what is in use or was just used.
+// Profile holds the numbers of a pool of server connections. The zero Profile is database/sql's behaviour: no cap, and
+// nothing kept open but what is in use or was used a moment ago.
 //
 // In a connection string each number has pgxpool's own key, given below, and pool_profile names a whole profile
 // that further keys adjust.
 type Profile struct {
-	// MaxConns is the hard cap on physical connections. Zero means none. Key: pool_max_conns.
+	// MaxConns is the hard cap on connections. Zero means none. Key: pool_max_conns.
 	MaxConns int32
 
-	// MinIdleConns is how many connections stay open when nobody uses them: closing for idleness stops there and
-	// lost ones are replaced in the background. One that database/sql holds idle counts as idle. Zero keeps none.
+	// MinIdleConns is how many connections stay open when none is in use: closing for idleness stops there, and lost
+	// ones are replaced in the background. It counts from the first use on. Zero keeps none.
 	// Keys: pool_min_conns and pool_min_idle_conns, of which the greater counts.
 	MinIdleConns int32
 
@@ -40,14 +40,15 @@ type Profile struct {
 	// Key: pool_health_check_period.
 	HealthCheckPeriod time.Duration
 
-	// PingAfter is how long a connection may have been idle before it is pinged when it is next handed out. One that the
-	// server has closed is noticed without a ping, on systems that let a socket be looked at; on others a second is the
-	// most. Zero means 30 s. Key: pool_ping_after.
+	// PingAfter is how long a connection may have been idle before it is pinged when it is next handed out. A connection
+	// that the server has closed is noticed without a ping, on systems that let a socket be looked at. On others the
+	// bound is one second. Zero means 30 s. Key: pool_ping_after.
 	PingAfter time.Duration
 
-	// PingTimeout bounds the ping of a connection before it is handed out, if it was idle for longer than PingAfter,
-	// the server has sent something unasked, or another one was found broken since. Half of the caller's time bounds it
-	// too. A connection that does not answer is closed, and another is taken. Zero means 5 s. Key: pool_ping_timeout.
+	// PingTimeout bounds the ping of a connection before it is handed out: one that was idle for longer than PingAfter,
+	// to which the server has sent something unasked, or since whose last use another one was lost. Half of the caller's
+	// time bounds it too. A connection that does not answer is closed, and another one is taken. Zero means 5 s.
+	// Key: pool_ping_timeout.
 	PingTimeout time.Duration
 
 	// WarmUp is how many connections are opened in the background at the first use. Zero opens none ahead.
@@ -59,16 +60,16 @@ type Profile struct {
 	Reset SessionReset
 }
 
-// SessionReset says when what statements have left in the server's session is undone: settings, roles, LISTEN, temporary
-// tables, advisory locks of the session, cursors WITH HOLD, statements of PREPARE. A reset takes one round trip, in
-// the background. Statements that the driver has prepared stay.
+// SessionReset says when session state that statements leave behind is undone: settings, roles, LISTEN, temporary
+// tables, advisory locks of the session, cursors WITH HOLD, statements of PREPARE. A reset takes one round trip, in the
+// background. Statements that the driver has prepared stay.
 type SessionReset uint8
 
 const (
-	// ResetLeftovers resets a connection after statements whose text says that they leave something behind. What a
-	// function, a procedure or a DO block does by itself cannot be seen, nor what native code does with the *pgx.Conn.
+	// ResetLeftovers resets a connection after statements whose text shows lasting effects. The effects of a function, a
+	// procedure or a DO block cannot be seen, nor those of native code on the *pgx.Conn.
 	ResetLeftovers SessionReset = iota
-	// ResetAlways resets a connection whenever it comes back from database/sql. Key: pool_reset=always.
+	// ResetAlways resets a connection after each use. Key: pool_reset=always.
 	ResetAlways
 )
 

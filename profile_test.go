@@ -76,6 +76,7 @@ func TestPoolKeys(t *testing.T) {
 		equal(t, p.MaxConnIdleTime, 30*time.Second)
 		equal(t, p.MaxConnLifetime, time.Hour)
 		equal(t, p.HealthCheckPeriod, 10*time.Second)
+		equal(t, p.PingTimeout, 5*time.Second)
 	})
 	t.Run("they adjust a profile, wherever it stands", func(t *testing.T) {
 		p := poolConfigOf(t, "pool_max_conns=30", "pool_profile=production", "pool_min_idle_conns=0")

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"

@@ -42,6 +42,7 @@ func (h *Conn) lendRows(ctx context.Context, std *stdRows) *rows {
 		r = new(rows)
 	}
 	r.stdRows, r.handle, r.server, r.ctx = std, h, h.server, ctx
+	h.openRows++
 	return r
 }
 
@@ -53,8 +54,11 @@ func (r *rows) Next(dest []driver.Value) error { return r.failed(r.stdRows.Next(
 // Close ends the reading. It returns the error of the query, if that failed.
 func (r *rows) Close() error {
 	err := r.failed(r.stdRows.Close())
-	r.ctx = nil
-	r.handle.settle()
+	if r.isOpen() {
+		r.ctx = nil
+		r.handle.openRows--
+		r.handle.settle()
+	}
 	return err
 }
 

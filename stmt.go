@@ -5,10 +5,13 @@ import (
 	"database/sql/driver"
 	"errors"
 	"sync"
+
+	"github.com/pgsafe/pgsafe/internal/serverconn"
 )
 
-// stmt is a prepared statement. It is a text that runs through pgx's own cache of statements, on whichever connection
-// its handle has. So a new handle costs no round trip, and Close has nothing to send.
+// stmt is a prepared statement. It is a text that runs through pgx's own cache of statements, on
+// whichever connection its handle has. So a new handle costs no round trip, and Close has nothing
+// to send.
 type stmt struct {
 	handle *Conn
 	text   string
@@ -26,12 +29,33 @@ func (s *stmt) NumInput() int { return s.inputs }
 
 // ExecContext runs the statement without returning rows.
 func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	return s.handle.ExecContext(ctx, s.text, args)
+	h := s.handle
+	res, err := run(ctx, h, s.text, func(c *serverconn.Conn) (driver.Result, error) {
+		return c.ExecPrepared(ctx, h.settings(ctx), s.text, args)
+	})
+	h.settle()
+	return res, stmtFailed(err)
 }
 
 // QueryContext runs the statement and returns its rows.
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	return s.handle.QueryContext(ctx, s.text, args)
+	h := s.handle
+	r, err := run(ctx, h, s.text, func(c *serverconn.Conn) (*stdRows, error) {
+		return c.QueryPrepared(ctx, h.settings(ctx), s.text, args)
+	})
+	if err != nil {
+		h.settle()
+		return nil, stmtFailed(err)
+	}
+	return h.lendRows(ctx, r), nil
+}
+
+// stmtFailed keeps the cause of a statement that never began on the connection of a *sql.Conn.
+func stmtFailed(err error) error {
+	if unbegun, ok := errors.AsType[*serverconn.UnbegunError](err); ok {
+		return unbegun.AsOfStmt()
+	}
+	return err
 }
 
 // Exec is what driver.Stmt must have; database/sql calls ExecContext.
@@ -65,7 +89,8 @@ func (t *texts) get(text string) (inputs int, known bool) {
 	return inputs, known
 }
 
-// put remembers a text. At the limit any other one goes: it costs one round trip to be asked for again.
+// put remembers a text. At the limit any other one goes: it costs one round trip to be asked for
+// again.
 func (t *texts) put(text string, inputs int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

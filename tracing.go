@@ -50,19 +50,15 @@ func (o *options) newTracer(cc *pgx.ConnConfig, database string) *tracing.Tracer
 }
 
 // tracers returns the tracer of connections: the application's own, pgsafe's, or both.
-func (o *options) tracers(app pgx.QueryTracer, ours *tracing.Tracer) pgx.QueryTracer {
-	tracer := app
+func tracers(app pgx.QueryTracer, ours *tracing.Tracer) pgx.QueryTracer {
 	switch {
-	case ours != nil && app == nil:
-		tracer = ours
-	case ours != nil:
-		// Ours is first: tracers such as otelpgx end the span that they find in the context, and ours do not look there.
-		tracer = multitracer.New(ours, app)
+	case ours == nil:
+		return app
+	case app == nil:
+		return ours
 	}
-	if o.native {
-		return refusing(tracer)
-	}
-	return tracer
+	// Ours is first: tracers such as otelpgx end the span that they find in the context, and ours do not look there.
+	return multitracer.New(ours, app)
 }
 
 // poolGauges is Stats in the terms of telemetry.

@@ -2,6 +2,7 @@ package connect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -70,15 +71,13 @@ func (d *Dialer) Dial(ctx context.Context) (*Made, error) {
 	if err := d.Configure(ctx, config); err != nil {
 		return nil, err
 	}
-	made := &Made{Hooked: d.options.AfterConnect != nil || hasHooks(&d.options.Server.Conn.Config)}
-	made.CertificateExpires = d.noteCertificate(config)
+	expires := d.noteCertificate(config)
 	conn, err := stdlib.GetConnector(*config).Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	made.Conn = conn.(*stdlib.Conn)
-	made.Pooled, made.Nameless, err = d.Finish(ctx, made.Conn.Conn())
-	if err != nil {
+	made := &Made{Conn: conn.(*stdlib.Conn), CertificateExpires: expires}
+	if err := d.finish(ctx, made); err != nil {
 		_ = made.Conn.Close() // why it is of no use is in err
 		return nil, err
 	}
@@ -90,11 +89,12 @@ func (d *Dialer) Configure(ctx context.Context, config *pgx.ConnConfig) error {
 	if err := d.configure(ctx, config); err != nil {
 		return err
 	}
+	hooked := d.options.AfterConnect != nil || hasHooks(&config.Config)
 	d.watchErrors(&config.Config)
 	if d.options.Prepare != nil {
 		d.options.Prepare(ctx, config)
 	}
-	catchCopy(config)
+	catchCopy(config, hooked)
 	return nil
 }
 
@@ -113,20 +113,39 @@ func (d *Dialer) configure(ctx context.Context, config *pgx.ConnConfig) error {
 	return nil
 }
 
-// Finish readies a new connection whose configuration comes from Configure. See Made for what it reports. It calls the
+// errNotConfigured is why Finish refuses a connection.
+var errNotConfigured = errors.New("pgsafe: the pool's BeforeConnect was replaced by one that does not end with pgsafe's")
+
+// Finish readies a new connection of a pgxpool, with a configuration that Configure has completed. It calls the
 // application's function.
-func (d *Dialer) Finish(ctx context.Context, conn *pgx.Conn) (pooled, nameless bool, err error) {
+func (d *Dialer) Finish(ctx context.Context, conn *pgx.Conn) error {
+	if conn.PgConn().CustomData()[copyKey] == nil {
+		return errNotConfigured
+	}
+	_, err := d.ready(ctx, conn)
+	return err
+}
+
+// finish is Finish for a connection of Dial's.
+func (d *Dialer) finish(ctx context.Context, made *Made) (err error) {
+	caught := caughtCopy(made.Conn.Conn())
+	made.Pooled, err = d.ready(ctx, made.Conn.Conn())
+	made.Hooked = caught.hooked
+	made.Nameless = made.Pooled && caught.config.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement
+	return err
+}
+
+// ready reports whether a pooler answers.
+func (d *Dialer) ready(ctx context.Context, conn *pgx.Conn) (pooled bool, err error) {
 	pooled, err = d.poolers.behind(ctx, conn.PgConn())
 	if err != nil {
-		return false, false, fmt.Errorf("the new connection broke: %w", err)
+		return false, fmt.Errorf("the new connection broke: %w", err)
 	}
 	d.connected.Store(true)
-	config := caughtCopy(conn)
 	if pooled && !d.options.KeepExecMode {
-		avoidNames(config)
+		avoidNames(caughtCopy(conn).config)
 	}
-	nameless = pooled && config.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement
-	return pooled, nameless, d.afterConnect(ctx, conn)
+	return pooled, d.afterConnect(ctx, conn)
 }
 
 func (d *Dialer) logPooler() {

@@ -105,19 +105,22 @@ func avoidNames(config *pgx.ConnConfig) {
 type copyCatcher struct {
 	pgx.QueryTracer // the connection's own, nil for none
 	config          *pgx.ConnConfig
+	hooked          bool // see Made
 }
 
 var _ pgx.ConnectTracer = (*copyCatcher)(nil)
 
-// copyKey is where the copy hangs on its connection (pgconn.PgConn.CustomData).
+// copyKey is where the copyCatcher hangs on its connection (pgconn.PgConn.CustomData).
 const copyKey = "github.com/pgsafe/pgsafe/internal/connect.config"
 
 // catchCopy makes config's connection have a copyCatcher.
-func catchCopy(config *pgx.ConnConfig) { config.Tracer = &copyCatcher{QueryTracer: config.Tracer} }
+func catchCopy(config *pgx.ConnConfig, hooked bool) {
+	config.Tracer = &copyCatcher{QueryTracer: config.Tracer, hooked: hooked}
+}
 
-// caughtCopy returns the configuration that a connection uses.
-func caughtCopy(conn *pgx.Conn) *pgx.ConnConfig {
-	return conn.PgConn().CustomData()[copyKey].(*pgx.ConnConfig)
+// caughtCopy returns the copyCatcher of a connection.
+func caughtCopy(conn *pgx.Conn) *copyCatcher {
+	return conn.PgConn().CustomData()[copyKey].(*copyCatcher)
 }
 
 // TraceConnectStart puts the connection's own tracer back: pgx reads it from the configuration
@@ -131,10 +134,10 @@ func (c *copyCatcher) TraceConnectStart(ctx context.Context, data pgx.TraceConne
 	return ctx
 }
 
-// TraceConnectEnd hangs the copy on its connection.
+// TraceConnectEnd hangs the copyCatcher on its connection.
 func (c *copyCatcher) TraceConnectEnd(ctx context.Context, data pgx.TraceConnectEndData) {
 	if data.Conn != nil {
-		data.Conn.PgConn().CustomData()[copyKey] = c.config
+		data.Conn.PgConn().CustomData()[copyKey] = c
 	}
 	if own, ok := c.QueryTracer.(pgx.ConnectTracer); ok {
 		own.TraceConnectEnd(ctx, data)

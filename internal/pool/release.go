@@ -7,6 +7,10 @@ import (
 	"github.com/pgsafe/pgsafe/internal/health"
 )
 
+// Worked notes that the server has answered the connection's user. A connection that is lost before counts as a dial
+// that failed.
+func (c *Conn) Worked() { c.proven = true }
+
 // Release gives a connection back, in whatever state it is.
 func (p *Pool) Release(c *Conn) {
 	now := time.Now()
@@ -30,8 +34,8 @@ func (p *Pool) put(c *Conn, now time.Time) {
 	c.proven = true
 	keep := !p.closed && !p.overLocked(c, now)
 	if keep {
-		p.usedLocked()
 		p.placeLocked(c, now)
+		p.usedLocked()
 	}
 	p.mu.Unlock()
 	if !keep {

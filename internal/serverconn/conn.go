@@ -66,10 +66,10 @@ type Conn struct {
 	wire   *wire.Wire        // nil on a connection that was hooked otherwise
 	socket *socket.Socket
 
-	session session
-	planned map[string]struct{} // texts that are prepared and have not run yet
-	cause   error               // why the connection broke
-	verdict verdict             // what the server's errors and the user's cancels say of the connection
+	session  session
+	prepared prepared
+	cause    error   // why the connection broke
+	verdict  verdict // what the server's errors and the user's cancels say of the connection
 }
 
 // verdict is what the end of a connection means for the others.

@@ -43,8 +43,10 @@ func (c *Conn) State() health.State {
 	return health.Clean
 }
 
-// IsClean reports whether the next user can have the connection as it is.
-func (c *Conn) IsClean() bool { return c.reusable() && !c.isDirty() && c.verdict != outdated }
+// HasState reports whether the session has state that its user may need: a transaction, or effects of statements.
+func (c *Conn) HasState() bool {
+	return c.InTransaction() || !c.facts.Nameless && c.session.effects != 0
+}
 
 // Fit reports whether the connection can be used after it was idle for that long. It pings a connection that is
 // suspect, that was idle for long, or to which the server has sent something unasked.

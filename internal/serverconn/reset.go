@@ -87,7 +87,7 @@ func (c *Conn) reset(ctx context.Context, effects sqltext.State) error {
 		c.dropNotifications()
 	}
 	if effects&sqltext.Deallocated != 0 {
-		c.planned = nil
+		c.prepared.planned = nil
 		return c.pgx.DeallocateAll(ctx)
 	}
 	return nil

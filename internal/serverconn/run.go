@@ -2,12 +2,9 @@ package serverconn
 
 import (
 	"context"
-	"crypto/sha256"
 	"database/sql/driver"
-	"encoding/hex"
 	"errors"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
@@ -26,7 +23,6 @@ func (c *Conn) Exec(
 	if c.hasStalePlan(err) {
 		res, err = c.ExecContext(ctx, query, args)
 	}
-	c.ran(query)
 	return res, c.Failed(ctx, err)
 }
 
@@ -41,7 +37,6 @@ func (c *Conn) Query(
 	if c.hasStalePlan(err) {
 		rows, err = c.QueryContext(ctx, query, args)
 	}
-	c.ran(query)
 	if err != nil {
 		return nil, c.Failed(ctx, err)
 	}
@@ -90,55 +85,15 @@ func (c *Conn) Ping(ctx context.Context) error {
 	return c.failedHarmless(ctx, err)
 }
 
-// maxPlanned bounds, with the capacity of pgx's cache, the statements that are prepared on the server and that the cache
-// does not know of yet.
-const maxPlanned = 64
-
-// Prepare asks the server for the number of parameters of a text. It prepares the text under the name by which pgx's
-// statement cache would (internal/stmtcache, StatementName), so that the first run finds it prepared (pgx.Conn.Prepare)
-// and takes it into the cache, which bounds how many there are.
-func (c *Conn) Prepare(ctx context.Context, want *ctxsettings.Settings, text string) (inputs int, err error) {
-	if err := c.ready(ctx, want, nil); err != nil {
-		return 0, err
-	}
-	name := ""
-	if c.caches() && len(c.planned) < min(maxPlanned, c.pgx.Config().StatementCacheCapacity) {
-		digest := sha256.Sum256([]byte(text))
-		name = "stmtcache_" + hex.EncodeToString(digest[:24])
-	}
-	sd, err := c.pgx.Prepare(ctx, name, text)
-	if err != nil {
-		return 0, c.failedHarmless(ctx, err)
-	}
-	if name != "" {
-		if c.planned == nil {
-			c.planned = make(map[string]struct{})
-		}
-		c.planned[text] = struct{}{}
-	}
-	return len(sd.ParamOIDs), nil
-}
-
-// caches reports whether pgx's statement cache is in use.
-func (c *Conn) caches() bool {
-	config := c.pgx.Config()
-	return !c.facts.Nameless && config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement &&
-		config.StatementCacheCapacity > 0
-}
-
-// ran notes that pgx's cache knows a text.
-func (c *Conn) ran(text string) {
-	if len(c.planned) > 0 {
-		delete(c.planned, text)
-	}
-}
-
 // hasStalePlan reports whether a statement can run once more because the server refused its plan before it began:
 // the type of its result has changed (plancache.c, RevalidateCachedQuery), or it is gone. pgx has dropped it from its
 // cache by then (pgx.Conn.exec). The same codes from inside a function come with a context.
 func (c *Conn) hasStalePlan(err error) bool {
-	var pgErr *pgconn.PgError
-	if err == nil || !errors.As(err, &pgErr) || pgErr.Where != "" || !c.reusable() {
+	if err == nil {
+		return false
+	}
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || pgErr.Where != "" || !c.reusable() {
 		return false
 	}
 	return pgErr.Code == sqlstate.InvalidSQLStatementName ||

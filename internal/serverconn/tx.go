@@ -55,7 +55,9 @@ func (c *Conn) Commit(ctx context.Context) error {
 	if err := c.ready(ctx, c.session.applied, nil); err != nil {
 		return err
 	}
-	usable := !c.pgx.IsClosed()
+	if c.pgx.IsClosed() {
+		return c.whyUnsent()
+	}
 	tag, err := c.pgx.Exec(canceler.Patient(ctx, c.config.CancelTimeout), "commit")
 	if err == nil && tag.String() == "ROLLBACK" {
 		return pgx.ErrTxCommitRollback
@@ -63,7 +65,7 @@ func (c *Conn) Commit(ctx context.Context) error {
 	if err != nil && !c.pgx.IsClosed() && c.InTransaction() {
 		_ = c.Rollback(ctx) // COMMIT was not sent; Rollback closes the connection if it fails
 	}
-	if err != nil && usable && c.pgx.IsClosed() {
+	if err != nil && c.pgx.IsClosed() {
 		c.cause = err
 		if !c.wire.NeverBegan(err) {
 			return &commitUnknownError{err}
