@@ -332,26 +332,6 @@ func TestStats(t *testing.T) {
 		f.dialEnds(nil)
 		check.Equal(t, f.Stats().Total, 4)
 	})
-	bubble(t, "Waiting is for callers whose connection another caller has to release", func(t *testing.T) {
-		f := newFixture(t, pool.Config{Max: 2})
-		c := f.get()
-		f.holdDials()
-		first := f.call("")
-		check.Equal(t, f.Waiting(), false) // a dial is under way for it
-		second := f.call("")
-		check.Equal(t, f.Waiting(), true)
-		f.release(c)
-		first.conn()
-		check.Equal(t, f.Waiting(), false)
-		f.dialEnds(nil)
-		second.conn()
-	})
-	bubble(t, "a call of Ensure is no call of Acquire", func(t *testing.T) {
-		f := newFixture(t, pool.Config{})
-		check.OK(t, f.Ensure(t.Context()))
-		f.get()
-		check.Equal(t, f.Stats().Acquired, 1)
-	})
 	bubble(t, "a wait counts once it has ended, however it ended", func(t *testing.T) {
 		f := newFixture(t, pool.Config{Max: 1, AcquireTimeout: time.Minute})
 		f.holdDials()

@@ -143,6 +143,16 @@ func TestIdleTime(t *testing.T) {
 		time.Sleep(100 * time.Hour)
 		check.Equal(t, f.opened(), 3)
 	})
+	bubble(t, "the pool looks at idle connections however often others are released", func(t *testing.T) {
+		f := newFixture(t, pool.Config{CheckPeriod: time.Second})
+		all := f.proven(2)
+		fake(all[1]).end()
+		for range 20 {
+			time.Sleep(100 * time.Millisecond)
+			f.release(f.get())
+		}
+		check.Equal(t, f.opened(), 1)
+	})
 	bubble(t, "an idle connection that the server has closed ends at the next look", func(t *testing.T) {
 		f := newFixture(t, pool.Config{CheckPeriod: time.Minute})
 		all := f.proven(3)
