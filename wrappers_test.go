@@ -64,7 +64,6 @@ type layer struct {
 	wrap func(driver.Conn) driver.Conn
 
 	throughOpen bool // it makes connections with driver.Driver.Open
-	resets      bool // it passes ResetSession on, or IsValid
 	noBeginCtx  bool // its transactions begin without their context
 }
 
