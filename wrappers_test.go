@@ -65,19 +65,20 @@ type layer struct {
 	wrap func(driver.Conn) driver.Conn
 
 	throughOpen bool // it makes connections with driver.Driver.Open
-	resets      bool // it passes ResetSession on, or IsValid
 	noBeginCtx  bool // its transactions begin without their context
 }
 
 var layers = []layer{
-	{name: "that hides IsValid", resets: true, wrap: func(c driver.Conn) driver.Conn {
+	{name: "that hides IsValid", wrap: func(c driver.Conn) driver.Conn {
 		return hidesIsValid{c.(layeredConn), c.(driver.SessionResetter)}
 	}},
-	{name: "that hides ResetSession", resets: true, wrap: func(c driver.Conn) driver.Conn {
+	{name: "that hides ResetSession", wrap: func(c driver.Conn) driver.Conn {
 		return hidesResetSession{c.(layeredConn), c.(driver.Validator)}
 	}},
 	{name: "that hides both", wrap: func(c driver.Conn) driver.Conn { return hidesBoth{c.(layeredConn)} }},
-	{name: "that hides all that is optional", noBeginCtx: true, wrap: func(c driver.Conn) driver.Conn { return hidesAll{c} }},
+	{name: "that hides all that is optional", noBeginCtx: true, wrap: func(c driver.Conn) driver.Conn {
+		return hidesAll{c}
+	}},
 	{name: "around Driver.Open", throughOpen: true, wrap: func(c driver.Conn) driver.Conn {
 		return hidesBoth{c.(layeredConn)}
 	}},
@@ -143,8 +144,11 @@ func (l layer) open(t *testing.T, limit int) *layered {
 	return d
 }
 
-// each runs f behind each layer, with several caps.
-func eachLayer(t *testing.T, what string, f func(t *testing.T, db *layered)) {
+// layerTest is a test of a database behind a layer.
+type layerTest = func(t *testing.T, db *layered)
+
+// eachLayer runs f behind each layer, with several caps.
+func eachLayer(t *testing.T, what string, f layerTest) {
 	for _, l := range layers {
 		for _, limit := range []int{0, 1, 4} {
 			name := fmt.Sprintf("behind a layer %s, with a cap of %d, %s", l.name, limit, what)
@@ -303,7 +307,7 @@ func TestLayersAndSettings(t *testing.T) {
 			return nil
 		})
 	})
-	eachLayer(t, "what a statement of the DB leaves in its session does not reach the next", func(t *testing.T, db *layered) {
+	eachLayer(t, "what a statement of the DB leaves behind does not reach the next", func(t *testing.T, db *layered) {
 		for _, left := range leftovers {
 			for way, run := range ways {
 				switch {
@@ -361,7 +365,7 @@ func TestLayersAndTheNumberOfConnections(t *testing.T) {
 			t.Errorf("%d connections are open, the cap is %d", n, db.cap)
 		}
 	})
-	eachLayer(t, "a waiter gets the connection of a transaction that has changed the session", func(t *testing.T, db *layered) {
+	eachLayer(t, "a waiter gets the connection of a dirty transaction", func(t *testing.T, db *layered) {
 		if db.cap != 1 {
 			return
 		}
@@ -435,7 +439,7 @@ func (l *layered) randomUse(ctx context.Context, rnd *rand.Rand, stmt *sql.Stmt)
 }
 
 func TestLayersAndSQLConn(t *testing.T) {
-	eachLayer(t, "a sql.Conn keeps what it has set, and the next statement of the DB does not see it", func(t *testing.T, db *layered) {
+	eachLayer(t, "a sql.Conn keeps what it has set, and the DB does not see it", func(t *testing.T, db *layered) {
 		conn, err := db.Conn(soon(t))
 		check.OK(t, err)
 		_, err = conn.ExecContext(soon(t), "set app.tenant = 'mine'")
