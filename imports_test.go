@@ -5,6 +5,7 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -71,6 +72,38 @@ func TestImports(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestArchitecture holds docs/architecture.md against the code that it names.
+func TestArchitecture(t *testing.T) {
+	page, err := os.ReadFile("docs/architecture.md")
+	check.OK(t, err)
+	t.Run("each function that the page names is in its file", func(t *testing.T) {
+		named := regexp.MustCompile("`([a-z0-9_/]+\\.go)`: `([A-Za-z]+)`").FindAllSubmatch(page, -1)
+		check.Equal(t, len(named) > 20, true)
+		for _, n := range named {
+			file, function := string(n[1]), string(n[2])
+			code, err := os.ReadFile(file)
+			check.OK(t, err)
+			if !regexp.MustCompile(`(?m)^func (\([^)]*\) )?` + function + `\b`).Match(code) {
+				t.Errorf("%s has no function %s", file, function)
+			}
+		}
+	})
+	t.Run("each package below internal has a place on the page and in TestImports", func(t *testing.T) {
+		dirs, err := filepath.Glob("internal/*")
+		check.OK(t, err)
+		imports, err := os.ReadFile("imports_test.go")
+		check.OK(t, err)
+		for _, dir := range dirs {
+			if !strings.Contains(string(imports), strconv.Quote(filepath.ToSlash(dir))) {
+				t.Errorf("TestImports does not hold %s", dir)
+			}
+			if !strings.Contains(string(page), filepath.Base(dir)) {
+				t.Errorf("docs/architecture.md does not name %s", dir)
+			}
+		}
+	})
 }
 
 func checkImports(t *testing.T, file string, allowed []string) {

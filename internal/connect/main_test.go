@@ -124,15 +124,6 @@ func with(uri, params string) string {
 	return uri + "?" + params
 }
 
-// asUser changes user and password of a URI.
-func asUser(t *testing.T, uri, user, password string) string {
-	t.Helper()
-	u, err := url.Parse(uri)
-	check.OK(t, err)
-	u.User = url.UserPassword(user, password)
-	return u.String()
-}
-
 func contains(t testing.TB, text, part string) {
 	t.Helper()
 	if !strings.Contains(text, part) {

@@ -51,7 +51,8 @@ func TestAcquire(t *testing.T) {
 		c := f.get()
 		f.release(c)
 		time.Sleep(7 * time.Second)
-		key := struct{}{}
+		type keyType struct{}
+		key := keyType{}
 		fake(c).fit = func(ctx context.Context, idle time.Duration, trust health.Trust) bool {
 			check.Equal(t, ctx.Value(key), any("the caller's"))
 			check.Equal(t, idle, 7*time.Second)
