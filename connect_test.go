@@ -55,7 +55,8 @@ func TestTheStringOfTheOutage(t *testing.T) {
 			var port int
 			var tls bool
 			check.OK(t, db.QueryRowContext(t.Context(), `
-				select current_user, current_database(), inet_server_port(), ssl, version from pg_stat_ssl where pid = pg_backend_pid()`).Scan(&user, &database, &port, &tls, &version))
+				select current_user, current_database(), inet_server_port(), ssl, version
+				from pg_stat_ssl where pid = pg_backend_pid()`).Scan(&user, &database, &port, &tls, &version))
 			check.Equal(t, user, briefUser)
 			check.Equal(t, database, briefDatabase)
 			check.Equal(t, port, cluster.Port())

@@ -48,7 +48,7 @@ func TestAbandonedDials(t *testing.T) {
 			check.OK(t, db.Close())
 			pgtest.Eventually(t, "none is left", func() bool { return silence.Open() == 0 })
 		}
-		t.Logf("connections of 4 callers who gave up 40 times each, with SetMaxOpenConns(4): pgx %s; pgsafe %s",
+		t.Logf("connections of 4 callers that gave up 40 times each, with SetMaxOpenConns(4): pgx %s; pgsafe %s",
 			counts["pgx"], counts[pgsafe.DriverName])
 	})
 

@@ -130,7 +130,7 @@ var dropIn = []struct {
 		check.OK(t, tx.Rollback())
 		check.Equal(t, one[int](t, db, "select count(*) from t"), 0)
 	}},
-	{"a transaction has the requested isolation level and access mode", func(t *testing.T, ctx context.Context, db *sql.DB) {
+	{"a transaction has the requested isolation and access mode", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		for level, name := range map[sql.IsolationLevel]string{
 			sql.LevelDefault: "read committed", sql.LevelReadUncommitted: "read uncommitted",
 			sql.LevelReadCommitted: "read committed", sql.LevelRepeatableRead: "repeatable read",
@@ -254,7 +254,7 @@ var dropIn = []struct {
 		_, err := db.PrepareContext(ctx, "selec 1")
 		check.Equal(t, pgsafe.SQLState(err), "42601")
 	}},
-	{"a statement that is prepared again after its table changed runs", func(t *testing.T, ctx context.Context, db *sql.DB) {
+	{"a statement prepared again after a change of its table runs", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		db.SetMaxOpenConns(1)
 		stmt, err := db.PrepareContext(ctx, "select * from t")
 		check.OK(t, err)
