@@ -525,7 +525,7 @@ func TestStatementsAfterACancellation(t *testing.T) {
 		var ended, done atomic.Int64
 		inParallel(t, workers, func(worker int) error {
 			for i := 0; ended.Load() < cancels; i++ {
-				// The deadlines spread up to the statement's duration: many requests arrive as it ends.
+				// The deadlines spread up to the statement's end: many requests arrive at that time.
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i*7_919%30_000)*time.Microsecond)
 				_, err := db.ExecContext(ctx, "select pg_sleep($1)", 0.03) // ten requests at once may take 20 ms
 				cancel()

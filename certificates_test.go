@@ -53,8 +53,8 @@ func install(t *testing.T, certFile, keyFile string, lifetime time.Duration) err
 }
 
 func TestClientCertificates(t *testing.T) {
-	// A server refuses a certificate at a different point in each version: before or after the client
-	// considers the handshake complete.
+	// A server refuses a certificate at a different point in each version: before or after the
+	// client considers the handshake complete.
 	for _, version := range []string{"TLSv1.2", "TLSv1.3"} {
 		only := "ssl_min_protocol_version=" + version + "&ssl_max_protocol_version=" + version
 		t.Run("a client certificate logs in the user that it names over "+version, func(t *testing.T) {
@@ -165,8 +165,8 @@ func testRotation(t *testing.T, only string) {
 	t.Helper()
 	dsn, certFile, keyFile := certified(t, time.Hour)
 	// Each connection lives for some statements, so the pool keeps dialing. It must live for longer
-	// than an acquire takes: pgxpool gives up after pool_max_conns+1 connections that were too old by
-	// then (Acquire, pool.go).
+	// than an acquire takes: pgxpool gives up after pool_max_conns+1 connections that were too old
+	// by then (Acquire, pool.go).
 	db := open(t, pgsafe.DriverName, with(dsn, only+"&pool_max_conn_lifetime=50ms&pool_max_conns=4"))
 	rotating := make(chan error, 1)
 	var rotations, statements atomic.Int32

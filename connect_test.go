@@ -78,8 +78,8 @@ func TestTheStringOfTheOutage(t *testing.T) {
 	})
 }
 
-// pgsafe exists for this reason: pgx accepts the string without an error, but for another server. It
-// would send the password as the name of a setting, and a server logs the name when it refuses it.
+// pgsafe exists for this reason: pgx accepts the string without an error, but for another server.
+// It would send the password as the name of a setting. A server logs the name when it refuses it.
 func TestPgxMisreadsTheStringOfTheOutage(t *testing.T) {
 	for _, name := range []string{"PGHOST", "PGUSER", "PGDATABASE", "PGSERVICE"} {
 		t.Setenv(name, "")

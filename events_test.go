@@ -159,8 +159,8 @@ func databaseName(t *testing.T, uri string) string {
 	return config.Database
 }
 
-// TestTheTableOfFailuresNamesItsTests checks that each row of docs/failure-behaviour.md names a test
-// that exists. The words after the name, if any, must be in the test's file.
+// TestTheTableOfFailuresNamesItsTests checks that each row of docs/failure-behaviour.md names a
+// test that exists. The words after the name, if any, must be in the test's file.
 func TestTheTableOfFailuresNamesItsTests(t *testing.T) {
 	text, err := os.ReadFile("docs/failure-behaviour.md")
 	check.OK(t, err)

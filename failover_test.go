@@ -128,12 +128,14 @@ func TestFailover(t *testing.T) {
 		name, attrs string
 		do          func(*pgtest.Cluster) error
 	}{
-		{"is killed with target_session_attrs=read-write", "read-write", func(c *pgtest.Cluster) error { return c.Kill() }},
-		{"is killed with target_session_attrs=primary", "primary", func(c *pgtest.Cluster) error { return c.Kill() }},
-		{"is shut down with target_session_attrs=read-write", "read-write",
+		{"the pool finds the new primary after the old one is killed, with target_session_attrs=read-write", "read-write",
+			func(c *pgtest.Cluster) error { return c.Kill() }},
+		{"the pool finds the new primary after the old one is killed, with target_session_attrs=primary", "primary",
+			func(c *pgtest.Cluster) error { return c.Kill() }},
+		{"the pool finds the new primary after the old one is shut down", "read-write",
 			func(c *pgtest.Cluster) error { return c.Halt(pgserver.Fast) }},
 	} {
-		t.Run("the pool finds the new primary after the old one "+fault.name, func(t *testing.T) {
+		t.Run(fault.name, func(t *testing.T) {
 			t.Parallel()
 			p := newPair(t)
 			dsn := p.dsn(fault.attrs) + "&connect_timeout=60" // for promotions on a busy machine

@@ -361,8 +361,8 @@ func TestSessionReset(t *testing.T) {
 }
 
 func TestSettingsWithDatabaseSQLsOwnConnections(t *testing.T) {
-	// With SetMaxOpenConns reached, database/sql opens connections in its own goroutine, without the
-	// context of the caller that gets them (DB.connectionOpener).
+	// With SetMaxOpenConns reached, database/sql opens connections in its own goroutine, without
+	// the context of the caller that gets them (DB.connectionOpener).
 	db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 	db.SetMaxOpenConns(2)
 	db.SetConnMaxLifetime(time.Nanosecond)
