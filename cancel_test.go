@@ -26,7 +26,7 @@ import (
 
 const sleeps = "select pg_sleep(60)"
 
-// statements are the ways in which database/sql runs one that takes long.
+// longStatements are the ways in which database/sql runs a statement that takes long.
 var longStatements = map[string]func(context.Context, *sql.DB) error{
 	"Exec": func(ctx context.Context, db *sql.DB) error {
 		_, err := db.ExecContext(ctx, sleeps)
@@ -58,7 +58,7 @@ var longStatements = map[string]func(context.Context, *sql.DB) error{
 		}
 		return errors.Join(stmt.QueryRowContext(ctx, 60).Err(), stmt.Close())
 	},
-	"Prepare, which waits for a lock": func(ctx context.Context, db *sql.DB) error {
+	"Prepare behind a lock": func(ctx context.Context, db *sql.DB) error {
 		_, err := db.PrepareContext(ctx, "select * from locked")
 		return err
 	},
@@ -95,7 +95,8 @@ func TestCancelledStatements(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		// The server sends its buffer when that is full (pqcomm.c, internal_putbytes).
-		rows, err := db.QueryContext(ctx, "select repeat('x', 1000), case when n = 100 then pg_sleep(60) end from generate_series(1, 100) n")
+		rows, err := db.QueryContext(ctx,
+			"select repeat('x', 1000), case when n = 100 then pg_sleep(60) end from generate_series(1, 100) n")
 		check.OK(t, err)
 		defer rows.Close()
 		check.Equal(t, rows.Next(), true)
@@ -107,7 +108,7 @@ func TestCancelledStatements(t *testing.T) {
 		exec(t, db, "select 1")
 		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
-	t.Run("a context that is done already is told in a transaction, which goes on", func(t *testing.T) {
+	t.Run("a statement whose context is done already fails, and its transaction goes on", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		tx, err := db.BeginTx(t.Context(), nil)
@@ -129,7 +130,7 @@ func TestCancelledStatements(t *testing.T) {
 		exec(t, db, "insert into made values (1)")
 		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
-	t.Run("a ping whose context is done says so and keeps the connection", func(t *testing.T) {
+	t.Run("a ping whose context is done fails and keeps the connection", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		conn, err := db.Conn(t.Context())
@@ -142,12 +143,12 @@ func TestCancelledStatements(t *testing.T) {
 		check.OK(t, conn.Close())
 		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
-	t.Run("waiting for a notification ends without a cancel request, and goes on", func(t *testing.T) {
+	t.Run("a wait for a notification ends without a cancel request, and later waits work", func(t *testing.T) {
 		t.Parallel()
 		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
 		db := open(t, pgsafe.DriverName, with(proxy.URI("postgres"), "pgsafe_cancel_timeout=1h"))
 		raw(t, t.Context(), db, func(conn *pgx.Conn) error {
-			_, err := conn.Exec(t.Context(), "listen somebody")
+			_, err := conn.Exec(t.Context(), "listen news")
 			check.OK(t, err)
 			for range 3 {
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -155,7 +156,7 @@ func TestCancelledStatements(t *testing.T) {
 				cancel()
 				check.Equal(t, errors.Is(err, context.DeadlineExceeded) && pgconn.Timeout(err), true)
 			}
-			_, err = conn.Exec(t.Context(), "notify somebody")
+			_, err = conn.Exec(t.Context(), "notify news")
 			check.OK(t, err)
 			_, err = conn.WaitForNotification(t.Context())
 			return err
@@ -163,7 +164,7 @@ func TestCancelledStatements(t *testing.T) {
 		check.Equal(t, proxy.Cancels(), 0)
 		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
-	t.Run("a burst of timeouts closes no connection, with few cancel requests at a time", func(t *testing.T) {
+	t.Run("a burst of timeouts closes no connection and sends few cancel requests at a time", func(t *testing.T) {
 		t.Parallel()
 		dials := &dialCounter{}
 		uri := pgtest.Shared(t).Database(t)
@@ -205,7 +206,7 @@ func checkCancelled(t *testing.T, err, ends error) {
 	case !errors.Is(err, ends):
 		t.Errorf("%v is not %v", err, ends)
 	case !errors.As(err, &pgErr) || pgErr.Code != "57014":
-		t.Errorf("%v does not hold what the server said", err)
+		t.Errorf("%v does not hold the server's error", err)
 	case pgconn.Timeout(err) != (ends == context.DeadlineExceeded):
 		t.Errorf("pgconn.Timeout is wrong about %v", err)
 	case pgconn.SafeToRetry(err):
@@ -220,7 +221,8 @@ func checkCancelled(t *testing.T, err, ends error) {
 	check.Equal(t, pgsafe.KindOf(err), want)
 }
 
-// whenItRuns returns a context that ends in the given way once a statement runs on the database that w watches.
+// whenItRuns returns a context that ends in the given way once a statement runs on the database
+// that w watches.
 func whenItRuns(t *testing.T, w *watcher, ends error) context.Context {
 	if ends == context.DeadlineExceeded {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -246,7 +248,7 @@ func (w *watcher) running() int {
 	return n
 }
 
-// lockTable keeps everybody off the table "locked" until the test ends.
+// lockTable makes a table "locked" and locks it until the test ends.
 func lockTable(t *testing.T, uri string) {
 	conn, err := pgx.Connect(t.Context(), uri)
 	check.OK(t, err)
@@ -257,8 +259,8 @@ func lockTable(t *testing.T, uri string) {
 	}
 }
 
-func TestCancellingOtherwise(t *testing.T) {
-	t.Run("a server that does not answer costs the connection, after the cancel timeout", func(t *testing.T) {
+func TestCancelRequests(t *testing.T) {
+	t.Run("a server that does not answer a cancel request costs the connection", func(t *testing.T) {
 		t.Parallel()
 		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
 		db := open(t, pgsafe.DriverName, with(proxy.URI("postgres"), "pgsafe_cancel_timeout=50ms"))
@@ -287,8 +289,11 @@ func TestCancellingOtherwise(t *testing.T) {
 		exec(t, db, "select 1")
 		check.Equal(t, statsOf(t, db).Opened, 2)
 	})
-	for name, option := range map[string]string{"with pgsafe_conn=native": "pgsafe_conn=native", "with a cancel timeout of zero": "pgsafe_cancel_timeout=0s"} {
-		t.Run(name+" a connection is closed as pgx does", func(t *testing.T) {
+	for name, option := range map[string]string{
+		"pgsafe_conn=native":       "pgsafe_conn=native",
+		"a cancel timeout of zero": "pgsafe_cancel_timeout=0s",
+	} {
+		t.Run("a cancelled statement closes its connection with "+name, func(t *testing.T) {
 			t.Parallel()
 			uri := pgtest.Shared(t).Database(t)
 			db := open(t, pgsafe.DriverName, with(uri, option))
@@ -298,7 +303,7 @@ func TestCancellingOtherwise(t *testing.T) {
 			check.Equal(t, one[int](t, db, "select pg_backend_pid()") == before, false)
 		})
 	}
-	t.Run("the application's own way of cancelling stays", func(t *testing.T) {
+	t.Run("pgsafe keeps a context watcher that the application has set", func(t *testing.T) {
 		t.Parallel()
 		config, err := pgx.ParseConfig(pgtest.Shared(t).Database(t))
 		check.OK(t, err)
@@ -317,7 +322,7 @@ func TestCancellingOtherwise(t *testing.T) {
 		check.Equal(t, errors.Is(err, context.DeadlineExceeded) && pgsafe.SQLState(err) == "", true)
 		check.Equal(t, asked.Load(), 1)
 	})
-	t.Run("WithCancelTimeout outranks the connection string and refuses what is below zero", func(t *testing.T) {
+	t.Run("WithCancelTimeout overrides the connection string and refuses a negative timeout", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		c, err := pgsafe.NewConnector(with(uri, "pgsafe_cancel_timeout=0s"), pgsafe.WithCancelTimeout(time.Minute))
@@ -330,7 +335,7 @@ func TestCancellingOtherwise(t *testing.T) {
 		var dsnErr *pgsafe.DSNError
 		check.Equal(t, errors.As(err, &dsnErr) && dsnErr.Part == "pgsafe_cancel_timeout", true)
 	})
-	t.Run("db.Close ends a cancel request under way", func(t *testing.T) {
+	t.Run("DB.Close ends a cancel request under way", func(t *testing.T) {
 		t.Parallel()
 		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
 		db := open(t, pgsafe.DriverName, with(proxy.URI("postgres"), "pgsafe_cancel_timeout=2s"))
@@ -349,7 +354,7 @@ func TestCancellingOtherwise(t *testing.T) {
 		check.OK(t, db.Close())
 		check.Equal(t, errors.Is(<-done, context.Canceled), true)
 	})
-	t.Run("over TLS the cancel request is encrypted", func(t *testing.T) {
+	t.Run("a cancel request to a server with TLS is encrypted", func(t *testing.T) {
 		t.Parallel()
 		dials := &dialCounter{}
 		db := openDialling(t, pgtest.SharedTLS(t).Database(t), dials)
@@ -362,14 +367,16 @@ func TestCancellingOtherwise(t *testing.T) {
 		check.Equal(t, statsOf(t, db).Opened, 1)
 		check.Equal(t, len(dials.sent()), 2)
 		for _, sent := range dials.sent() {
-			if !bytes.HasPrefix(sent, binary.BigEndian.AppendUint32([]byte{0, 0, 0, 8}, 80877103)) || bytes.Contains(sent, binary.BigEndian.AppendUint32(nil, 80877102)) {
+			if !bytes.HasPrefix(sent, binary.BigEndian.AppendUint32([]byte{0, 0, 0, 8}, 80877103)) ||
+				bytes.Contains(sent, binary.BigEndian.AppendUint32(nil, 80877102)) {
 				t.Errorf("a connection begins with %x", sent[:min(len(sent), 16)])
 			}
 		}
 	})
 }
 
-// dialCounter counts the connections that are open at a time, remembers how each begins, and refuses some.
+// dialCounter counts the connections that are open at a time. It records what each sends, and
+// refuses some.
 type dialCounter struct {
 	mu          sync.Mutex
 	open, peak  int
@@ -397,7 +404,7 @@ func (d *dialCounter) dial(next pgconn.DialFunc) pgconn.DialFunc {
 	}
 }
 
-// begin counts anew.
+// begin resets the counts.
 func (d *dialCounter) begin() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -449,7 +456,7 @@ func (c *recordedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// openDialling opens a database whose connections dials makes.
+// openDialling opens a database that dials with dials.
 func openDialling(t *testing.T, uri string, dials *dialCounter) *sql.DB {
 	t.Helper()
 	c, err := pgsafe.NewConnector(uri, pgsafe.WithBeforeConnect(func(_ context.Context, config *pgx.ConnConfig) error {
@@ -462,14 +469,14 @@ func openDialling(t *testing.T, uri string, dials *dialCounter) *sql.DB {
 	return db
 }
 
-func TestAfterACancelledStatement(t *testing.T) {
-	t.Run("the next use of its connection sends one empty query first, and no further one", func(t *testing.T) {
+func TestStatementsAfterACancellation(t *testing.T) {
+	t.Run("the next use of a connection after a cancellation sends one empty query first", func(t *testing.T) {
 		for name, run := range map[string]func(context.Context, *sql.DB) error{
-			"with a lease": func(ctx context.Context, db *sql.DB) error {
+			"a statement after a cancellation sends one empty query first": func(ctx context.Context, db *sql.DB) error {
 				_, err := db.ExecContext(ctx, "select $1::int", 1)
 				return err
 			},
-			"with a transaction": func(ctx context.Context, db *sql.DB) error {
+			"a transaction after a cancellation sends one empty query first": func(ctx context.Context, db *sql.DB) error {
 				tx, err := db.BeginTx(ctx, nil)
 				if err != nil {
 					return err
@@ -497,7 +504,7 @@ func TestAfterACancelledStatement(t *testing.T) {
 			})
 		}
 	})
-	t.Run("so does the next statement of the same transaction, and ROLLBACK", func(t *testing.T) {
+	t.Run("a ROLLBACK after a cancelled statement sends one empty query first", func(t *testing.T) {
 		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
 		db := open(t, pgsafe.DriverName, proxy.URI("postgres"))
 		tx, err := db.BeginTx(t.Context(), nil)
@@ -511,14 +518,14 @@ func TestAfterACancelledStatement(t *testing.T) {
 		check.Equal(t, proxy.RoundTrips()-before, 2)
 		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
-	t.Run("no later statement is hit by its cancellation", func(t *testing.T) {
+	t.Run("a late cancellation hits no later statement", func(t *testing.T) {
 		cancels := int64(numberOfCancels(t, 1_000))
 		const workers = 10
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), fmt.Sprintf("pool_max_conns=%d", workers)))
 		var ended, done atomic.Int64
 		inParallel(t, workers, func(worker int) error {
 			for i := 0; ended.Load() < cancels; i++ {
-				// The times are spread up to that of the statement, so that many a request comes as it ends.
+				// The deadlines spread up to the statement's end: many requests arrive at that time.
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i*7_919%30_000)*time.Microsecond)
 				_, err := db.ExecContext(ctx, "select pg_sleep($1)", 0.03) // ten requests at once may take 20 ms
 				cancel()
@@ -536,6 +543,7 @@ func TestAfterACancelledStatement(t *testing.T) {
 			}
 			return nil
 		})
-		t.Logf("%d statements cancelled, %d done before; %d connections opened", ended.Load(), done.Load(), statsOf(t, db).Opened)
+		t.Logf("%d statements cancelled, %d done before; %d connections opened",
+			ended.Load(), done.Load(), statsOf(t, db).Opened)
 	})
 }

@@ -22,18 +22,18 @@ import (
 	"github.com/pgsafe/pgsafe/telemetry"
 )
 
-// certified makes a client certificate that lives so long, and returns a connection string with it.
+// certified makes a client certificate of the given lifetime and a connection string with it.
 func certified(t *testing.T, lifetime time.Duration) (dsn, certFile, keyFile string) {
 	t.Helper()
 	cluster := pgtest.ClientCert(t)
-	uri, _, _ := strings.Cut(cluster.Database(t), "?") // first: that takes a part of a short life
+	uri, _, _ := strings.Cut(cluster.Database(t), "?") // first: it takes a part of a short lifetime
 	certFile, keyFile, err := cluster.ClientCertWith("postgres", pgserver.CertOptions{Lifetime: lifetime})
 	check.OK(t, err)
 	return uri + "?sslmode=verify-full&sslrootcert=" + cluster.CAFile() + "&sslcert=" + certFile + "&sslkey=" + keyFile,
 		certFile, keyFile
 }
 
-// install puts a new client certificate into the files, the one after the other.
+// install writes a new client certificate and its key to the files, one after the other.
 func install(t *testing.T, certFile, keyFile string, lifetime time.Duration) error {
 	t.Helper()
 	cert, key, err := pgtest.ClientCert(t).ClientCertWith("postgres", pgserver.CertOptions{Lifetime: lifetime})
@@ -53,33 +53,34 @@ func install(t *testing.T, certFile, keyFile string, lifetime time.Duration) err
 }
 
 func TestClientCertificates(t *testing.T) {
-	// A server says of a certificate what it has to say at another point of each version: before the client takes the
-	// connection for made, or after.
+	// A server refuses a certificate at a different point in each version: before or after the
+	// client considers the handshake complete.
 	for _, version := range []string{"TLSv1.2", "TLSv1.3"} {
 		only := "ssl_min_protocol_version=" + version + "&ssl_max_protocol_version=" + version
-		t.Run("let the user in that they name, "+version, func(t *testing.T) {
+		t.Run("a client certificate logs in the user that it names over "+version, func(t *testing.T) {
 			dsn, _, _ := certified(t, time.Hour)
 			db := open(t, pgsafe.DriverName, with(dsn, only))
-			check.Equal(t, one[string](t, db, "select version || client_dn from pg_stat_ssl where pid = pg_backend_pid()"), version+"/CN=postgres")
-			err := open(t, pgsafe.DriverName, with(strings.Replace(dsn, "postgres@", "other@", 1), only)).PingContext(t.Context())
-			check.Equal(t, pgsafe.KindOf(err), pgsafe.KindAuth)
+			login := one[string](t, db, "select version || client_dn from pg_stat_ssl where pid = pg_backend_pid()")
+			check.Equal(t, login, version+"/CN=postgres")
+			other := open(t, pgsafe.DriverName, with(strings.Replace(dsn, "postgres@", "other@", 1), only))
+			check.Equal(t, pgsafe.KindOf(other.PingContext(t.Context())), pgsafe.KindAuth)
 		})
-		t.Run("that are replaced under load fail nothing, "+version, func(t *testing.T) {
+		t.Run("replacing a client certificate under load fails no statement over "+version, func(t *testing.T) {
 			testRotation(t, only)
 		})
-		t.Run("that have expired are named in the error, "+version, func(t *testing.T) {
+		t.Run("the error names an expired client certificate over "+version, func(t *testing.T) {
 			testExpired(t, only)
 		})
 	}
-	t.Run("that have expired and are replaced work without a restart", func(t *testing.T) {
+	t.Run("a new client certificate replaces an expired one without a restart", func(t *testing.T) {
 		dsn, certFile, keyFile := certified(t, -time.Hour)
 		db := open(t, pgsafe.DriverName, dsn)
 		check.Equal(t, errors.Is(db.PingContext(t.Context()), pgsafe.ErrCertificateExpired), true)
 		check.OK(t, install(t, certFile, keyFile, time.Hour))
 		check.OK(t, db.PingContext(t.Context()))
 	})
-	t.Run("that expire take their connections with them: idle and in use", func(t *testing.T) {
-		dsn, certFile, keyFile := certified(t, 5*time.Second) // one of less may expire before all is connected
+	t.Run("an expired client certificate closes idle connections at once and others on release", func(t *testing.T) {
+		dsn, certFile, keyFile := certified(t, 5*time.Second) // a shorter one may expire before the last dial
 		db := open(t, pgsafe.DriverName, dsn)
 		used, err := db.Conn(t.Context())
 		check.OK(t, err)
@@ -94,19 +95,19 @@ func TestClientCertificates(t *testing.T) {
 		pgtest.Eventually(t, "that is closed too", func() bool { return statsOf(t, db).Total == 0 })
 		check.OK(t, db.PingContext(t.Context()))
 	})
-	t.Run("that take their connections with them are told in the log", func(t *testing.T) {
-		dsn, _, _ := certified(t, 5*time.Second) // one of less may expire before all is connected
+	t.Run("the log reports connections that a client certificate's expiry closed", func(t *testing.T) {
+		dsn, _, _ := certified(t, 5*time.Second) // a shorter one may expire before the last dial
 		var log syncBuffer
 		c, err := pgsafe.NewConnector(dsn, pgsafe.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 		check.OK(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
 		holdAll(t, db, 3)()
-		pgtest.Eventually(t, "they are closed, and it is told", func() bool {
+		pgtest.Eventually(t, "they are closed, and the log has a record", func() bool {
 			return statsOf(t, db).Total == 0 && strings.Contains(log.String(), "cause=certificate")
 		})
 	})
-	t.Run("may be told of in a log that is kept in the same database", func(t *testing.T) {
+	t.Run("a logger may write a certificate's warning to the same database", func(t *testing.T) {
 		dsn, certFile, _ := certified(t, 10*time.Minute)
 		log := &databaseLog{Handler: slog.DiscardHandler}
 		c, err := pgsafe.NewConnector(dsn, pgsafe.WithLogger(slog.New(log)))
@@ -120,7 +121,7 @@ func TestClientCertificates(t *testing.T) {
 		check.Equal(t, log.lines.Load(), 2)
 		check.Equal(t, log.failed.Load(), 0)
 	})
-	t.Run("that are about to expire are told in the log once, and how long they have left to the metrics", func(t *testing.T) {
+	t.Run("a client certificate about to expire is logged once, and a metric has its time left", func(t *testing.T) {
 		dsn, certFile, _ := certified(t, 10*time.Minute)
 		var log syncBuffer
 		reader := sdkmetric.NewManualReader()
@@ -159,12 +160,13 @@ func (l *databaseLog) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// testRotation replaces a certificate all the time while connections are made and statements run.
+// testRotation keeps replacing a certificate while the pool dials and statements run.
 func testRotation(t *testing.T, only string) {
 	t.Helper()
 	dsn, certFile, keyFile := certified(t, time.Hour)
-	// Each connection lives for some statements, so that new ones are made all the time. It has to live for longer than
-	// it may take to hand it out: pgxpool gives up after pool_max_conns+1 that were too old by then (Acquire, pool.go).
+	// Each connection lives for some statements, so the pool keeps dialing. It must live for longer
+	// than an acquire takes: pgxpool gives up after pool_max_conns+1 connections that were too old
+	// by then (Acquire, pool.go).
 	db := open(t, pgsafe.DriverName, with(dsn, only+"&pool_max_conn_lifetime=50ms&pool_max_conns=4"))
 	rotating := make(chan error, 1)
 	var rotations, statements atomic.Int32
@@ -191,7 +193,8 @@ func testRotation(t *testing.T, only string) {
 	})
 	stop()
 	check.OK(t, <-rotating)
-	t.Logf("%d statements, 0 errors; %d rotations, %d connections opened", statements.Load(), rotations.Load(), statsOf(t, db).Opened)
+	t.Logf("%d statements, 0 errors; %d rotations, %d connections opened",
+		statements.Load(), rotations.Load(), statsOf(t, db).Opened)
 }
 
 func testExpired(t *testing.T, only string) {

@@ -26,7 +26,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
-// The string of the outage that pgsafe began with.
+// The parts of the connection string that caused the outage pgsafe began with.
 const (
 	briefUser     = "lwe-admin"
 	briefPassword = "y5268[695t-13htgq244t5thj[8q9grq"
@@ -48,13 +48,14 @@ func TestTheStringOfTheOutage(t *testing.T) {
 		"as key/value": fmt.Sprintf("host=localhost port=%d user=%s password='%s' dbname=%s sslmode=require",
 			cluster.Port(), briefUser, briefPassword, briefDatabase),
 	} {
-		t.Run("it reaches its server, user and database over TLS, "+name, func(t *testing.T) {
+		t.Run("the string of the outage reaches its server over TLS "+name, func(t *testing.T) {
 			t.Parallel()
 			db := open(t, pgsafe.DriverName, dsn)
 			var user, database, version string
 			var port int
 			var tls bool
-			check.OK(t, db.QueryRowContext(t.Context(), `select current_user, current_database(), inet_server_port(), ssl, version
+			check.OK(t, db.QueryRowContext(t.Context(), `
+				select current_user, current_database(), inet_server_port(), ssl, version
 				from pg_stat_ssl where pid = pg_backend_pid()`).Scan(&user, &database, &port, &tls, &version))
 			check.Equal(t, user, briefUser)
 			check.Equal(t, database, briefDatabase)
@@ -63,7 +64,7 @@ func TestTheStringOfTheOutage(t *testing.T) {
 			check.Equal(t, strings.HasPrefix(version, "TLSv1."), true)
 		})
 	}
-	t.Run("10 sessions one after another and 10 at once log in", func(t *testing.T) {
+	t.Run("the string of the outage opens 10 sessions one by one and 10 at once", func(t *testing.T) {
 		t.Parallel()
 		for range 10 {
 			db, err := sql.Open(pgsafe.DriverName, briefDSN(cluster.Port()))
@@ -77,9 +78,9 @@ func TestTheStringOfTheOutage(t *testing.T) {
 	})
 }
 
-// Why pgsafe exists: the driver underneath takes the string without an error, for another server, and would send the
-// password as the name of a setting, which a server logs when it refuses it.
-func TestWhatPgxMakesOfThatString(t *testing.T) {
+// pgsafe exists for this reason: pgx accepts the string without an error, but for another server.
+// It would send the password as the name of a setting. A server logs the name when it refuses it.
+func TestPgxMisreadsTheStringOfTheOutage(t *testing.T) {
 	for _, name := range []string{"PGHOST", "PGUSER", "PGDATABASE", "PGSERVICE"} {
 		t.Setenv(name, "")
 	}
@@ -106,22 +107,28 @@ func TestConnectErrors(t *testing.T) {
 		kind  pgsafe.Kind
 		state string
 	}{
-		{"a wrong password", fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=require", briefUser, url.QueryEscape(secret), base, briefDatabase),
+		{"a wrong password",
+			fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=require", briefUser, url.QueryEscape(secret), base, briefDatabase),
 			pgsafe.KindAuth, "28P01"},
-		{"an unknown role", fmt.Sprintf("postgres://nobody-here:%s@%s/%s?sslmode=require", url.QueryEscape(secret), base, briefDatabase),
+		{"an unknown role",
+			fmt.Sprintf("postgres://no-such-role:%s@%s/%s?sslmode=require", url.QueryEscape(secret), base, briefDatabase),
 			pgsafe.KindAuth, "28P01"},
-		{"an unknown database", fmt.Sprintf("postgres://%s:%s@%s/nowhere?sslmode=require", briefUser, url.QueryEscape(briefPassword), base),
+		{"an unknown database",
+			fmt.Sprintf("postgres://%s:%s@%s/nowhere?sslmode=require", briefUser, url.QueryEscape(briefPassword), base),
 			pgsafe.KindConfig, "3D000"},
 		{"a closed port", fmt.Sprintf("postgres://u:%s@127.0.0.1:%d/db", url.QueryEscape(secret), pgtest.ClosedPort(t)),
 			pgsafe.KindUnavailable, ""},
 		{"an unknown host", fmt.Sprintf("postgres://u:%s@no-such-host.invalid/db", url.QueryEscape(secret)),
 			pgsafe.KindUnavailable, ""},
-		{"a server that accepts and says nothing", fmt.Sprintf("postgres://u:%s@%s:%d/db?connect_timeout=1", url.QueryEscape(secret), silentHost, silentPort),
+		{"a server that accepts and stays silent",
+			fmt.Sprintf("postgres://u:%s@%s:%d/db?connect_timeout=1", url.QueryEscape(secret), silentHost, silentPort),
 			pgsafe.KindTimeout, ""},
-		{"a certificate of an unknown authority", fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=verify-full&sslrootcert=system", briefUser, url.QueryEscape(briefPassword), base, briefDatabase),
+		{"a certificate of an unknown authority",
+			fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=verify-full&sslrootcert=system",
+				briefUser, url.QueryEscape(briefPassword), base, briefDatabase),
 			pgsafe.KindConfig, ""},
 	} {
-		t.Run(c.name+" is of kind "+c.kind.String(), func(t *testing.T) {
+		t.Run("the error for "+c.name+" is of kind "+c.kind.String(), func(t *testing.T) {
 			t.Parallel()
 			db := open(t, pgsafe.DriverName, c.dsn)
 			err := db.PingContext(t.Context())
@@ -138,13 +145,14 @@ func TestConnectErrors(t *testing.T) {
 			}
 		})
 	}
-	t.Run("pgconn's error, which holds the configuration, is out of reach", func(t *testing.T) {
+	t.Run("a connect error does not wrap pgconn's error, which holds the configuration", func(t *testing.T) {
 		t.Parallel()
-		db := open(t, pgsafe.DriverName, fmt.Sprintf("postgres://u:%s@127.0.0.1:%d/db", url.QueryEscape(secret), pgtest.ClosedPort(t)))
+		db := open(t, pgsafe.DriverName,
+			fmt.Sprintf("postgres://u:%s@127.0.0.1:%d/db", url.QueryEscape(secret), pgtest.ClosedPort(t)))
 		var connectErr *pgconn.ConnectError
 		check.Equal(t, errors.As(db.PingContext(t.Context()), &connectErr), false)
 	})
-	t.Run("an error that repeats the password is cleaned and keeps its SQLSTATE", func(t *testing.T) {
+	t.Run("an error that repeats the password is redacted and keeps its SQLSTATE", func(t *testing.T) {
 		t.Parallel()
 		config, err := pgx.ParseConfig(pgtest.Shared(t).Database(t))
 		check.OK(t, err)
@@ -164,7 +172,7 @@ func TestConnectErrors(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("so is one that repeats it in its detail only", func(t *testing.T) {
+	t.Run("an error that repeats the password only in its detail is redacted", func(t *testing.T) {
 		t.Parallel()
 		config, err := pgx.ParseConfig(pgtest.Shared(t).Database(t))
 		check.OK(t, err)
@@ -182,7 +190,7 @@ func TestConnectErrors(t *testing.T) {
 	})
 }
 
-func TestAPasswordThatAHookSets(t *testing.T) {
+func TestErrorsHideAPasswordThatAHookSets(t *testing.T) {
 	const secret = "tok3n/+x9=Q"
 	config, err := pgx.ParseConfig(pgtest.Shared(t).Database(t))
 	check.OK(t, err)
@@ -200,7 +208,7 @@ func TestAPasswordThatAHookSets(t *testing.T) {
 	noSecret(t, db.PingContext(t.Context()), secret)
 }
 
-func TestSQLOpenRefuses(t *testing.T) {
+func TestInvalidConnectionStrings(t *testing.T) {
 	const secret = "s3cr3t-Pa55"
 	for _, c := range []struct {
 		name, dsn, part string
@@ -208,34 +216,43 @@ func TestSQLOpenRefuses(t *testing.T) {
 		{"garbage", "the database of " + secret, ""},
 		{"a string for another database", "mysql://u:" + secret + "@h/db", ""},
 		{"an unknown key", "postgres://u:" + secret + "@h/db?frobnicate=1", ""},
-		{"a missing CA file", "postgres://u:" + secret + "@h/db?sslmode=verify-full&sslrootcert=/nowhere/ca.pem", "sslrootcert"},
-		{"a missing client certificate", "postgres://u:" + secret + "@h/db?sslcert=/nowhere/c.pem&sslkey=/nowhere/k.pem", "sslcert"},
-		{"1 MB", "postgres://u:" + strings.Repeat(secret, 100_000) + "@h/db", ""},
+		{"a missing CA file",
+			"postgres://u:" + secret + "@h/db?sslmode=verify-full&sslrootcert=/nowhere/ca.pem", "sslrootcert"},
+		{"a missing client certificate",
+			"postgres://u:" + secret + "@h/db?sslcert=/nowhere/c.pem&sslkey=/nowhere/k.pem", "sslcert"},
+		{"a string of 1 MB", "postgres://u:" + strings.Repeat(secret, 100_000) + "@h/db", ""},
 		{"a NUL", "postgres://u:" + secret + "@h/d\x00b", ""},
 		{"a newline", "postgres://u:" + secret + "@h/db\n", ""},
-		{"a pool below one", "postgres://u:" + secret + "@h/db?pool_max_conns=-3", "pool_max_conns"},
-		{"a pool of words", "postgres://u:" + secret + "@h/db?pool_max_conns=many", "pool_max_conns"},
+		{"a pool size below one", "postgres://u:" + secret + "@h/db?pool_max_conns=-3", "pool_max_conns"},
+		{"a pool size in words", "postgres://u:" + secret + "@h/db?pool_max_conns=many", "pool_max_conns"},
 		{"an unknown profile", "postgres://u:" + secret + "@h/db?pool_profile=huge", "pool_profile"},
-		{"a least above the most", "postgres://u:" + secret + "@h/db?pool_min_conns=5&pool_max_conns=2", "pool_min_idle_conns"},
-		{"a warm-up above the most", "postgres://u:" + secret + "@h/db?pool_warmup=5&pool_max_conns=2", "pool_warmup"},
+		{"a minimum above the maximum",
+			"postgres://u:" + secret + "@h/db?pool_min_conns=5&pool_max_conns=2", "pool_min_idle_conns"},
+		{"a warm-up above the maximum", "postgres://u:" + secret + "@h/db?pool_warmup=5&pool_max_conns=2", "pool_warmup"},
 		{"a time without a unit", "postgres://u:" + secret + "@h/db?pool_acquire_timeout=5", "pool_acquire_timeout"},
 		{"a negative time", "postgres://u:" + secret + "@h/db?pool_max_conn_lifetime=-1s", "pool_max_conn_lifetime"},
 		{"an unknown kind of connection", "postgres://u:" + secret + "@h/db?pgsafe_conn=odd", "pgsafe_conn"},
-		{"an unknown execution mode", "postgres://u:" + secret + "@h/db?default_query_exec_mode=odd", "default_query_exec_mode"},
+		{"an unknown execution mode",
+			"postgres://u:" + secret + "@h/db?default_query_exec_mode=odd", "default_query_exec_mode"},
 		{"a negative cache", "postgres://u:" + secret + "@h/db?statement_cache_capacity=-1", "statement_cache_capacity"},
-		{"the default mode without its cache", "postgres://u:" + secret + "@h/db?statement_cache_capacity=0", "statement_cache_capacity"},
-		{"a mode without its cache", "postgres://u:" + secret + "@h/db?default_query_exec_mode=cache_describe&description_cache_capacity=0", "description_cache_capacity"},
+		{"the default mode without its cache",
+			"postgres://u:" + secret + "@h/db?statement_cache_capacity=0", "statement_cache_capacity"},
+		{"a mode without its cache",
+			"postgres://u:" + secret + "@h/db?default_query_exec_mode=cache_describe&description_cache_capacity=0",
+			"description_cache_capacity"},
 		{"a setting of another version", "postgres://u:" + secret + "@h/db?pgsafe_pool_name=1s", "pgsafe_pool_name"},
-		{"a cancel timeout without a unit", "postgres://u:" + secret + "@h/db?pgsafe_cancel_timeout=5", "pgsafe_cancel_timeout"},
+		{"a cancel timeout without a unit",
+			"postgres://u:" + secret + "@h/db?pgsafe_cancel_timeout=5", "pgsafe_cancel_timeout"},
 		{"a negative cancel timeout", "postgres://u:" + secret + "@h/db?pgsafe_cancel_timeout=-5s", "pgsafe_cancel_timeout"},
 		{"telemetry of an unknown kind", "postgres://u:" + secret + "@h/db?pgsafe_telemetry=loud", "pgsafe_telemetry"},
-		{"a negative description cache", "postgres://u:" + secret + "@h/db?description_cache_capacity=x", "description_cache_capacity"},
+		{"a description cache in letters",
+			"postgres://u:" + secret + "@h/db?description_cache_capacity=x", "description_cache_capacity"},
 	} {
-		t.Run(c.name+" with a *DSNError that names the part and the remedy", func(t *testing.T) {
+		t.Run("sql.Open refuses "+c.name+" and names the part and the remedy", func(t *testing.T) {
 			_, err := sql.Open(pgsafe.DriverName, c.dsn)
 			var dsnErr *pgsafe.DSNError
 			if !errors.As(err, &dsnErr) {
-				t.Fatalf("%v (%T) is no *DSNError", err, err)
+				t.Fatalf("%v (%T) is not a *DSNError", err, err)
 			}
 			if c.part != "" {
 				check.Equal(t, dsnErr.Part, c.part)
@@ -246,7 +263,7 @@ func TestSQLOpenRefuses(t *testing.T) {
 			check.Equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 			noSecret(t, err, secret)
 
-			// What needs no file is told by Normalize and Inspect as well.
+			// Normalize and Inspect return the same errors, except for files: they read none.
 			if strings.HasPrefix(dsnErr.Reason, "the file") {
 				return
 			}
@@ -256,7 +273,7 @@ func TestSQLOpenRefuses(t *testing.T) {
 			check.Equal(t, fmt.Sprint(inspectErr), err.Error())
 		})
 	}
-	t.Run("an unknown profile in the environment", func(t *testing.T) {
+	t.Run("sql.Open refuses an unknown profile in the environment", func(t *testing.T) {
 		t.Setenv("PGSAFE_PROFILE", "huge")
 		for _, dsn := range []string{"", "host=h"} {
 			_, err := sql.Open(pgsafe.DriverName, dsn)
@@ -266,22 +283,22 @@ func TestSQLOpenRefuses(t *testing.T) {
 		}
 		_, err := pgsafe.NewConnectorConfig(silent(t, "h", 1))
 		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
-		c, err := pgsafe.NewConnector("host=h", pgsafe.WithProfile(pgsafe.AuthProfile())) // which outranks it
+		c, err := pgsafe.NewConnector("host=h", pgsafe.WithProfile(pgsafe.AuthProfile())) // overrides it
 		check.OK(t, err)
 		check.OK(t, c.Close())
 	})
-	t.Run("an environment that pgx refuses, without showing it", func(t *testing.T) {
+	t.Run("sql.Open refuses an environment that pgx refuses and does not show it", func(t *testing.T) {
 		t.Setenv("PGSSLMODE", "secret-odd")
 		_, err := sql.Open(pgsafe.DriverName, "host=h password="+secret)
 		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 		noSecret(t, err, secret, "secret-odd")
 	})
-	t.Run("an environment that pgxpool cannot be configured in", func(t *testing.T) {
+	t.Run("NewPoolConfig refuses an environment with an unknown service", func(t *testing.T) {
 		t.Setenv("PGSERVICE", "there-is-none")
 		_, err := pgsafe.NewPoolConfig("postgres://u@h/db")
 		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 	})
-	t.Run("a CA file without a certificate", func(t *testing.T) {
+	t.Run("sql.Open refuses a CA file without a certificate", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "ca.pem")
 		check.OK(t, os.WriteFile(file, []byte("this is no PEM"), 0o600))
 		_, err := sql.Open(pgsafe.DriverName, "host=h sslmode=verify-full sslrootcert="+file+" password="+secret)
@@ -299,20 +316,20 @@ func TestServiceFile(t *testing.T) {
 		check.OK(t, os.WriteFile(file, []byte("[orders]\nhost=h\n"+lines), 0o600))
 		t.Setenv("PGSERVICEFILE", file)
 	}
-	t.Run("its connect_timeout counts", func(t *testing.T) {
+	t.Run("the connect_timeout of a service file applies", func(t *testing.T) {
 		write(t, "connect_timeout=3\n")
 		config, err := pgsafe.NewPoolConfig("service=orders")
 		check.OK(t, err)
 		check.Equal(t, config.ConnConfig.ConnectTimeout, 3*time.Second)
 	})
-	t.Run("a key of it that no server knows is refused", func(t *testing.T) {
+	t.Run("a key of a service file that no server knows is refused", func(t *testing.T) {
 		write(t, "pool_max_conns=7\n")
 		_, err := pgsafe.NewConnector("service=orders")
 		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 	})
 }
 
-func TestTheEmptyStringIsTheEnvironment(t *testing.T) {
+func TestAnEmptyStringReadsTheEnvironment(t *testing.T) {
 	cluster := pgtest.SharedTLS(t)
 	t.Setenv("PGHOST", "localhost")
 	t.Setenv("PGPORT", fmt.Sprint(cluster.Port()))
@@ -341,7 +358,7 @@ func TestConnectorShowsNoSecret(t *testing.T) {
 	}
 }
 
-// noSecret fails if any way to show err shows four characters in a row of a secret.
+// noSecret fails if any form of err shows four characters in a row of a secret.
 func noSecret(t testing.TB, err error, secrets ...string) {
 	t.Helper()
 	var log bytes.Buffer
@@ -365,7 +382,7 @@ func holdsNone(t testing.TB, text, secret string) {
 	}
 }
 
-// chain yields err and all that it wraps.
+// chain yields err and every error that it wraps.
 func chain(err error) func(yield func(error) bool) {
 	return func(yield func(error) bool) {
 		todo := []error{err}
@@ -396,11 +413,11 @@ func TestClientCertificate(t *testing.T) {
 		return with(fmt.Sprintf("postgres://postgres@localhost:%d/postgres?sslmode=verify-full&sslrootcert=%s&sslcert=%s",
 			cluster.Port(), cluster.CAFile(), certFile), params...)
 	}
-	t.Run("it logs in", func(t *testing.T) {
+	t.Run("a client certificate logs in", func(t *testing.T) {
 		db := open(t, pgsafe.DriverName, dsn("sslkey="+keyFile))
 		check.Equal(t, one[string](t, db, "select client_dn from pg_stat_ssl where pid = pg_backend_pid()"), "/CN=postgres")
 	})
-	t.Run("its key may be encrypted, and sslpassword opens it", func(t *testing.T) {
+	t.Run("sslpassword decrypts the key of a client certificate", func(t *testing.T) {
 		const secret = "zQ9#k[7w"
 		encrypted := encryptKey(t, keyFile, secret)
 		db := open(t, pgsafe.DriverName, dsn("sslkey="+encrypted, "sslpassword="+url.QueryEscape(secret)))
@@ -409,14 +426,15 @@ func TestClientCertificate(t *testing.T) {
 		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 		noSecret(t, err, secret)
 	})
-	t.Run("without it the login is refused", func(t *testing.T) {
-		db := open(t, pgsafe.DriverName, fmt.Sprintf("postgres://postgres@localhost:%d/postgres?sslmode=verify-full&sslrootcert=%s",
+	t.Run("a login without the client certificate is refused", func(t *testing.T) {
+		db := open(t, pgsafe.DriverName, fmt.Sprintf(
+			"postgres://postgres@localhost:%d/postgres?sslmode=verify-full&sslrootcert=%s",
 			cluster.Port(), cluster.CAFile()))
 		check.Equal(t, pgsafe.KindOf(db.PingContext(t.Context())), pgsafe.KindAuth)
 	})
 }
 
-// encryptKey writes the key in keyFile anew, encrypted in the older form of PEM.
+// encryptKey writes the key of keyFile to a new file, encrypted in the older form of PEM.
 func encryptKey(t *testing.T, keyFile, secret string) string {
 	t.Helper()
 	text, err := os.ReadFile(keyFile)

@@ -20,7 +20,7 @@ func TestDialect(t *testing.T) {
 			t.Errorf("%s, %v", uri, err)
 		}
 	})
-	t.Run("a dialect that is named has its own", func(t *testing.T) {
+	t.Run("a named dialect gives the string its own meaning", func(t *testing.T) {
 		for _, name := range []string{"node", "jdbc"} {
 			if !slices.Contains(urlfix.Dialects(), name) {
 				t.Errorf("%s is not among %v", name, urlfix.Dialects())
@@ -31,7 +31,7 @@ func TestDialect(t *testing.T) {
 			t.Errorf("%v, %v", r, err)
 		}
 	})
-	t.Run("a dialect that is named in the string has, too", func(t *testing.T) {
+	t.Run("a dialect named in the string gives it its own meaning", func(t *testing.T) {
 		r, err := pgsafe.Inspect(dsn + "&pgsafe_dialect=node")
 		if err != nil || r.Dialect != "node" || r.URI != "postgres://h/db?sslmode=verify-full" {
 			t.Errorf("%v, %v", r, err)
@@ -42,9 +42,9 @@ func TestDialect(t *testing.T) {
 		code               pgsafe.DSNCode
 	}{
 		{"the form of another dialect is refused", "jdbc", dsn, pgsafe.CodeConflict},
-		{"a name that nobody has is refused", "perl", dsn, pgsafe.CodeValue},
-		{"two names are refused", "node", dsn + "&pgsafe_dialect=prisma", pgsafe.CodeConflict},
-		{"the keys of the pool are checked", "node", dsn + "&pool_max_conns=x", pgsafe.CodeValue},
+		{"an unknown dialect is refused", "perl", dsn, pgsafe.CodeValue},
+		{"two different dialects are refused", "node", dsn + "&pgsafe_dialect=prisma", pgsafe.CodeConflict},
+		{"the keys of the pool are checked in a dialect too", "node", dsn + "&pool_max_conns=x", pgsafe.CodeValue},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, normalizeErr := pgsafe.Dialect(c.dialect).Normalize(c.dsn)
@@ -60,7 +60,7 @@ func TestDialect(t *testing.T) {
 	}
 }
 
-func TestWithDialectOpensWhatItSays(t *testing.T) {
+func TestOpenReadsTheStringInTheGivenDialect(t *testing.T) {
 	uri := pgtest.Shared(t).Database(t)
 	db, err := pgsafe.Open(uri+"&schema=odd%20name", pgsafe.WithDialect("prisma"))
 	check.OK(t, err)

@@ -24,8 +24,8 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
-// dropIn are bodies of code that an application has today. Each runs against pgx's own driver and against pgsafe
-// and has to hold for both: that is what "change one string" means.
+// dropIn holds code that applications have today. Each case runs with pgx's own driver and with
+// pgsafe, and must pass with both: an application changes one string only.
 var dropIn = []struct {
 	name string
 	run  func(t *testing.T, ctx context.Context, db *sql.DB)
@@ -39,7 +39,8 @@ var dropIn = []struct {
 			ts time.Time
 			by []byte
 		)
-		row := db.QueryRowContext(ctx, `select 42::int8, 'text', 1.5::float8, true, '2024-02-29 12:00:00+00'::timestamptz, '\x0102'::bytea`)
+		row := db.QueryRowContext(ctx,
+			`select 42::int8, 'text', 1.5::float8, true, '2024-02-29 12:00:00+00'::timestamptz, '\x0102'::bytea`)
 		check.OK(t, row.Scan(&i, &s, &f, &b, &ts, &by))
 		check.Equal(t, i, 42)
 		check.Equal(t, s, "text")
@@ -48,7 +49,7 @@ var dropIn = []struct {
 		check.Equal(t, ts.UTC().Format(time.RFC3339), "2024-02-29T12:00:00Z")
 		check.Equal(t, string(by), "\x01\x02")
 	}},
-	{"no row is sql.ErrNoRows", func(t *testing.T, ctx context.Context, db *sql.DB) {
+	{"a query without a row returns sql.ErrNoRows", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		var i int
 		err := db.QueryRowContext(ctx, "select 1 where false").Scan(&i)
 		check.Equal(t, err, sql.ErrNoRows)
@@ -61,7 +62,7 @@ var dropIn = []struct {
 		check.OK(t, db.QueryRowContext(ctx, "select $1::int4", sql.Null[int32]{V: 7, Valid: true}).Scan(&i))
 		check.Equal(t, i, sql.Null[int32]{V: 7, Valid: true})
 	}},
-	{"slices are arrays", func(t *testing.T, ctx context.Context, db *sql.DB) {
+	{"slices go in and come out as arrays", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		var n int
 		check.OK(t, db.QueryRowContext(ctx, "select count(*) from unnest($1::text[]) x where x = any($2::text[])",
 			[]string{"a", "b", "c"}, []string{"a", "c", "z"}).Scan(&n))
@@ -70,13 +71,13 @@ var dropIn = []struct {
 		check.OK(t, db.QueryRowContext(ctx, "select array[3,1,2]::int8[]").Scan(pgtype.NewMap().SQLScanner(&got)))
 		check.Equal(t, fmt.Sprint(got), "[3 1 2]")
 	}},
-	{"arguments have names", func(t *testing.T, ctx context.Context, db *sql.DB) {
+	{"named arguments reach the statement", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		var s string
 		check.OK(t, db.QueryRowContext(ctx, "select @greeting::text || ', ' || @name::text",
 			pgx.NamedArgs{"greeting": "hello", "name": "world"}).Scan(&s))
 		check.Equal(t, s, "hello, world")
 	}},
-	{"columns tell their types", func(t *testing.T, ctx context.Context, db *sql.DB) {
+	{"rows report the types of their columns", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		rows, err := db.QueryContext(ctx, "select 1::int4 a, 'x'::varchar(9) b, 1.25::numeric(7,2) c, now() d, true e")
 		check.OK(t, err)
 		defer rows.Close()
@@ -86,12 +87,13 @@ var dropIn = []struct {
 		for _, c := range types {
 			length, _ := c.Length()
 			precision, scale, _ := c.DecimalSize()
-			got = append(got, fmt.Sprintf("%s %s %s %d %d %d", c.Name(), c.DatabaseTypeName(), c.ScanType(), length, precision, scale))
+			got = append(got, fmt.Sprintf("%s %s %s %d %d %d",
+				c.Name(), c.DatabaseTypeName(), c.ScanType(), length, precision, scale))
 		}
 		check.Equal(t, strings.Join(got, "; "), "a INT4 int32 0 0 0; b VARCHAR string 9 0 0; "+
 			"c NUMERIC float64 0 7 2; d TIMESTAMPTZ time.Time 0 0 0; e BOOL bool 0 0 0")
 	}},
-	{"the number of affected rows is told", func(t *testing.T, ctx context.Context, db *sql.DB) {
+	{"a result reports the number of affected rows", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		exec(t, db, "create temp table if not exists gone(i int)") // the table need not be found again
 		res, err := db.ExecContext(ctx, "insert into t select generate_series(1, 5)")
 		check.OK(t, err)
@@ -105,7 +107,7 @@ var dropIn = []struct {
 		_, err := db.ExecContext(ctx, "insert into u values (1)")
 		var pgErr *pgconn.PgError
 		if !errors.As(err, &pgErr) {
-			t.Fatalf("%v is no *pgconn.PgError", err)
+			t.Fatalf("%v is not a *pgconn.PgError", err)
 		}
 		check.Equal(t, pgErr.Code, "23505")
 		check.Equal(t, pgErr.ConstraintName, "u_pkey")
@@ -120,7 +122,7 @@ var dropIn = []struct {
 		check.Equal(t, one[int](t, db, "select count(*) from t"), 1)
 		check.Equal(t, tx.Commit(), sql.ErrTxDone)
 	}},
-	{"a rollback leaves nothing", func(t *testing.T, ctx context.Context, db *sql.DB) {
+	{"a rollback undoes the transaction's statements", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		tx, err := db.BeginTx(ctx, nil)
 		check.OK(t, err)
 		_, err = tx.ExecContext(ctx, "insert into t values (1)")
@@ -128,7 +130,7 @@ var dropIn = []struct {
 		check.OK(t, tx.Rollback())
 		check.Equal(t, one[int](t, db, "select count(*) from t"), 0)
 	}},
-	{"a transaction has the isolation level and access mode asked for", func(t *testing.T, ctx context.Context, db *sql.DB) {
+	{"a transaction has the requested isolation and access mode", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		for level, name := range map[sql.IsolationLevel]string{
 			sql.LevelDefault: "read committed", sql.LevelReadUncommitted: "read uncommitted",
 			sql.LevelReadCommitted: "read committed", sql.LevelRepeatableRead: "repeatable read",
@@ -147,7 +149,7 @@ var dropIn = []struct {
 		}
 		_, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelLinearizable})
 		if err == nil {
-			t.Fatal("PostgreSQL has no such level, and no error says so")
+			t.Fatal("PostgreSQL has no such level, and there was no error")
 		}
 	}},
 	{"a failed transaction cannot commit", func(t *testing.T, ctx context.Context, db *sql.DB) {
@@ -182,7 +184,8 @@ var dropIn = []struct {
 			done <- err
 		}()
 		pgtest.Eventually(t, "the statement runs", func() bool {
-			return one[int](t, db, "select count(*) from pg_stat_activity where query = 'select pg_sleep(60)' and datname = current_database() and state = 'active'") == 1
+			return one[int](t, db, `select count(*) from pg_stat_activity
+				where query = 'select pg_sleep(60)' and datname = current_database() and state = 'active'`) == 1
 		})
 		cancel()
 		err := <-done
@@ -198,7 +201,7 @@ var dropIn = []struct {
 		check.Equal(t, pgconn.Timeout(err), true)
 		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindTimeout)
 	}},
-	{"a context that is done reaches no server", func(t *testing.T, ctx context.Context, db *sql.DB) {
+	{"a ping whose context is done fails with the context's error", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		ctx, cancel := context.WithCancel(ctx)
 		cancel()
 		check.Equal(t, db.PingContext(ctx), context.Canceled)
@@ -251,7 +254,7 @@ var dropIn = []struct {
 		_, err := db.PrepareContext(ctx, "selec 1")
 		check.Equal(t, pgsafe.SQLState(err), "42601")
 	}},
-	{"a prepared statement closed and prepared again after the table changed runs", func(t *testing.T, ctx context.Context, db *sql.DB) {
+	{"a statement prepared again after a change of its table runs", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		db.SetMaxOpenConns(1)
 		stmt, err := db.PrepareContext(ctx, "select * from t")
 		check.OK(t, err)
@@ -259,7 +262,7 @@ var dropIn = []struct {
 		check.OK(t, err)
 		exec(t, db, "alter table t add column j int")
 		_, err = stmt.ExecContext(ctx)
-		if state := pgsafe.SQLState(err); err != nil && state != "0A000" { // with which pgx's own driver fails here
+		if state := pgsafe.SQLState(err); err != nil && state != "0A000" { // pgx's own driver fails so
 			t.Fatal(err)
 		}
 		check.OK(t, stmt.Close())
@@ -269,7 +272,7 @@ var dropIn = []struct {
 		check.OK(t, err)
 		check.OK(t, stmt.Close())
 	}},
-	{"rows may be left half read", func(t *testing.T, ctx context.Context, db *sql.DB) {
+	{"rows that are closed half read free their connection", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		db.SetMaxOpenConns(1)
 		rows, err := db.QueryContext(ctx, "select generate_series(1, 100000)")
 		check.OK(t, err)
@@ -279,7 +282,7 @@ var dropIn = []struct {
 		check.OK(t, rows.Close())
 		check.Equal(t, one[int](t, db, "select 1"), 1)
 	}},
-	{"an error after the first rows is told by Rows.Err", func(t *testing.T, ctx context.Context, db *sql.DB) {
+	{"Rows.Err reports an error after the first rows", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		rows, err := db.QueryContext(ctx, "select 10 / (3 - i) from generate_series(1, 5) i")
 		check.OK(t, err)
 		n := 0
@@ -288,9 +291,9 @@ var dropIn = []struct {
 		}
 		check.Equal(t, n, 2)
 		check.Equal(t, pgsafe.SQLState(rows.Err()), "22012")
-		_ = rows.Close() // tells the same error again
+		_ = rows.Close() // returns the same error again
 	}},
-	{"one connection keeps its session", func(t *testing.T, ctx context.Context, db *sql.DB) {
+	{"a *sql.Conn keeps its session", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		conn, err := db.Conn(ctx)
 		check.OK(t, err)
 		_, err = conn.ExecContext(ctx, "create temp table mine as select 1 i")
@@ -351,7 +354,7 @@ var dropIn = []struct {
 		defer conn.Close()
 		check.Equal(t, pgsafe.Raw(conn, func(*pgx.Conn) error { return io.ErrUnexpectedEOF }), io.ErrUnexpectedEOF)
 	}},
-	{"database/sql's counters count leases", func(t *testing.T, ctx context.Context, db *sql.DB) {
+	{"database/sql's statistics count handles", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		db.SetMaxOpenConns(3)
 		var conns []*sql.Conn
 		for range 3 {
@@ -372,7 +375,7 @@ var dropIn = []struct {
 
 func TestDropIn(t *testing.T) {
 	for _, driverName := range []string{"pgx", pgsafe.DriverName, pgsafe.AliasName} {
-		t.Run(driverName, func(t *testing.T) {
+		t.Run("existing code runs with the driver "+driverName, func(t *testing.T) {
 			for _, c := range dropIn {
 				t.Run(c.name, func(t *testing.T) {
 					t.Parallel()
@@ -398,7 +401,7 @@ func TestNativeConn(t *testing.T) {
 		defer db.Close()
 		checkBareCast(t, db)
 	})
-	t.Run("its cap holds through Open", func(t *testing.T) {
+	t.Run("the cap of native connections holds through Open", func(t *testing.T) {
 		t.Parallel()
 		db, err := pgsafe.Open(pgtest.Shared(t).Database(t), pgsafe.WithNativeConn(),
 			pgsafe.WithProfile(pgsafe.Profile{MaxConns: 3}))
@@ -430,7 +433,7 @@ func checkBareCast(t *testing.T, db *sql.DB) {
 }
 
 func TestRegister(t *testing.T) {
-	t.Run("a further name has options of its own", func(t *testing.T) {
+	t.Run("a further driver name has its own options", func(t *testing.T) {
 		pgsafe.Register("pgsafe-with-hook", pgsafe.WithAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
 			_, err := conn.Exec(ctx, "set search_path = 'set by the option'")
 			return err
@@ -444,7 +447,7 @@ func TestRegister(t *testing.T) {
 		defer another.Close()
 		check.Equal(t, one[string](t, another, "show search_path"), `"set by the option"`)
 	})
-	t.Run("a name that is taken is left alone", func(t *testing.T) {
+	t.Run("Register does not replace a driver of the same name", func(t *testing.T) {
 		pgsafe.Register("pgx")
 		if !slices.Contains(sql.Drivers(), "pgx") {
 			t.Fatal("pgx is gone")
@@ -457,7 +460,7 @@ func TestRegister(t *testing.T) {
 }
 
 func TestDriverOpen(t *testing.T) {
-	t.Run("a connection without database/sql closes its pool with it", func(t *testing.T) {
+	t.Run("a connection without database/sql closes its pool when it is closed", func(t *testing.T) {
 		uri := pgtest.Shared(t).Database(t)
 		conn, err := (&pgsafe.Driver{}).Open(uri)
 		check.OK(t, err)
@@ -465,7 +468,7 @@ func TestDriverOpen(t *testing.T) {
 		w := watch(t, uri)
 		pgtest.Eventually(t, "no connection is left", func() bool { return w.backends() == 0 })
 	})
-	t.Run("the calls without a context work", func(t *testing.T) {
+	t.Run("a connection without database/sql supports the calls without a context", func(t *testing.T) {
 		conn, err := (&pgsafe.Driver{}).Open(pgtest.Shared(t).Database(t))
 		check.OK(t, err)
 		defer conn.Close()
@@ -486,7 +489,7 @@ func TestDriverOpen(t *testing.T) {
 		check.OK(t, err)
 		check.OK(t, stmt.Close())
 	})
-	t.Run("Raw refuses another driver's connection", func(t *testing.T) {
+	t.Run("Raw refuses the connection of another driver", func(t *testing.T) {
 		db := sql.OpenDB(foreign{})
 		defer db.Close()
 		conn, err := db.Conn(t.Context())
@@ -500,18 +503,18 @@ func TestDriverOpen(t *testing.T) {
 		_, err := pgsafe.Open("postgres://h:port/db")
 		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 	})
-	t.Run("a bad string is a *DSNError", func(t *testing.T) {
+	t.Run("Driver.Open reports a bad string as a *DSNError", func(t *testing.T) {
 		_, err := (&pgsafe.Driver{}).Open("postgres://h:port/db")
 		var dsnErr *pgsafe.DSNError
 		check.Equal(t, errors.As(err, &dsnErr), true)
 	})
-	t.Run("a server that cannot be reached leaves nothing behind", func(t *testing.T) {
+	t.Run("Driver.Open reports a server that cannot be reached as unavailable", func(t *testing.T) {
 		_, err := (&pgsafe.Driver{}).Open(fmt.Sprintf("postgres://u@127.0.0.1:%d/db", pgtest.ClosedPort(t)))
 		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
 	})
 }
 
-// foreign is another driver, of which only the type matters.
+// foreign is another driver. Only its type matters.
 type foreign struct{ driver.Conn }
 
 func (f foreign) Connect(context.Context) (driver.Conn, error) { return f, nil }
@@ -542,7 +545,7 @@ func exec(t testing.TB, db *sql.DB, query string, args ...any) {
 	check.OK(t, err)
 }
 
-// one runs a query of one value.
+// one runs a query that returns one value.
 func one[T any](t testing.TB, db *sql.DB, query string, args ...any) T {
 	t.Helper()
 	var v T

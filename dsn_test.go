@@ -13,18 +13,21 @@ import (
 )
 
 const (
-	dsnRaw       = "postgresql+psycopg2://lwe-admin:y5268[695t-13htgq244t5thj[8q9grq@postgres:5432/ai_workflow_engine?sslmode=require"
-	dsnCanonical = "postgres://lwe-admin:y5268%5B695t-13htgq244t5thj%5B8q9grq@postgres:5432/ai_workflow_engine?sslmode=require"
-	dsnPassword  = "y5268[695t-13htgq244t5thj[8q9grq"
+	dsnRaw = "postgresql+psycopg2://lwe-admin:y5268[695t-13htgq244t5thj[8q9grq" +
+		"@postgres:5432/ai_workflow_engine?sslmode=require"
+	dsnCanonical = "postgres://lwe-admin:y5268%5B695t-13htgq244t5thj%5B8q9grq" +
+		"@postgres:5432/ai_workflow_engine?sslmode=require"
+	dsnPassword = "y5268[695t-13htgq244t5thj[8q9grq"
 )
 
 func TestNormalize(t *testing.T) {
 	for _, c := range []struct{ name, dsn, want string }{
-		{"takes a raw password", dsnRaw, dsnCanonical},
-		{"leaves a canonical URI as it is", dsnCanonical, dsnCanonical},
-		{"leaves the keys of the pool out", "host=h pool_max_conns=5", "postgres://h/"},
-		{"makes options of server settings", "postgres://h/db?search_path=app", "postgres://h/db?options=-c%20search_path%3Dapp"},
-		{"takes nothing for the environment", "", "postgres:///"},
+		{"Normalize accepts a raw password", dsnRaw, dsnCanonical},
+		{"Normalize keeps a canonical URI", dsnCanonical, dsnCanonical},
+		{"Normalize drops the keys of the pool", "host=h pool_max_conns=5", "postgres://h/"},
+		{"Normalize turns server settings into options", "postgres://h/db?search_path=app",
+			"postgres://h/db?options=-c%20search_path%3Dapp"},
+		{"Normalize turns an empty string into an empty URI", "", "postgres:///"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := pgsafe.Normalize(c.dsn)
@@ -50,7 +53,7 @@ func TestDSNErrorOfEachCode(t *testing.T) {
 		{"postgres://u:" + dsnPassword + "@h/db\n", pgsafe.CodeControlCharacter},
 		{strings.Repeat(dsnPassword, 40_000), pgsafe.CodeTooLong},
 	} {
-		t.Run(string(c.code), func(t *testing.T) {
+		t.Run("an invalid string has the code "+string(c.code), func(t *testing.T) {
 			_, err := pgsafe.Normalize(c.dsn)
 			_, inspectErr := pgsafe.Inspect(c.dsn)
 			var e *pgsafe.DSNError
@@ -85,12 +88,12 @@ func TestInspect(t *testing.T) {
 	if string(text) != want {
 		t.Errorf("got  %s\nwant %s", text, want)
 	}
-	t.Run("shows no secret", func(t *testing.T) {
+	t.Run("a report shows no secret", func(t *testing.T) {
 		if text := printed(t, r) + printed(t, *r); pgtest.Shows(text, dsnPassword) {
 			t.Errorf("the password is in %s", text)
 		}
 	})
-	t.Run("keeps settings and warnings", func(t *testing.T) {
+	t.Run("a report has settings and warnings", func(t *testing.T) {
 		r, err := pgsafe.Inspect("postgres://h/db?search_path=app&ssl=true")
 		if err != nil || len(r.Settings) != 1 || len(r.Warnings) != 1 || r.HasPassword {
 			t.Errorf("%+v %v", r, err)
@@ -100,11 +103,12 @@ func TestInspect(t *testing.T) {
 
 func TestRedact(t *testing.T) {
 	for _, c := range []struct{ name, dsn, want string }{
-		{"masks the password", dsnRaw, "postgres://lwe-admin:***@postgres:5432/ai_workflow_engine?sslmode=require"},
-		{"masks the password of the key", "postgres://h/db?sslpassword=x", "postgres://h/db?sslpassword=***"},
-		{"leaves a string without secrets", "host=h user=u", "postgres://u@h/"},
-		{"shows nothing of what cannot be read", "postgres://u:" + dsnPassword + "@h:x/db", "postgres://[unparseable, 52 bytes]"},
-		{"shows no other scheme", dsnPassword + "://h", "[unparseable, 36 bytes]"},
+		{"Redact masks the password", dsnRaw, "postgres://lwe-admin:***@postgres:5432/ai_workflow_engine?sslmode=require"},
+		{"Redact masks the password of the client key", "postgres://h/db?sslpassword=x", "postgres://h/db?sslpassword=***"},
+		{"Redact keeps a string without secrets", "host=h user=u", "postgres://u@h/"},
+		{"Redact shows nothing of an invalid string", "postgres://u:" + dsnPassword + "@h:x/db",
+			"postgres://[unparseable, 52 bytes]"},
+		{"Redact shows no unknown scheme", dsnPassword + "://h", "[unparseable, 36 bytes]"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := pgsafe.Redact(c.dsn); got != c.want {
@@ -114,7 +118,7 @@ func TestRedact(t *testing.T) {
 	}
 }
 
-// printed is v in all the ways a program might print it.
+// printed returns v in every form that a program might print.
 func printed(t *testing.T, v any) string {
 	t.Helper()
 	var b strings.Builder

@@ -59,7 +59,7 @@ func TestKindOf(t *testing.T) {
 		{"an unknown authority", x509.UnknownAuthorityError{}, pgsafe.KindConfig},
 		{"a certificate for another host", x509.HostnameError{Certificate: &x509.Certificate{}}, pgsafe.KindConfig},
 	} {
-		t.Run(c.name+" is "+c.want.String(), func(t *testing.T) {
+		t.Run("KindOf reports "+c.name+" as "+c.want.String(), func(t *testing.T) {
 			check.Equal(t, pgsafe.KindOf(c.err), c.want)
 			if c.err != nil {
 				check.Equal(t, pgsafe.KindOf(fmt.Errorf("wrapped: %w", c.err)), c.want)
@@ -69,36 +69,42 @@ func TestKindOf(t *testing.T) {
 	t.Run("an unknown kind prints its number", func(t *testing.T) {
 		check.Equal(t, pgsafe.Kind(99).String(), "Kind(99)")
 	})
-	t.Run("three kinds are worth another try", func(t *testing.T) {
-		var retryable []string
+	t.Run("three kinds are transient", func(t *testing.T) {
+		var transient []string
 		for k := pgsafe.KindNone; k <= pgsafe.KindOther; k++ {
 			if k.Transient() {
-				retryable = append(retryable, k.String())
+				transient = append(transient, k.String())
 			}
 		}
-		check.Equal(t, fmt.Sprint(retryable), "[pool exhausted unavailable serialization]")
+		check.Equal(t, fmt.Sprint(transient), "[pool exhausted unavailable serialization]")
 	})
 }
 
-// What a keyword demands and a server does not do is no reason to try again.
+// A server that does not meet a keyword's demand is no reason to retry.
 func TestKindOfUnmetDemands(t *testing.T) {
 	trusting, secured := pgtest.Shared(t), pgtest.SharedTLS(t)
 	plain := fmt.Sprintf("host=%s port=%d user=postgres dbname=postgres ", trusting.Host(), trusting.Port())
-	withTLS := fmt.Sprintf("host=localhost port=%d user=%s password='%s' dbname=%s ", secured.Port(), pgtest.TLSUser, pgtest.TLSPassword, pgtest.TLSDatabase)
+	withTLS := fmt.Sprintf("host=localhost port=%d user=%s password='%s' dbname=%s ",
+		secured.Port(), pgtest.TLSUser, pgtest.TLSPassword, pgtest.TLSDatabase)
 	for _, c := range []struct {
 		name, dsn string
 		want      pgsafe.Kind
 	}{
 		{"TLS that the server does not have", plain + "sslmode=require", pgsafe.KindConfig},
-		{"another user that the server should run as", plain + "requirepeer=nobody-of-this-name host=" + trusting.SocketDir(), pgsafe.KindConfig},
-		{"channel binding where the server asks nothing", plain + "sslmode=disable channel_binding=require", pgsafe.KindConfig},
+		{"a server that runs as another user",
+			plain + "requirepeer=no-such-user host=" + trusting.SocketDir(), pgsafe.KindConfig},
+		{"channel binding without a login challenge",
+			plain + "sslmode=disable channel_binding=require", pgsafe.KindConfig},
 		{"channel binding without TLS", withTLS + "sslmode=disable channel_binding=require", pgsafe.KindConfig},
-		{"a client certificate that the server does not want", withTLS + "sslmode=require sslcertmode=require", pgsafe.KindConfig},
-		{"a way to log in that the server does not ask for", plain + "sslmode=disable require_auth=scram-sha-256", pgsafe.KindConfig},
-		{"TLS of two servers, of which one cannot be reached", fmt.Sprintf("host=%s,127.0.0.1 port=%d,%d user=u sslmode=require",
-			trusting.Host(), trusting.Port(), pgtest.ClosedPort(t)), pgsafe.KindUnavailable},
+		{"a client certificate that the server does not ask for",
+			withTLS + "sslmode=require sslcertmode=require", pgsafe.KindConfig},
+		{"a way to log in that the server does not ask for",
+			plain + "sslmode=disable require_auth=scram-sha-256", pgsafe.KindConfig},
+		{"TLS of two servers of which one cannot be reached",
+			fmt.Sprintf("host=%s,127.0.0.1 port=%d,%d user=u sslmode=require",
+				trusting.Host(), trusting.Port(), pgtest.ClosedPort(t)), pgsafe.KindUnavailable},
 	} {
-		t.Run(c.name+" is "+c.want.String(), func(t *testing.T) {
+		t.Run("KindOf reports "+c.name+" as "+c.want.String(), func(t *testing.T) {
 			err := open(t, pgsafe.DriverName, c.dsn).PingContext(t.Context())
 			if got := pgsafe.KindOf(err); got != c.want {
 				t.Errorf("%s: %v", got, err)

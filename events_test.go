@@ -25,7 +25,7 @@ import (
 	"github.com/pgsafe/pgsafe/telemetry"
 )
 
-// observed opens a database whose log and metrics the test can look at.
+// observed opens a database whose log and metrics the test can read.
 func observed(t *testing.T, dsn string) (db *sql.DB, log *syncBuffer, reader sdkmetric.Reader) {
 	t.Helper()
 	log, reader = &syncBuffer{}, sdkmetric.NewManualReader()
@@ -37,7 +37,7 @@ func observed(t *testing.T, dsn string) (db *sql.DB, log *syncBuffer, reader sdk
 	return db, log, reader
 }
 
-// counted returns how often an event with this attribute was counted.
+// counted returns the count of events with this attribute.
 func counted(t *testing.T, reader sdkmetric.Reader, name, attribute string) int64 {
 	t.Helper()
 	var all metricdata.ResourceMetrics
@@ -76,7 +76,9 @@ func TestEvents(t *testing.T) {
 			}()
 			pgtest.Eventually(t, "the statement runs", func() bool {
 				var n int
-				check.OK(t, admin.QueryRow(t.Context(), "select count(*) from pg_stat_activity where datname = $1 and wait_event = 'PgSleep'", databaseOf(t, uri)).Scan(&n))
+				check.OK(t, admin.QueryRow(t.Context(),
+					"select count(*) from pg_stat_activity where datname = $1 and wait_event = 'PgSleep'",
+					databaseOf(t, uri)).Scan(&n))
 				return n == 1
 			})
 			cancel()
@@ -86,7 +88,7 @@ func TestEvents(t *testing.T) {
 		check.Equal(t, counted(t, reader, "pgsafe.cancel.count", "closed"), 0)
 		check.Equal(t, strings.Contains(log.String(), "cancelled"), false)
 	})
-	t.Run("those that the server does not take are all counted, and told in few records", func(t *testing.T) {
+	t.Run("cancel requests that fail are all counted, and few of them are logged", func(t *testing.T) {
 		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
 		dsn := with(proxy.URI(databaseName(t, pgtest.Shared(t).Database(t))), "pgsafe_cancel_timeout=200ms")
 		db, log, reader := observed(t, dsn)
@@ -103,13 +105,13 @@ func TestEvents(t *testing.T) {
 			return nil
 		})
 		closed := counted(t, reader, "pgsafe.cancel.count", "closed")
-		told := strings.Count(log.String(), "could not be cancelled")
-		t.Logf("%d requests not taken, %d records", closed, told)
-		if closed < 2 || told < 1 || int64(told) >= closed {
+		logged := strings.Count(log.String(), "could not be cancelled")
+		t.Logf("%d requests not taken, %d records", closed, logged)
+		if closed < 2 || logged < 1 || int64(logged) >= closed {
 			t.Error("want several requests, and fewer records than that, but one")
 		}
 	})
-	t.Run("a failure of the server is counted and told once", func(t *testing.T) {
+	t.Run("a failure of the server is counted and logged once", func(t *testing.T) {
 		uri := pgtest.Shared(t).Database(t)
 		db, log, reader := observed(t, uri)
 		holdAll(t, db, 3)()
@@ -118,7 +120,7 @@ func TestEvents(t *testing.T) {
 		check.Equal(t, counted(t, reader, "pgsafe.recovery.count", "generation"), 1)
 		check.Equal(t, strings.Count(log.String(), "57P01"), 1)
 	})
-	t.Run("a statement that is left to database/sql to repeat is counted and told", func(t *testing.T) {
+	t.Run("a statement that is left to database/sql to repeat is counted and logged", func(t *testing.T) {
 		cluster := pgtest.Shared(t)
 		uri := cluster.Database(t)
 		db, log, reader := observed(t, uri)
@@ -134,7 +136,7 @@ func TestEvents(t *testing.T) {
 		check.Equal(t, counted(t, reader, "pgsafe.recovery.count", "statement"), 1)
 		check.Equal(t, strings.Count(log.String(), "cause=statement"), 1)
 	})
-	t.Run("a server that let in after it had refused is counted and told", func(t *testing.T) {
+	t.Run("a connect that succeeds after refusals is counted and logged", func(t *testing.T) {
 		cluster := pgtest.New(t, pgserver.Options{})
 		check.OK(t, cluster.Halt(pgserver.Fast))
 		db, log, reader := observed(t, cluster.URI("postgres"))
@@ -149,7 +151,7 @@ func TestEvents(t *testing.T) {
 	})
 }
 
-// databaseName is that in a URI.
+// databaseName returns the name of the database in a URI.
 func databaseName(t *testing.T, uri string) string {
 	t.Helper()
 	config, err := pgx.ParseConfig(uri)
@@ -157,8 +159,8 @@ func databaseName(t *testing.T, uri string) string {
 	return config.Database
 }
 
-// TestTheTableOfFailuresNamesItsTests holds docs/failure-behaviour.md to tests that exist: each row names one, and the
-// words behind its name, if any, are in the same file.
+// TestTheTableOfFailuresNamesItsTests checks that each row of docs/failure-behaviour.md names a
+// test that exists. The words after the name, if any, must be in the test's file.
 func TestTheTableOfFailuresNamesItsTests(t *testing.T) {
 	text, err := os.ReadFile("docs/failure-behaviour.md")
 	check.OK(t, err)
@@ -186,7 +188,8 @@ func TestTheTableOfFailuresNamesItsTests(t *testing.T) {
 		for _, test := range found {
 			pinned := false
 			for _, source := range files {
-				pinned = pinned || strings.Contains(source, "func "+test[1]+"(") && strings.Contains(source, strings.TrimSpace(test[2]))
+				pinned = pinned || strings.Contains(source, "func "+test[1]+"(") &&
+					strings.Contains(source, strings.TrimSpace(test[2]))
 			}
 			if !pinned {
 				t.Errorf("there is no test %s with the words %q", test[1], strings.TrimSpace(test[2]))
@@ -194,6 +197,6 @@ func TestTheTableOfFailuresNamesItsTests(t *testing.T) {
 		}
 	}
 	if rows < 20 {
-		t.Errorf("the table has %d rows: the test does not see it", rows)
+		t.Errorf("the test sees only %d rows of the table", rows)
 	}
 }

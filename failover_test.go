@@ -16,12 +16,12 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
-// pair is a primary and its standby, both of the test's own.
+// pair is a primary and its standby, which only this test uses.
 type pair struct{ primary, standby *pgtest.Cluster }
 
 func newPair(t *testing.T) pair {
 	t.Helper()
-	// What is committed is on its way to the standby at once.
+	// A commit is sent to the standby at once.
 	primary := pgtest.New(t, pgserver.Options{Settings: map[string]string{"synchronous_commit": "on"}})
 	admin := primary.Admin(t)
 	_, err := admin.Exec(t.Context(), "create table written (worker int, n int)")
@@ -41,13 +41,13 @@ func (p pair) dsn(attrs string) string {
 		p.primary.Port(), p.standby.Port(), attrs)
 }
 
-// writing is what ten workers do all the time, and how it went.
+// writing is the load of ten workers and its outcome.
 type writing struct {
-	dead     atomic.Bool  // the primary is: set once it is gone
+	dead     atomic.Bool  // set once the primary is gone
 	done     atomic.Int64 // writes
-	underWay atomic.Int64 // failed writes that had begun while the primary lived
-	later    atomic.Int64 // failed writes that began when it was dead
-	back     atomic.Int64 // when the first of those succeeded that began when it was dead, in Unix nanoseconds
+	underWay atomic.Int64 // failed writes that began while the primary lived
+	later    atomic.Int64 // failed writes that began after that
+	back     atomic.Int64 // when the first write begun after that succeeded, in Unix nanoseconds
 	mu       sync.Mutex
 	kinds    map[string]int // of failures
 	stop     context.CancelFunc
@@ -110,29 +110,32 @@ func (w *writing) end() {
 	w.wg.Wait()
 }
 
-// tell describes how it went when the primary was gone at the given time.
-func (w *writing) tell(gone time.Time) string {
+// report describes the outcome, given the time at which the primary was gone.
+func (w *writing) report(gone time.Time) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return fmt.Sprintf("first write %.2f s after; %d writes, failed: %d under way at that moment, %d begun later %v",
 		time.Unix(0, w.back.Load()).Sub(gone).Seconds(), w.done.Load(), w.underWay.Load(), w.later.Load(), w.kinds)
 }
 
-// TestFailover takes the primary away under load, promotes the standby, and brings the old primary back as its standby,
-// for pgsafe and pgx's own driver at once. It prints what both make of it.
+// TestFailover stops the primary under load, promotes the standby, and brings the old primary back
+// as its standby. pgsafe and pgx's own driver run at once, and the test logs the outcome of both.
 //
-// A write that was under way when the primary died has an unknown outcome and is an error with any driver; a faster one
-// has more of them. What a driver can do something about are those that begin later.
+// A write that was under way when the primary died has an unknown outcome. It is an error with any
+// driver, and a faster driver has more of them. A driver can only help writes that begin later.
 func TestFailover(t *testing.T) {
 	for _, fault := range []struct {
 		name, attrs string
 		do          func(*pgtest.Cluster) error
 	}{
-		{"is killed, target_session_attrs=read-write", "read-write", func(c *pgtest.Cluster) error { return c.Kill() }},
-		{"is killed, target_session_attrs=primary", "primary", func(c *pgtest.Cluster) error { return c.Kill() }},
-		{"is shut down, target_session_attrs=read-write", "read-write", func(c *pgtest.Cluster) error { return c.Halt(pgserver.Fast) }},
+		{"the pool finds the new primary after the old one is killed, with target_session_attrs=read-write", "read-write",
+			func(c *pgtest.Cluster) error { return c.Kill() }},
+		{"the pool finds the new primary after the old one is killed, with target_session_attrs=primary", "primary",
+			func(c *pgtest.Cluster) error { return c.Kill() }},
+		{"the pool finds the new primary after the old one is shut down", "read-write",
+			func(c *pgtest.Cluster) error { return c.Halt(pgserver.Fast) }},
 	} {
-		t.Run("the pool finds the new primary by itself: the old one "+fault.name, func(t *testing.T) {
+		t.Run(fault.name, func(t *testing.T) {
 			t.Parallel()
 			p := newPair(t)
 			dsn := p.dsn(fault.attrs) + "&connect_timeout=60" // for promotions on a busy machine
@@ -145,7 +148,7 @@ func TestFailover(t *testing.T) {
 			gone := time.Now()
 			pgsafes.dead.Store(true)
 			pgxs.dead.Store(true)
-			pgtest.Eventually(t, "it is felt", func() bool { return pgxs.later.Load() >= 100 })
+			pgtest.Eventually(t, "writes fail", func() bool { return pgxs.later.Load() >= 100 })
 			check.OK(t, p.standby.Promote(t.Context()))
 			promoted := time.Now()
 			for _, w := range []*writing{pgsafes, pgxs} {
@@ -157,13 +160,13 @@ func TestFailover(t *testing.T) {
 			pgsafes.end()
 			pgxs.end()
 			t.Logf("the standby was promoted %.2f s after the primary was gone\npgsafe: %s\npgx: %s",
-				promoted.Sub(gone).Seconds(), pgsafes.tell(gone), pgxs.tell(gone))
+				promoted.Sub(gone).Seconds(), pgsafes.report(gone), pgxs.report(gone))
 			check.Equal(t, pgsafes.later.Load(), 0)
 			check.Equal(t, one[int](t, ours, "select inet_server_port()"), p.standby.Port())
 			check.Equal(t, one[bool](t, ours, "select pg_is_in_recovery()"), false)
 		})
 	}
-	t.Run("a server that becomes read-only is left after one failed write", func(t *testing.T) {
+	t.Run("the pool leaves a server that becomes read-only after one failed write", func(t *testing.T) {
 		t.Parallel()
 		p := newPair(t)
 		db := open(t, pgsafe.DriverName, p.dsn("read-write"))
@@ -183,7 +186,7 @@ func TestFailover(t *testing.T) {
 		}
 		check.Equal(t, one[int](t, db, "select inet_server_port()"), p.standby.Port())
 	})
-	t.Run("a string without target_session_attrs stays where it is", func(t *testing.T) {
+	t.Run("a pool without target_session_attrs stays on a standby", func(t *testing.T) {
 		t.Parallel()
 		p := newPair(t)
 		db := open(t, pgsafe.DriverName, p.standby.URI(""))

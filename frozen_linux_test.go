@@ -18,12 +18,12 @@ import (
 // freezing is how long the server is frozen.
 const freezing = 5 * time.Second
 
-// TestServerThatIsFrozen stops all processes of a server under load, with pgx beside.
+// TestServerThatIsFrozen stops all processes of a server under the load of pgsafe and of pgx.
 func TestServerThatIsFrozen(t *testing.T) {
 	cluster := pgtest.New(t, pgserver.Options{})
-	loads := map[string]*impatience{}
+	loads := map[string]*timedLoad{}
 	for _, name := range []string{"pgx", pgsafe.DriverName} {
-		loads[name] = startImpatience(t, open(t, name, cluster.Database(t)))
+		loads[name] = startTimedLoad(t, open(t, name, cluster.Database(t)))
 		loads[name].moves(t, 100)
 	}
 	before := statsOf(t, loads[pgsafe.DriverName].db).Opened
@@ -35,7 +35,7 @@ func TestServerThatIsFrozen(t *testing.T) {
 	}
 	<-time.After(freezing)
 	for name, l := range loads {
-		if n := l.good.Load() - atFreeze[name]; n > impatient { // those that had their answer
+		if n := l.good.Load() - atFreeze[name]; n > timedWorkers { // these had their answer before
 			t.Errorf("%s: %d statements succeeded on a frozen server", name, n)
 		}
 	}
@@ -49,37 +49,37 @@ func TestServerThatIsFrozen(t *testing.T) {
 		t.Logf("%s: %v; the first after the freeze seen after %v", name, l, first.Round(time.Millisecond))
 	}
 	l := loads[pgsafe.DriverName]
-	t.Logf("pgsafe: %d attempts to connect", statsOf(t, l.db).Opened-before)
+	t.Logf("pgsafe: %d dials", statsOf(t, l.db).Opened-before)
 	check.Equal(t, l.other.Load(), 0)
 	if l.late.Load() == 0 {
 		t.Error("no statement was late")
 	}
-	// Nobody stays behind: the server has as many sessions as the pool has connections.
+	// No session stays behind: the server has as many sessions as the pool has connections.
 	database := one[string](t, l.db, "select current_database()")
 	pgtest.Eventually(t, "the server has the pool's sessions only", func() bool {
 		return cluster.Activity(t, database) == statsOf(t, l.db).Total
 	})
 }
 
-// impatient is how many workers an impatience has.
-const impatient = 10
+// timedWorkers is the number of workers of a timedLoad.
+const timedWorkers = 10
 
-// impatience is workers that query all the time and give each statement half a second.
-type impatience struct {
+// timedLoad is workers that keep querying and give each statement half a second.
+type timedLoad struct {
 	db                *sql.DB
 	good, late, other atomic.Int64
-	longest           atomic.Int64 // statement, in nanoseconds
+	longest           atomic.Int64 // of a statement, in nanoseconds
 	stop              context.CancelFunc
 	running           sync.WaitGroup
 }
 
-func startImpatience(t *testing.T, db *sql.DB) *impatience {
+func startTimedLoad(t *testing.T, db *sql.DB) *timedLoad {
 	t.Helper()
-	db.SetMaxOpenConns(impatient)
-	db.SetMaxIdleConns(impatient)
+	db.SetMaxOpenConns(timedWorkers)
+	db.SetMaxIdleConns(timedWorkers)
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &impatience{db: db, stop: cancel}
-	for worker := range impatient {
+	l := &timedLoad{db: db, stop: cancel}
+	for worker := range timedWorkers {
 		l.running.Go(func() {
 			for ctx.Err() == nil {
 				l.query(worker)
@@ -90,7 +90,7 @@ func startImpatience(t *testing.T, db *sql.DB) *impatience {
 	return l
 }
 
-func (l *impatience) query(worker int) {
+func (l *timedLoad) query(worker int) {
 	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 	defer cancel()
 	started := time.Now()
@@ -111,18 +111,18 @@ func (l *impatience) query(worker int) {
 	}
 }
 
-func (l *impatience) moves(t *testing.T, n int64) {
+func (l *timedLoad) moves(t *testing.T, n int64) {
 	t.Helper()
 	from := l.good.Load()
 	pgtest.Eventually(t, "queries succeed", func() bool { return l.good.Load() >= from+n })
 }
 
-func (l *impatience) end() {
+func (l *timedLoad) end() {
 	l.stop()
 	l.running.Wait()
 }
 
-func (l *impatience) String() string {
+func (l *timedLoad) String() string {
 	return fmt.Sprintf("%d good, %d late, %d other errors, the longest statement took %v", l.good.Load(), l.late.Load(),
 		l.other.Load(), time.Duration(l.longest.Load()).Round(time.Millisecond))
 }

@@ -20,31 +20,34 @@ import (
 	"github.com/pgsafe/pgsafe/telemetry"
 )
 
-// leftovers are statements, and a query for what they leave in their session: a number, 0 on a new connection. The
-// database has a role "clerk" that the user may take on.
+// leftovers are statements with effects in their session. The query look returns a number for the
+// effect: 0 on a new connection.
 var leftovers = []struct{ kind, statement, look string }{
 	{"settings", "set app.tenant = '42'", "select length(coalesce(current_setting('app.tenant', true), ''))"},
-	{"settings", "select set_config('statement_timeout', '77s', false)", "select (current_setting('statement_timeout') = '77s')::int"},
-	{"settings", "set session characteristics as transaction read only", "select (current_setting('default_transaction_read_only') = 'on')::int"},
+	{"settings", "select set_config('statement_timeout', '77s', false)",
+		"select (current_setting('statement_timeout') = '77s')::int"},
+	{"settings", "set session characteristics as transaction read only",
+		"select (current_setting('default_transaction_read_only') = 'on')::int"},
 	{"role", "set role pg_monitor", "select (current_user = 'pg_monitor')::int"},
 	{"role", "set session authorization pg_monitor", "select (session_user = 'pg_monitor')::int"},
 	{"listen", "listen news", "select count(*)::int from pg_listening_channels()"},
 	{"temporary", "create temp table scratch as select 1", "select (to_regclass('scratch') is not null)::int"},
 	{"temporary", "select 1 into temp scratch", "select (to_regclass('scratch') is not null)::int"},
-	{"lock", "select pg_advisory_lock(4711)", "select count(*)::int from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"},
+	{"lock", "select pg_advisory_lock(4711)",
+		"select count(*)::int from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"},
 	{"cursor", "declare leftover cursor with hold for select 1", "select count(*)::int from pg_cursors where is_holdable"},
 	{"prepared", "prepare by_hand as select 1", "select count(*)::int from pg_prepared_statements where from_sql"},
 	{"deallocated", "deallocate all", "select 0"},
 	{"deallocated", "discard all", "select 0"},
 }
 
-// ways are how a statement can be run, each on the one connection of a database.
+// ways are how a statement can run, each on the one connection of a database.
 var ways = map[string]func(context.Context, *sql.DB, string) error{
 	"Exec": func(ctx context.Context, db *sql.DB, query string) error {
 		_, err := db.ExecContext(ctx, query)
 		return err
 	},
-	"Query, whose rows are left unread": func(ctx context.Context, db *sql.DB, query string) error {
+	"Query with unread rows": func(ctx context.Context, db *sql.DB, query string) error {
 		rows, err := db.QueryContext(ctx, query)
 		if err != nil {
 			return err
@@ -77,16 +80,19 @@ var ways = map[string]func(context.Context, *sql.DB, string) error{
 	},
 }
 
-func TestNothingReachesTheNextUser(t *testing.T) {
+func TestSessionStateNeverReachesTheNextUser(t *testing.T) {
 	for _, left := range leftovers {
 		for way, run := range ways {
-			if left.statement == "discard all" && way != "Exec" && way != "a prepared statement" && !strings.HasPrefix(way, "Query") {
-				continue // it is refused in a transaction
+			inTransaction := way == "a transaction" || way == "a text of several statements"
+			if left.statement == "discard all" && inTransaction {
+				continue // the server refuses it in a transaction
 			}
-			t.Run(fmt.Sprintf("of %q by %s", left.statement, way), func(t *testing.T) {
+			name := fmt.Sprintf("the effects of %q run by %s do not reach the next user", left.statement, way)
+			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				reader := sdkmetric.NewManualReader()
-				db, err := pgsafe.Open(pgtest.Shared(t).Database(t), pgsafe.WithTelemetry(telemetry.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)))))
+				meters := telemetry.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)))
+				db, err := pgsafe.Open(pgtest.Shared(t).Database(t), pgsafe.WithTelemetry(meters))
 				check.OK(t, err)
 				defer db.Close()
 				db.SetMaxOpenConns(1)
@@ -107,7 +113,7 @@ func TestNothingReachesTheNextUser(t *testing.T) {
 			})
 		}
 	}
-	t.Run("and a user who has it for longer keeps it", func(t *testing.T) {
+	t.Run("session state stays while the same caller holds the connection", func(t *testing.T) {
 		t.Parallel()
 		for _, left := range leftovers {
 			if left.look == "select 0" {
@@ -129,7 +135,7 @@ func TestNothingReachesTheNextUser(t *testing.T) {
 			check.Equal(t, one[int](t, db, left.look), 0)
 		}
 	})
-	t.Run("an advisory lock is free once its user is done, though nobody uses the connection", func(t *testing.T) {
+	t.Run("an advisory lock is freed on release, before the connection's next use", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		db := open(t, pgsafe.DriverName, uri)
@@ -138,24 +144,28 @@ func TestNothingReachesTheNextUser(t *testing.T) {
 		check.OK(t, watch(t, uri).exec("select pg_advisory_lock(1)"))
 		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
-	t.Run("of a statement that comes after more text than is read, or than is understood", func(t *testing.T) {
+	t.Run("the effects of a statement behind a long or odd text do not reach the next user", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		db.SetMaxOpenConns(1)
-		for _, before := range []string{"select '" + strings.Repeat("x", 100_000) + "'", `select '\'`, "do $$ begin end $$; select '--\\'"} {
+		for _, before := range []string{
+			"select '" + strings.Repeat("x", 100_000) + "'", `select '\'`, "do $$ begin end $$; select '--\\'",
+		} {
 			exec(t, db, before+"; set app.tenant = '42'")
 			check.Equal(t, one[string](t, db, "select coalesce(current_setting('app.tenant', true), '')"), "")
 		}
 		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
-	t.Run("what the connection string says is what a reset goes back to", func(t *testing.T) {
+	t.Run("a reset restores the settings of the connection string", func(t *testing.T) {
 		t.Parallel()
-		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "search_path=pg_catalog", "options=-cstatement_timeout%3D1234"))
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t),
+			"search_path=pg_catalog", "options=-cstatement_timeout%3D1234"))
 		db.SetMaxOpenConns(1)
 		exec(t, db, "set search_path = public; set statement_timeout = 0; set application_name = 'x'")
-		check.Equal(t, one[string](t, db, "show search_path")+one[string](t, db, "show statement_timeout"), "pg_catalog1234ms")
+		check.Equal(t, one[string](t, db, "show search_path"), "pg_catalog")
+		check.Equal(t, one[string](t, db, "show statement_timeout"), "1234ms")
 	})
-	t.Run("nor do notifications that came meanwhile", func(t *testing.T) {
+	t.Run("an unread notification does not reach the next user", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		done, cancel := context.WithCancel(t.Context())
@@ -171,7 +181,7 @@ func TestNothingReachesTheNextUser(t *testing.T) {
 			}))
 			return notifications
 		}
-		for want := range 2 { // first to see that there are some
+		for want := range 2 { // the first round shows that there are some
 			conn, err := db.Conn(t.Context())
 			check.OK(t, err)
 			_, err = conn.ExecContext(t.Context(), "listen news; notify news")
@@ -187,7 +197,7 @@ func TestNothingReachesTheNextUser(t *testing.T) {
 		check.OK(t, conn.Close())
 		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
-	t.Run("nor somebody who waits for the connection", func(t *testing.T) {
+	t.Run("session state does not reach a caller that waits for the connection", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=2"))
 		inParallel(t, 8, func(worker int) error {
@@ -198,7 +208,7 @@ func TestNothingReachesTheNextUser(t *testing.T) {
 				}
 				var n int
 				if err := db.QueryRowContext(t.Context(), left.look).Scan(&n); err != nil || n != 0 {
-					return fmt.Errorf("%s: %d things are left: %w", left.statement, n, err)
+					return fmt.Errorf("%s: %d effects are left: %w", left.statement, n, err)
 				}
 			}
 			return nil
@@ -206,13 +216,13 @@ func TestNothingReachesTheNextUser(t *testing.T) {
 	})
 }
 
-func TestResettingASession(t *testing.T) {
-	t.Run("takes one round trip, and none after statements that leave nothing", func(t *testing.T) {
+func TestSessionReset(t *testing.T) {
+	t.Run("a reset takes one round trip, and statements without effects need none", func(t *testing.T) {
 		t.Parallel()
 		db, proxy := behindProxy(t)
 		db.SetMaxOpenConns(1)
 		trips := func(query string) int64 {
-			exec(t, db, "select 1") // after which the connection is clean
+			exec(t, db, "select 1") // afterwards the connection is not dirty
 			proxy.Reset()
 			exec(t, db, query)
 			exec(t, db, "select 1")
@@ -224,7 +234,7 @@ func TestResettingASession(t *testing.T) {
 		}
 		check.Equal(t, trips("set app.tenant = '1'; listen news; select pg_advisory_lock(1); create temp table t (n int)"), 3)
 	})
-	t.Run("that fails closes the connection", func(t *testing.T) {
+	t.Run("a reset that fails closes the connection", func(t *testing.T) {
 		t.Parallel()
 		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
 		db := open(t, pgsafe.DriverName, proxy.URI("postgres"))
@@ -237,7 +247,7 @@ func TestResettingASession(t *testing.T) {
 		check.Equal(t, one[string](t, db, showTenant), "")
 		check.Equal(t, statsOf(t, db).Opened, 2)
 	})
-	t.Run("does not outlive the database", func(t *testing.T) {
+	t.Run("DB.Close ends a reset that hangs", func(t *testing.T) {
 		t.Parallel()
 		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
 		db, err := sql.Open(pgsafe.DriverName, proxy.URI("postgres"))
@@ -250,18 +260,20 @@ func TestResettingASession(t *testing.T) {
 		check.OK(t, conn.Close()) // does not wait for the answer
 		check.OK(t, db.Close())
 	})
-	t.Run("happens after a cancelled statement too", func(t *testing.T) {
+	t.Run("a reset follows a cancelled statement with effects", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		db := open(t, pgsafe.DriverName, uri)
 		db.SetMaxOpenConns(1)
-		_, err := db.ExecContext(whenItRuns(t, watch(t, uri), context.Canceled), "set app.tenant = '1'; select pg_advisory_lock(1), pg_sleep(60)")
+		_, err := db.ExecContext(whenItRuns(t, watch(t, uri), context.Canceled),
+			"set app.tenant = '1'; select pg_advisory_lock(1), pg_sleep(60)")
 		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindCanceled)
-		check.Equal(t, one[int](t, db, "select count(*)::int from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"), 0)
+		check.Equal(t, one[int](t, db,
+			"select count(*)::int from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"), 0)
 		check.Equal(t, one[string](t, db, showTenant), "")
 		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
-	t.Run("keeps who waits for it no longer than his context does, and costs no connection", func(t *testing.T) {
+	t.Run("a caller that waits for a reset returns at its deadline, and the connection stays", func(t *testing.T) {
 		t.Parallel()
 		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
 		db := open(t, pgsafe.DriverName, with(proxy.URI("postgres"), "pool_max_conns=1"))
@@ -269,15 +281,15 @@ func TestResettingASession(t *testing.T) {
 		check.OK(t, db.PingContext(t.Context()))
 		proxy.Delay(100 * time.Millisecond)
 		exec(t, db, "set search_path = pg_temp")
-		impatient, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		_, err := db.ExecContext(impatient, "select 1")
+		_, err := db.ExecContext(short, "select 1")
 		check.Equal(t, errors.Is(err, context.DeadlineExceeded), true)
 		proxy.Delay(0)
 		check.Equal(t, one[string](t, db, "show search_path"), `"$user", public`)
 		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
-	t.Run("spares what the context has set", func(t *testing.T) {
+	t.Run("a reset keeps the settings of the context", func(t *testing.T) {
 		t.Parallel()
 		db, proxy := behindProxy(t)
 		db.SetMaxOpenConns(1)
@@ -295,7 +307,7 @@ func TestResettingASession(t *testing.T) {
 		check.Equal(t, tenantOf(t, ctx, db), "a")
 		check.Equal(t, tenantOf(t, t.Context(), db), "")
 	})
-	t.Run("is told in the log, now and then, without values", func(t *testing.T) {
+	t.Run("a reset is logged at a limited rate and without values", func(t *testing.T) {
 		t.Parallel()
 		var log syncBuffer
 		db, err := pgsafe.Open(pgtest.Shared(t).Database(t), pgsafe.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
@@ -308,7 +320,7 @@ func TestResettingASession(t *testing.T) {
 		check.Equal(t, strings.Contains(log.String(), "SET app.tenant"), true)
 		check.Equal(t, strings.Contains(log.String(), "s3cret"), false)
 	})
-	t.Run("keeps prepared statements, always too", func(t *testing.T) {
+	t.Run("a reset keeps prepared statements, with pool_reset=always too", func(t *testing.T) {
 		t.Parallel()
 		for _, reset := range []string{"pool_reset=leftovers", "pool_reset=always"} {
 			db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1", reset))
@@ -318,16 +330,20 @@ func TestResettingASession(t *testing.T) {
 			prepared := func() string {
 				exec(t, db, "set app.tenant = '1'; prepare by_hand as select 18; create temp table t (n int)")
 				check.OK(t, stmt.QueryRowContext(t.Context(), 1).Scan(new(int)))
-				return one[string](t, db, "select string_agg(prepare_time::text, ',') from pg_prepared_statements where statement like $1", "select 17%")
+				return one[string](t, db,
+					"select string_agg(prepare_time::text, ',') from pg_prepared_statements where statement like $1",
+					"select 17%")
 			}
 			check.Equal(t, prepared(), prepared())
 		}
 	})
-	t.Run("happens always with the auth profile, whatever hid the change", func(t *testing.T) {
+	t.Run("the auth profile and pool_reset=always undo a hidden change", func(t *testing.T) {
 		t.Parallel()
 		const hidden = "do $$ begin perform set_config('app.tenant', 'x', false); perform pg_advisory_lock(1); end $$"
 		uri := pgtest.Shared(t).Database(t)
-		for profile, left := range map[string]string{"pool_profile=auth": "", "pool_reset=always": "", "pool_reset=leftovers": "x"} {
+		for profile, left := range map[string]string{
+			"pool_profile=auth": "", "pool_reset=always": "", "pool_reset=leftovers": "x",
+		} {
 			db := open(t, pgsafe.DriverName, with(uri, profile, "pool_max_conns=1"))
 			exec(t, db, hidden)
 			check.Equal(t, one[string](t, db, showTenant), left)
@@ -345,8 +361,8 @@ func TestResettingASession(t *testing.T) {
 }
 
 func TestSettingsWithDatabaseSQLsOwnConnections(t *testing.T) {
-	// With SetMaxOpenConns reached, database/sql opens connections in a goroutine of its own, without the context of
-	// the caller who gets them (DB.connectionOpener).
+	// With SetMaxOpenConns reached, database/sql opens connections in its own goroutine, without
+	// the context of the caller that gets them (DB.connectionOpener).
 	db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 	db.SetMaxOpenConns(2)
 	db.SetConnMaxLifetime(time.Nanosecond)

@@ -31,8 +31,8 @@ func giveUp(t *testing.T, db *sql.DB, callers, times int) {
 	})
 }
 
-func TestConnectionsThatNobodyWaitsForAnyMore(t *testing.T) {
-	t.Run("do not pile up at a server that says nothing", func(t *testing.T) {
+func TestAbandonedDials(t *testing.T) {
+	t.Run("abandoned dials do not pile up at a silent server", func(t *testing.T) {
 		t.Parallel()
 		counts := map[string]string{}
 		for _, name := range []string{"pgx", pgsafe.DriverName} {
@@ -48,14 +48,15 @@ func TestConnectionsThatNobodyWaitsForAnyMore(t *testing.T) {
 			check.OK(t, db.Close())
 			pgtest.Eventually(t, "none is left", func() bool { return silence.Open() == 0 })
 		}
-		t.Logf("connections of 4 callers who gave up 40 times each, with SetMaxOpenConns(4): pgx %s; pgsafe %s",
+		t.Logf("connections of 4 callers that gave up 40 times each, with SetMaxOpenConns(4): pgx %s; pgsafe %s",
 			counts["pgx"], counts[pgsafe.DriverName])
 	})
 
-	t.Run("nor with a cap of the pool, or another DB beside", func(t *testing.T) {
+	t.Run("abandoned dials stay within the caps of each DB and of the pool", func(t *testing.T) {
 		t.Parallel()
 		silence := pgtest.NewSilence(t)
-		db := open(t, pgsafe.DriverName, fmt.Sprintf("postgres://u@127.0.0.1:%d/d?sslmode=disable&pool_max_conns=9&connect_timeout=20", silence.Port()))
+		db := open(t, pgsafe.DriverName, fmt.Sprintf(
+			"postgres://u@127.0.0.1:%d/d?sslmode=disable&pool_max_conns=9&connect_timeout=20", silence.Port()))
 		db.SetMaxOpenConns(4)
 		giveUp(t, db, 4, 20)
 		if _, most := silence.Accepted(); most > 4 {
@@ -74,7 +75,7 @@ func TestConnectionsThatNobodyWaitsForAnyMore(t *testing.T) {
 		}
 	})
 
-	t.Run("are for the callers that come later", func(t *testing.T) {
+	t.Run("a connection whose caller gave up goes to a later caller", func(t *testing.T) {
 		t.Parallel()
 		cluster := pgtest.Shared(t)
 		uri := cluster.Database(t)
@@ -93,7 +94,7 @@ func TestConnectionsThatNobodyWaitsForAnyMore(t *testing.T) {
 		}
 	})
 
-	t.Run("and such that have been made keep no caller's context", func(t *testing.T) {
+	t.Run("an open connection does not keep the context of its caller alive", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		type request [1 << 10]byte
@@ -110,7 +111,7 @@ func TestConnectionsThatNobodyWaitsForAnyMore(t *testing.T) {
 		check.OK(t, conn.PingContext(t.Context()))
 	})
 
-	t.Run("are given up where they get nowhere", func(t *testing.T) {
+	t.Run("another dial replaces an abandoned dial that hangs", func(t *testing.T) {
 		t.Parallel()
 		cluster := pgtest.Shared(t)
 		uri := cluster.Database(t)
@@ -119,7 +120,7 @@ func TestConnectionsThatNobodyWaitsForAnyMore(t *testing.T) {
 		db.SetMaxOpenConns(1)
 		proxy.Hang()
 		giveUp(t, db, 1, 1)
-		pgtest.Eventually(t, "the connection is under way", func() bool { return proxy.Connections() == 1 })
+		pgtest.Eventually(t, "the dial is under way", func() bool { return proxy.Connections() == 1 })
 		proxy.Lose(pgtest.ToServer | pgtest.ToClient)
 		proxy.Flow()
 		ctx, cancel := context.WithTimeout(t.Context(), 5500*time.Millisecond) // the first may last longer than that
@@ -129,7 +130,7 @@ func TestConnectionsThatNobodyWaitsForAnyMore(t *testing.T) {
 		check.Equal(t, proxy.Connections(), 2)
 	})
 
-	t.Run("take what comes after them along when they fail", func(t *testing.T) {
+	t.Run("a later caller gets another dial when the abandoned dial fails", func(t *testing.T) {
 		t.Parallel()
 		cluster := pgtest.Shared(t)
 		uri := cluster.Database(t)
@@ -137,7 +138,7 @@ func TestConnectionsThatNobodyWaitsForAnyMore(t *testing.T) {
 		db := open(t, pgsafe.DriverName, proxy.URI(databaseOf(t, uri)))
 		proxy.Hang()
 		giveUp(t, db, 1, 1)
-		pgtest.Eventually(t, "the connection is under way", func() bool { return proxy.Connections() == 1 })
+		pgtest.Eventually(t, "the dial is under way", func() bool { return proxy.Connections() == 1 })
 		var asked atomic.Bool
 		done := make(chan error, 1)
 		go func() {
