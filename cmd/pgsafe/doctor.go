@@ -142,8 +142,8 @@ func checks() []check {
 	}
 }
 
-// diagnose runs all checks against dsn. Those that depend on one that brought nothing are skipped, and so is what
-// is left when ctx ends.
+// diagnose runs all checks against dsn. Those that depend on one that brought nothing are skipped,
+// and so is what is left when ctx ends.
 func diagnose(ctx context.Context, dsn string, progress *progress) *Report {
 	p := &patient{dsn: dsn}
 	report := newReport()

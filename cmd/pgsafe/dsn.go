@@ -111,7 +111,7 @@ func (o dsnOptions) explainLines(r io.Reader, w io.Writer) error {
 			} else {
 				_, err = out.WriteString(m.line())
 			}
-			if err == nil && in.Buffered() == 0 { // nothing more to read at once: somebody may be waiting
+			if err == nil && in.Buffered() == 0 { // nothing more to read at once: the writer may be waiting
 				err = out.Flush()
 			}
 			if err != nil {

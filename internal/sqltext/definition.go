@@ -132,7 +132,7 @@ func (p *parser) defining(kind string, about object) {
 	}
 }
 
-// mentions tells whether a word stands anywhere in the rest of the statement.
+// mentions reports whether a word is anywhere in the rest of the statement.
 func (p *parser) mentions(key string) bool {
 	for _, t := range p.tokens[p.at:] {
 		if t.key == key {

@@ -5,12 +5,13 @@ import (
 	"strings"
 )
 
-// asyncpgURI is what asyncpg reads: _parse_connect_dsn_and_args in connect_utils.py. What it does not know is a
-// server setting to it.
+// asyncpgURI is what asyncpg reads: _parse_connect_dsn_and_args in connect_utils.py. What it does
+// not know is a server setting to it.
 var asyncpgURI = dialect{name: "asyncpg", read: parseAsyncpg, tool: &asyncpgTool, query: queryForm, settings: true}
 
-// asyncpgTool are the parameters of a connection and of a pool (connection.py, pool.py). Some are taken from the URI
-// by encode/databases (backends/asyncpg.py), which is where ssl=true comes from, too.
+// asyncpgTool are the parameters of a connection and of a pool (connection.py, pool.py). Some are
+// taken from the URI by encode/databases (backends/asyncpg.py), which is where ssl=true comes from,
+// too.
 var asyncpgTool = tool{name: "asyncpg", finish: finishAsyncpg, rules: table(
 	&rule{name: "ssl", use: useLater, check: asyncpgSSL, hint: "write sslmode=require, or sslmode=verify-full to check the server's certificate"},
 	&rule{name: "min_size", use: usePool, to: "pool_min_idle_conns", check: checkCount, drop: []string{"0"}},
@@ -25,14 +26,15 @@ var asyncpgTool = tool{name: "asyncpg", finish: finishAsyncpg, rules: table(
 	&rule{name: "direct_tls", use: useRefuse, hint: "write sslnegotiation=direct and sslmode=require, or sslmode=verify-full to check the server's certificate"},
 )}
 
-// parseAsyncpg: asyncpg looks for the first "@", and fails on a second one, which it takes into the host.
+// parseAsyncpg: asyncpg looks for the first "@", and fails on a second one, which it takes into the
+// host.
 func parseAsyncpg(d *DSN, s string, base int, rules *dialect) *Error {
 	return parseWebOnce(d, s, base, rules, webForm{path: unquote, settle: settleAsyncpg})
 }
 
-// settleAsyncpg: the path outranks the database of the query, and the hosts of the query carry ports and brackets
-// (_parse_hostlist). That the host before the path outranks the one of the query, to which libpq gives the preference,
-// is left as a contradiction.
+// settleAsyncpg: the path outranks the database of the query, and the hosts of the query carry
+// ports and brackets (_parse_hostlist). That the host before the path outranks the one of the
+// query, to which libpq gives the preference, is left as a contradiction.
 func settleAsyncpg(d *DSN, p *parts) *Error {
 	pathWins(d, p)
 	var list []pair
@@ -60,8 +62,8 @@ func asyncpgSSL(value string) (string, string) {
 	return checkSSLMode(value)
 }
 
-// finishAsyncpg: ssl=True is Python's ssl.create_default_context, which checks certificate and name against the roots
-// of the system.
+// finishAsyncpg: ssl=True is Python's ssl.create_default_context, which checks certificate and name
+// against the roots of the system.
 func finishAsyncpg(b *builder) *Error {
 	b.finishStatementCacheSize()
 	switch ssl := b.later("ssl"); {

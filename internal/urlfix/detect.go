@@ -31,8 +31,8 @@ func parseDetected(d *DSN, s, given string) *Error {
 	return confirmName(d, name, given)
 }
 
-// confirmName refuses a name that the string does not give as a parameter, but inside another value, a password say;
-// and one that it gives twice.
+// confirmName refuses a name that the string does not give as a parameter, but inside another
+// value, a password say; and one that it gives twice.
 func confirmName(d *DSN, name, given string) *Error {
 	found := given != "" || name == ""
 	for _, p := range d.Driver {
@@ -55,7 +55,8 @@ func upper(r rune) bool { return 'A' <= r && r <= 'Z' }
 // dialectKey is the parameter that names the dialect.
 const dialectKey = "pgsafe_dialect"
 
-// nameOf returns the name of the dialect: the one the caller gives, which the string must not contradict.
+// nameOf returns the name of the dialect: the one the caller gives, which the string must not
+// contradict.
 func nameOf(s, given string) (string, *Error) {
 	name := given
 	if i := strings.Index(s, dialectKey); i >= 0 {
@@ -164,7 +165,7 @@ func schemeDialect(scheme string) (*dialect, *Error) {
 	return nil, fault(CodeUnsupported, "scheme", 0, "it is not known", shapeURI)
 }
 
-// schemes are those of single tools.
+// schemes are the schemes of single tools.
 var schemes = map[string]*dialect{
 	"ecto": &ectoURI, "pg": &nodeURI, "socket": &nodeSocket,
 	"pdo-pgsql": &doctrineURI, "pdo_pgsql": &doctrineURI,

@@ -2,14 +2,16 @@ package urlfix
 
 import "strings"
 
-// djangoURI is what dj-database-url (dj_database_url/__init__.py) and django-environ (environ/environ.py) read, and
-// Laravel (Support/ConfigurationUrlParser.php), whose scheme is one of theirs.
+// djangoURI is what dj-database-url (dj_database_url/__init__.py) and django-environ
+// (environ/environ.py) read, and Laravel (Support/ConfigurationUrlParser.php), whose scheme is one
+// of theirs.
 var djangoURI = dialect{
 	name: "django", answers: []string{"pdo"}, read: parseWeb, tool: &djangoTool,
 	query: queryForm, settings: true, defaults: djangoSocket,
 }
 
-// djangoTool are Django's own settings, which both take from the query, one of them in capitals too.
+// djangoTool are Django's own settings, which both take from the query, one of them in capitals
+// too.
 var djangoTool = tool{
 	name: "Django",
 	rules: with(table(
@@ -40,7 +42,8 @@ func djangoSettings(rules ...*rule) []*rule {
 	return rules
 }
 
-// djangoSocket is django-environ's way to write a socket directory: postgis:////var/run/postgresql/DATABASE.
+// djangoSocket is django-environ's way to write a socket directory:
+// postgis:////var/run/postgresql/DATABASE.
 func djangoSocket(b *builder) {
 	i := strings.LastIndexByte(b.d.Database, '/')
 	if i <= 0 || b.d.Database[0] != '/' || b.seen.host.ok {

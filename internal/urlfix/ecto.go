@@ -2,7 +2,8 @@ package urlfix
 
 import "strings"
 
-// ectoURI is what Ecto reads: parse_url in lib/ecto/repo/supervisor.ex, and the options of Postgrex.
+// ectoURI is what Ecto reads: parse_url in lib/ecto/repo/supervisor.ex, and the options of
+// Postgrex.
 var ectoURI = dialect{name: "ecto", read: parseEcto, tool: &ectoTool, query: queryForm}
 
 var ectoTool = tool{
@@ -38,8 +39,8 @@ var ectoTool = tool{
 	),
 }
 
-// finishEcto translates the parameters whose meaning depends on others. Postgrex verifies with the roots of the
-// system.
+// finishEcto translates the parameters whose meaning depends on others. Postgrex verifies with the
+// roots of the system.
 func finishEcto(b *builder) *Error {
 	switch ssl := b.later("ssl"); {
 	case ssl.value == "true" || b.sslVerifies():

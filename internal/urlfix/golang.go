@@ -45,8 +45,8 @@ func libpqGoDefaults(b *builder) {
 	}
 }
 
-// migrateURI is what golang-migrate reads, which takes out its own parameters and hands the rest to pgx: Open in
-// database/pgx/v5/pgx.go.
+// migrateURI is what golang-migrate reads, which takes out its own parameters and hands the rest to
+// pgx: Open in database/pgx/v5/pgx.go.
 var migrateURI = dialect{name: "golang-migrate", answers: []string{"pgx"}, read: parseWeb, tool: &migrateTool, query: queryForm, settings: true}
 
 var migrateTool = tool{name: "golang-migrate", rules: with(table(), ignoredAll("left out: it is about migrations", `
@@ -54,10 +54,12 @@ var migrateTool = tool{name: "golang-migrate", rules: with(table(), ignoredAll("
 	x-migrations-table x-migrations-table-quoted x-multi-statement x-multi-statement-max-size x-statement-timeout
 `))}
 
-// dburlUnix is dburl's form for a socket directory: pg+unix:/DIRECTORY:PORT/DATABASE (GenPostgres in dsn.go).
+// dburlUnix is dburl's form for a socket directory: pg+unix:/DIRECTORY:PORT/DATABASE (GenPostgres
+// in dsn.go).
 var dburlUnix = dialect{name: "dburl", answers: []string{"pgx", "libpq-go"}, read: parseDburlUnix, tool: &libpqGoTool, query: queryForm, settings: true}
 
-// parseDburlUnix reads "USER:PASSWORD@" and then a path. What has no path is a URI without its slashes.
+// parseDburlUnix reads "USER:PASSWORD@" and then a path. What has no path is a URI without its
+// slashes.
 func parseDburlUnix(d *DSN, s string, base int, rules *dialect) *Error {
 	end := base + indexAny(s[base:], "?")
 	path := base
@@ -95,8 +97,8 @@ func parseDburlUnix(d *DSN, s string, base int, rules *dialect) *Error {
 	return build(d, rules, &p)
 }
 
-// cutSocketPath splits "/DIRECTORY:PORT/DATABASE". dburl looks at the file system to see where the directory ends; the
-// port tells it as well, and so do the directories that servers use.
+// cutSocketPath splits "/DIRECTORY:PORT/DATABASE". dburl looks at the file system to see where the
+// directory ends; the port tells it as well, and so do the directories that servers use.
 func cutSocketPath(path string) (dir, port, database string, known bool) {
 	if colon := strings.IndexByte(path, ':'); colon >= 0 {
 		port, database, _ = strings.Cut(path[colon+1:], "/")

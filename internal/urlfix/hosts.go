@@ -5,8 +5,9 @@ import "strings"
 // maxHosts bounds what a connection is configured for, host by host.
 const maxHosts = 1000
 
-// hosts merges the hosts of the authority with host and port of the query. libpq lets the query win, in silence;
-// here both must agree. For a list of hosts, one port counts for all of them, and an empty element is the default.
+// hosts merges the hosts of the authority with host and port of the query. libpq lets the query
+// win, in silence; here both must agree. For a list of hosts, one port counts for all of them, and
+// an empty element is the default.
 func (b *builder) hosts() *Error {
 	list, err := b.hostList()
 	if err != nil {
@@ -83,8 +84,8 @@ func (b *builder) hostList() ([]Host, *Error) {
 	return named, nil
 }
 
-// cutHostPorts takes the ports out of host=h1:5432,h2:5433 in a query, as asyncpg and SQLAlchemy do, if every element
-// is a host, with a port or without.
+// cutHostPorts takes the ports out of host=h1:5432,h2:5433 in a query, as asyncpg and SQLAlchemy
+// do, if every element is a host, with a port or without.
 func (b *builder) cutHostPorts() {
 	var names, ports []string
 	numbered := false
@@ -103,7 +104,8 @@ func (b *builder) cutHostPorts() {
 	}
 }
 
-// namedHostFault is hostFault for a host parameter. Its value is decoded, so there is no position inside it to tell.
+// namedHostFault is hostFault for a host parameter. Its value is decoded, so there is no position
+// inside it to tell.
 func namedHostFault(pos int, reason string) *Error {
 	code := CodeValue
 	if reason == reasonAbstract {
@@ -179,8 +181,8 @@ func (b *builder) withPorts(list []Host) ([]Host, *Error) {
 	return list, nil
 }
 
-// plainPort is readPort without percent-escapes, for a value that is decoded already. Blanks around it are libpq's
-// (parse_int_param).
+// plainPort is readPort without percent-escapes, for a value that is decoded already. Blanks around
+// it are libpq's (parse_int_param).
 func plainPort(s string) (uint16, bool) {
 	if strings.IndexByte(s, '%') >= 0 {
 		return 0, false

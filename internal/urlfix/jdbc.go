@@ -133,7 +133,8 @@ func (b *builder) jdbcSSL() {
 	}
 }
 
-// jdbcSSLFactory applies a factory, which outranks sslmode: in every mode with TLS, it alone judges the certificate.
+// jdbcSSLFactory applies a factory, which outranks sslmode: in every mode with TLS, it alone judges
+// the certificate.
 func (b *builder) jdbcSSLFactory() *Error {
 	factory, mode := b.later("sslfactory"), b.seen.mode.value
 	if mode == "" && b.seen.sslText != "true" { // ssl=verify-full in a plain URI
@@ -155,7 +156,8 @@ func (b *builder) jdbcSSLFactory() *Error {
 	return nil
 }
 
-// parseJDBC cuts the string at the first "?", as parseURL does. Before it is the server, after it the properties.
+// parseJDBC cuts the string at the first "?", as parseURL does. Before it is the server, after it
+// the properties.
 func parseJDBC(d *DSN, s string, base int, rules *dialect) *Error {
 	if s[len(s)-1] == ' ' {
 		return endsWithBlank(s)
@@ -184,7 +186,8 @@ func parseJDBC(d *DSN, s string, base int, rules *dialect) *Error {
 	return build(d, rules, &p)
 }
 
-// slashless reports whether the hosts of "//HOSTS/DATABASE" have no slash after them, on which JDBC fails.
+// slashless reports whether the hosts of "//HOSTS/DATABASE" have no slash after them, on which JDBC
+// fails.
 func slashless(server string) bool {
 	hosts, found := strings.CutPrefix(server, "//")
 	return found && strings.IndexByte(hosts, '/') < 0
@@ -220,7 +223,8 @@ func readJDBCServer(p *parts, s string, from, end int) *Error {
 	return nil
 }
 
-// decodeJava decodes as java.net.URLDecoder does: "+" is a blank, and a percent sign must start an escape.
+// decodeJava decodes as java.net.URLDecoder does: "+" is a blank, and a percent sign must start an
+// escape.
 func decodeJava(s string) (text string, ok bool) {
 	for i := range len(s) {
 		if s[i] == '%' && !escapeAt(s, i) {
@@ -265,8 +269,8 @@ func readProperty(d *DSN, raw string, pos int, rules *dialect) (pair, *Error) {
 	return pair{key, value, pos}, nil
 }
 
-// jdbcHosts fills in the default, which is not the local socket, unless a service may name the host. A list of hosts
-// can be replaced only by one as long: the ports of the first stay.
+// jdbcHosts fills in the default, which is not the local socket, unless a service may name the
+// host. A list of hosts can be replaced only by one as long: the ports of the first stay.
 func jdbcHosts(p *parts, rules *dialect) *Error {
 	elsewhere := false
 	for _, one := range p.pairs {

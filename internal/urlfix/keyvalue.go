@@ -108,7 +108,7 @@ func startsParameter(text string, rules *dialect) bool {
 	return found && rules.lookup(key) != nil
 }
 
-// checkUnquoted refuses what libpq reads in a way that nobody means.
+// checkUnquoted refuses what libpq reads in an unexpected way.
 func checkUnquoted(d *DSN, raw string, r *rule, pos int, rules *dialect) *Error {
 	if startsParameter(raw, rules) {
 		return fault(CodeAmbiguous, r.name, pos,

@@ -1,7 +1,7 @@
 package urlfix
 
-// keywords are those of PQconndefaults in PostgreSQL 18, and ours. A keyword that gets honoured later changes its
-// row, and nothing else.
+// keywords are the keywords of PQconndefaults in PostgreSQL 18, and pgsafe's. To honour another
+// one, change its row and nothing else.
 var keywords = table(
 	&rule{name: "user", use: useUser},
 	&rule{name: "password", use: usePassword},

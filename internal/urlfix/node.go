@@ -6,8 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// nodeURI is what node-postgres reads: pg-connection-string/index.js, and connection-parameters.js and client.js of
-// pg. The scheme pg is dburl's as well, which hands everything to lib/pq: so server settings are accepted.
+// nodeURI is what node-postgres reads: pg-connection-string/index.js, and connection-parameters.js
+// and client.js of pg. The scheme pg is dburl's as well, which hands everything to lib/pq: so
+// server settings are accepted.
 var nodeURI = dialect{name: "node", read: parseNode, tool: &nodeTool, query: queryForm, queryWins: true, settings: true}
 
 // nodeSocket is node-postgres' form for a socket directory.
@@ -58,7 +59,8 @@ func startsWithEscapedSlash(s string) bool {
 	return len(s) >= 3 && strings.EqualFold(s[:3], "%2f")
 }
 
-// overrideUserinfo: user and password of the query replace those before the host, unless they are empty.
+// overrideUserinfo: user and password of the query replace those before the host, unless they are
+// empty.
 func overrideUserinfo(d *DSN, p *parts) {
 	for _, one := range [...]struct {
 		key  string
@@ -85,8 +87,8 @@ func valueOf(pairs []pair, key string) string {
 	return ""
 }
 
-// decodeURI is JavaScript's: the escapes of characters that separate the parts of a URI stand for themselves, and bad
-// ones are taken as they are.
+// decodeURI is JavaScript's: the escapes of characters that separate the parts of a URI stand for
+// themselves, and bad ones are taken as they are.
 func decodeURI(raw string) (text string, ok bool) {
 	b := make([]byte, 0, len(raw))
 	for i := 0; i < len(raw); i++ {
@@ -151,7 +153,8 @@ func parseNodeSocket(d *DSN, s string, base int, rules *dialect) *Error {
 
 const shapeSocket = "write socket:/DIRECTORY?db=DATABASE, or postgres:///DATABASE?host=/DIRECTORY"
 
-// nodeMode are the values that somebody means. node-postgres takes every other text for verify-full.
+// nodeMode knows the values that have a meaning. node-postgres takes every other text for
+// verify-full.
 func nodeMode(value string) (string, string) {
 	switch value {
 	case "", "no-verify":
@@ -160,8 +163,8 @@ func nodeMode(value string) (string, string) {
 	return checkSSLMode(value)
 }
 
-// nodeSSL: any text that is not empty turns TLS on in JavaScript, and the certificate is checked; only no-verify does
-// not. "false" is documented to turn it off.
+// nodeSSL: any text that is not empty turns TLS on in JavaScript, and the certificate is checked;
+// only no-verify does not. "false" is documented to turn it off.
 func nodeSSL(value string) (string, string) {
 	switch value {
 	case "0", "false":
@@ -174,8 +177,8 @@ func nodeSSL(value string) (string, string) {
 	return "", "node-postgres takes every text for true, and this one hardly means that"
 }
 
-// finishNode finds the sslmode, as parse in index.js does, for a URI that is known to be node-postgres'. In a plain
-// URI, an sslmode that libpq knows as well keeps libpq's meaning.
+// finishNode finds the sslmode, as parse in index.js does, for a URI that is known to be
+// node-postgres'. In a plain URI, an sslmode that libpq knows as well keeps libpq's meaning.
 func finishNode(b *builder) *Error {
 	if b.rules.tool == nil {
 		return b.nodeInPlainURI()
@@ -218,7 +221,8 @@ func (b *builder) nodeMode(value string) string {
 	return "verify-full"
 }
 
-// nodeCompatible reports whether sslmode has libpq's meaning, as far as node-postgres has one for it.
+// nodeCompatible reports whether sslmode has libpq's meaning, as far as node-postgres has one for
+// it.
 func (b *builder) nodeCompatible() bool { return b.later("uselibpqcompat").value == "true" }
 
 // nodeImpliesTLS reports whether a parameter turns TLS on that is not about that.

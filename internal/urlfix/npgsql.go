@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// npgsql is the ADO.NET form of Npgsql: the grammar of .NET's DbConnectionStringBuilder (GetKeyValuePair in
-// DbConnectionOptions.Common.cs), the keys of NpgsqlConnectionStringBuilder.cs.
+// npgsql is the ADO.NET form of Npgsql: the grammar of .NET's DbConnectionStringBuilder
+// (GetKeyValuePair in DbConnectionOptions.Common.cs), the keys of NpgsqlConnectionStringBuilder.cs.
 var npgsql = dialect{name: "npgsql", read: parseNpgsql, tool: &npgsqlTool}
 
 // npgsqlTool has its keys without blanks and in lower case, see npgsqlKey. Synonyms share a rule.
@@ -90,7 +90,8 @@ func synonyms(all []called) map[string]*rule {
 	return m
 }
 
-// npgsqlKey is the key under which the table has what is written as key: "SSL Mode" and "SslMode" are the same.
+// npgsqlKey is the key under which the table has what is written as key: "SSL Mode" and "SslMode"
+// are the same.
 func npgsqlKey(key string) string { return strings.ToLower(strings.ReplaceAll(key, " ", "")) }
 
 // checkNpgsqlMode reads the enum SslMode, also with libpq's hyphen.
@@ -124,8 +125,9 @@ func finishNpgsql(b *builder) *Error {
 	return nil
 }
 
-// npgsqlTLS: what SSL Mode=Require checks was changed twice. Npgsql 8 checks nothing, 6 and 7 refuse it without Trust
-// Server Certificate=true, those before check the certificate unless that is true.
+// npgsqlTLS: what SSL Mode=Require checks was changed twice. Npgsql 8 checks nothing, 6 and 7
+// refuse it without Trust Server Certificate=true, those before check the certificate unless that
+// is true.
 func (b *builder) npgsqlTLS() {
 	mode, trust := b.later("SSL Mode"), b.later("Trust Server Certificate")
 	switch {
@@ -161,7 +163,8 @@ func (b *builder) npgsqlHosts() {
 
 const quoteADOHint = `put the value in double quotes, and double those inside it: Password="..."`
 
-// parseNpgsql reads "Key=Value;..." The last value of a key counts, and an empty one takes the others back.
+// parseNpgsql reads "Key=Value;..." The last value of a key counts, and an empty one takes the
+// others back.
 func parseNpgsql(d *DSN, s string, base int, rules *dialect) *Error {
 	d.Dialect = rules.name
 	var p parts
@@ -225,7 +228,8 @@ func readADOKey(s string, pos int, rules *dialect) (r *rule, start int, err *Err
 	return r, start, nil
 }
 
-// npgsqlHas reports whether a key is Npgsql's or ours, and not only libpq's: those three have the same name in both.
+// npgsqlHas reports whether a key is Npgsql's or ours, and not only libpq's: those three have the
+// same name in both.
 func npgsqlHas(r *rule, key string) bool {
 	switch key {
 	case "passfile", "options", "sslpassword":
@@ -262,8 +266,8 @@ func readADOValue(s string, pos int, r *rule) (value string, next int, err *Erro
 	return "", 0, fault(CodeSyntax, r.name, start, "the closing quote is missing", quoteADOHint)
 }
 
-// adoNet reports whether s is a list of "Key=Value;". It is if its first key is Npgsql's and not libpq's. One that is
-// both needs a second one: in libpq's form a password may hold ";".
+// adoNet reports whether s is a list of "Key=Value;". It is if its first key is Npgsql's and not
+// libpq's. One that is both needs a second one: in libpq's form a password may hold ";".
 func adoNet(s string) bool {
 	first, rest, found := strings.Cut(strings.TrimLeft(s, "; "), ";")
 	if !adoNetPair(first) || !found && strings.Count(s, "=") > 1 {
@@ -275,7 +279,8 @@ func adoNet(s string) bool {
 		return true
 	}
 	if strings.HasPrefix(strings.TrimLeft(value, " "), "'") {
-		// In libpq's form no ";" follows a quoted value, but one may follow a quote in it, after a backslash.
+		// In libpq's form no ";" follows a quoted value, but one may follow a quote in it, after a
+		// backslash.
 		_, next, err := readADOValue(s, strings.IndexByte(s, '=')+1, r)
 		return err == nil && next < len(s) && !hasKeywordForm(s)
 	}

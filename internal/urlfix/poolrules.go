@@ -5,7 +5,8 @@ import (
 	"strconv"
 )
 
-// More rules that several tools share, like those in shared.go: the ones about pools and statements.
+// More rules that several tools share, like those in shared.go: the ones about pools and
+// statements.
 var (
 	// maxConns is node-postgres' and postgres.js'.
 	maxConns = &rule{name: "max", use: usePool, to: "pool_max_conns", check: checkPositive}
@@ -40,8 +41,8 @@ func (b *builder) hasDriver(key string) bool {
 	return false
 }
 
-// solely reports whether the tool called name is the only one that can have written the string: it was named, or a
-// plain URI has a key that no other tool knows.
+// solely reports whether the tool called name is the only one that can have written the string: it
+// was named, or a plain URI has a key that no other tool knows.
 func (b *builder) solely(name string) bool {
 	return b.rules.tool != nil || len(b.seen.tools) == 1 && b.seen.tools[0].name == name
 }

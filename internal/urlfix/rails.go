@@ -2,8 +2,9 @@ package urlfix
 
 import "strings"
 
-// railsURI is what Rails reads: ConnectionUrlResolver in database_configurations/connection_url_resolver.rb, and
-// connection_adapters/postgresql_adapter.rb of Active Record. Keys that Rails does not know go to libpq.
+// railsURI is what Rails reads: ConnectionUrlResolver in
+// database_configurations/connection_url_resolver.rb, and connection_adapters/postgresql_adapter.rb
+// of Active Record. Keys that Rails does not know go to libpq.
 var railsURI = dialect{name: "rails", read: parseRails, tool: &railsTool, query: queryPercent}
 
 // railsTool: what is neither libpq's nor its own Rails drops in silence. Here it is refused.
@@ -51,8 +52,8 @@ var railsTool = tool{name: "Rails", private: []string{"adapter"}, rules: table(
 	ignored("verify_timeout", ""),
 )}
 
-// parseRails: Ruby's URI::RFC2396_Parser knows one "@", and fails on a bad escape. With a good one next to it, there
-// are two ways to read what it fails on.
+// parseRails: Ruby's URI::RFC2396_Parser knows one "@", and fails on a bad escape. With a good one
+// next to it, there are two ways to read what it fails on.
 func parseRails(d *DSN, s string, base int, rules *dialect) *Error {
 	authority := s[base : base+indexAny(s[base:], "/?#")]
 	userinfo := authority[:max(0, strings.LastIndexByte(authority, '@'))]
@@ -71,7 +72,8 @@ func hasBadEscape(s string) bool {
 	return false
 }
 
-// settleRails: before Rails 7.1 the path outranks the database of the query, and after it the other way round.
+// settleRails: before Rails 7.1 the path outranks the database of the query, and after it the other
+// way round.
 func settleRails(d *DSN, p *parts) *Error {
 	for _, one := range p.pairs {
 		if p.database != "" && (one.key == "database" || one.key == "dbname") && one.value != p.database {
@@ -81,8 +83,8 @@ func settleRails(d *DSN, p *parts) *Error {
 	return nil
 }
 
-// railsSSL: Rails drops ssl, and libpq's default lets a server do without TLS. Who writes ssl=true means more than
-// that.
+// railsSSL: Rails drops ssl, and libpq's default lets a server do without TLS. ssl=true asks for
+// more than that.
 func railsSSL(value string) (string, string) {
 	switch value {
 	case "true", "1":

@@ -1,7 +1,7 @@
 package urlfix
 
-// tls refuses the combinations that libpq refuses and pgx lets pass with less protection than they ask for
-// (pqConnectOptions2, fe-connect.c).
+// tls refuses the combinations that libpq refuses and pgx lets pass with less protection than they
+// ask for (pqConnectOptions2, fe-connect.c).
 func (b *builder) tls() *Error {
 	d := b.d
 	if b.seen.mode.ok && b.seen.modeByAlias.ok && b.seen.mode.value != b.seen.modeByAlias.value {
@@ -41,8 +41,8 @@ func (b *builder) tls() *Error {
 	return b.versions()
 }
 
-// plainConflict refuses a plain URI in which ssl and sslmode contradict each other, before a tool whose keys stand next
-// to them decides for one of the two.
+// plainConflict refuses a plain URI in which ssl and sslmode contradict each other, before a tool
+// whose keys stand next to them decides for one of the two.
 func (b *builder) plainConflict() *Error {
 	mode, alias := b.seen.mode, b.seen.modeByAlias
 	if b.rules.tool == nil && mode.ok && alias.ok && mode.value != alias.value {
