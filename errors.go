@@ -24,7 +24,7 @@ const (
 	KindUnique                    // a unique or exclusion constraint was violated (23505, 23P01)
 	KindConstraint                // another integrity constraint was violated (class 23)
 	KindAuth                      // wrong password, unknown role, not admitted (class 28)
-	KindConfig                    // a connection string, a certificate, a database name (3D000) or a setting is wrong, or TLS or another demand is not met
+	KindConfig                    // a string, certificate, database name (3D000) or setting is wrong, or a demand such as TLS is not met
 	KindCommitUnknown             // a COMMIT whose outcome is not known
 	KindOther                     // anything else
 )

@@ -51,8 +51,9 @@ func newPostgresBinCommand() *cobra.Command {
 		Long: `Print the directory that holds PostgreSQL's initdb, postgres and pg_ctl, and nothing else.
 
 They are looked for in the directory that ` + pgserver.BinDirEnv + ` names, on PATH, where pg_config says, and where
-distributions put them. If the machine has none, PostgreSQL ` + string(downloadVersion) + ` is downloaded once (about 10 MB) from the
-Maven repository given by --pg-repository or ` + repositoryEnv + `, as built by zonkyio/embedded-postgres-binaries.`,
+distributions put them. If the machine has none, PostgreSQL ` + string(downloadVersion) + ` is downloaded once
+(about 10 MB) from the Maven repository given by --pg-repository or ` + repositoryEnv + `,
+as built by zonkyio/embedded-postgres-binaries.`,
 		Example: `  export ` + pgserver.BinDirEnv + `="$(pgsafe postgres-bin)"
   ` + repositoryEnv + `=https://maven.example.com/central pgsafe postgres-bin`,
 		Args: cobra.NoArgs,

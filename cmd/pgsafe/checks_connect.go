@@ -159,7 +159,8 @@ func withServersView(ctx context.Context, p *patient, state *tls.ConnectionState
 	default:
 		r.Notes = append(r.Notes, fmt.Sprintf("the server says the same: %s, %s", version.String, cipher.String))
 		if name := strings.ReplaceAll(tls.VersionName(state.Version), " ", "v"); name != version.String {
-			r.Notes[len(r.Notes)-1] = fmt.Sprintf("the server sees %s, %s: something is in between", version.String, cipher.String)
+			r.Notes[len(r.Notes)-1] = fmt.Sprintf("the server sees %s, %s: something is in between",
+				version.String, cipher.String)
 		}
 	}
 	return r

@@ -25,7 +25,8 @@ WITH clients AS (
 )
 SELECT
 	current_setting('max_connections')::int,
-	current_setting('superuser_reserved_connections')::int + coalesce(current_setting('reserved_connections', true), '0')::int,
+	current_setting('superuser_reserved_connections')::int +
+		coalesce(current_setting('reserved_connections', true), '0')::int,
 	(SELECT count(*) FROM clients)::int,
 	r.rolconnlimit, (SELECT count(*) FROM clients WHERE usesysid = r.oid)::int,
 	d.datconnlimit, (SELECT count(*) FROM clients WHERE datid = d.oid)::int,

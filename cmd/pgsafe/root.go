@@ -94,13 +94,15 @@ func noCommand(cmd *cobra.Command, args []string) error {
 	if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
 		return fmt.Errorf("no such command; did you mean %q?", s[0])
 	}
-	return errors.New("no such command; to look at a connection string: pgsafe dsn 'STRING', to try it: pgsafe doctor 'STRING'")
+	return errors.New("no such command; to look at a connection string: pgsafe dsn 'STRING', " +
+		"to try it: pgsafe doctor 'STRING'")
 }
 
 // atMostOneString refuses more than one argument, and says what mostly is behind it.
 func atMostOneString(_ *cobra.Command, args []string) error {
 	if len(args) > 1 {
-		return errors.New("more than one connection string; put it in single quotes, so that the shell leaves it in one piece")
+		return errors.New("more than one connection string; put it in single quotes, " +
+			"so that the shell leaves it in one piece")
 	}
 	return nil
 }

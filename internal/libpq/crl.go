@@ -116,7 +116,8 @@ func readListDir(part, dir string) ([]*x509.RevocationList, *urlfix.Error) {
 		lists = append(lists, found...)
 	}
 	if lists == nil {
-		return nil, tlsFault(part, "the directory holds no file with a revocation list", "a list is PEM: -----BEGIN X509 CRL-----")
+		return nil, tlsFault(part, "the directory holds no file with a revocation list",
+			"a list is PEM: -----BEGIN X509 CRL-----")
 	}
 	return lists, nil
 }
@@ -137,7 +138,8 @@ func readLists(part, path string) ([]*x509.RevocationList, *urlfix.Error) {
 			return nil, tlsFault(part, "a revocation list in it cannot be parsed", "download it again")
 		}
 		if limited(list) {
-			return nil, tlsFault(part, "a revocation list in it has a scope that is not understood", "use the issuer's full list")
+			return nil, tlsFault(part, "a revocation list in it has a scope that is not understood",
+				"use the issuer's full list")
 		}
 		lists = append(lists, list)
 	}

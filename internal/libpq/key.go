@@ -68,7 +68,9 @@ func keyBlock(text []byte) *pem.Block {
 
 // decrypted makes the errors of decrypting. A wrong password may also go unnoticed there, and give
 // no key.
-func decrypted(part string, password urlfix.Secret, decrypt func(password []byte) ([]byte, error)) ([]byte, *urlfix.Error) {
+func decrypted(
+	part string, password urlfix.Secret, decrypt func(password []byte) ([]byte, error),
+) ([]byte, *urlfix.Error) {
 	if !password.IsSet() {
 		return nil, tlsFault("sslpassword", "the key in sslkey is encrypted, and there is no sslpassword", "add sslpassword")
 	}

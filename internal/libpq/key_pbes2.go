@@ -112,7 +112,8 @@ func (p pbes2Params) open(password []byte) (cipher.BlockMode, error) {
 		return nil, errKeyEncryption
 	}
 	prf, known := prfs[kdf.PRF.Algorithm.String()]
-	if !known || kdf.Iterations < 1 || kdf.Iterations > maxIterations || kdf.KeyLength != 0 && kdf.KeyLength != scheme.keySize {
+	if !known || kdf.Iterations < 1 || kdf.Iterations > maxIterations ||
+		kdf.KeyLength != 0 && kdf.KeyLength != scheme.keySize {
 		return nil, errKeyEncryption
 	}
 	key, err := pbkdf2.Key(prf, string(password), kdf.Salt, kdf.Iterations, scheme.keySize)

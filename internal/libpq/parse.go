@@ -51,7 +51,8 @@ func pgxFault() *urlfix.Error {
 	if _, err := pgx.ParseConfig(uri); err != nil {
 		return &urlfix.Error{Code: urlfix.CodeValue, Part: "PGSERVICE", Pos: -1,
 			Reason: "its service file has a line that libpq skips and pgx, which reads the file too, does not understand",
-			Hint:   "leave only [SERVICE], KEYWORD=VALUE and # comments in the file, or unset PGSERVICE and write service=SERVICE"}
+			Hint: "leave only [SERVICE], KEYWORD=VALUE and # comments in the file, " +
+				"or unset PGSERVICE and write service=SERVICE"}
 	}
 	return &urlfix.Error{Code: urlfix.CodeValue, Part: "environment", Pos: -1,
 		Reason: "pgx refuses the combination of the connection string, the PG* environment variables and the files they name",
@@ -83,7 +84,8 @@ func pgxString(k keywords, servers []server) (*urlfix.DSN, *urlfix.Error) {
 		if err != nil {
 			return nil, err
 		}
-		d.Params = append(d.Params, urlfix.Param{Key: "service", Value: name}, urlfix.Param{Key: "servicefile", Value: found.file})
+		d.Params = append(d.Params, urlfix.Param{Key: "service", Value: name},
+			urlfix.Param{Key: "servicefile", Value: found.file})
 	}
 	return d, nil
 }

@@ -71,7 +71,8 @@ func findService(name, part string) (*service, *urlfix.Error) {
 	}
 	return nil, &urlfix.Error{Code: urlfix.CodeValue, Part: part, Pos: -1,
 		Reason: "no service file defines this service",
-		Hint:   "add it to ~/.pg_service.conf, to the file that PGSERVICEFILE names, or to pg_service.conf in the directory PGSYSCONFDIR"}
+		Hint: "add it to ~/.pg_service.conf, to the file that PGSERVICEFILE names, " +
+			"or to pg_service.conf in the directory PGSYSCONFDIR"}
 }
 
 // definitions is a service file.
@@ -143,7 +144,8 @@ func parseService(text, name string) (params []urlfix.Param, found bool, fault *
 func parseServiceLine(line string) (urlfix.Param, *urlfix.Error) {
 	if strings.HasPrefix(line, "ldap") {
 		return urlfix.Param{}, &urlfix.Error{Code: urlfix.CodeUnsupported, Part: "service", Pos: -1,
-			Reason: "the service file asks an LDAP server, which is not supported", Hint: "write the keywords themselves into the file"}
+			Reason: "the service file asks an LDAP server, which is not supported",
+			Hint:   "write the keywords themselves into the file"}
 	}
 	key, value, ok := strings.Cut(line, "=")
 	if !ok {

@@ -12,7 +12,8 @@ import (
 // alpn is the protocol that client and server have to agree on when a connection begins with TLS.
 const alpn = "postgresql"
 
-var errNoALPN = errors.New("the server took TLS without the protocol \"postgresql\" (ALPN), which sslnegotiation=direct demands")
+var errNoALPN = errors.New("the server took TLS without the protocol \"postgresql\" (ALPN), " +
+	"which sslnegotiation=direct demands")
 
 // transport is what the keywords say about TLS, with the files read.
 type transport struct {

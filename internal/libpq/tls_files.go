@@ -62,7 +62,8 @@ func readRoots(k keywords) (*x509.CertPool, *urlfix.Error) {
 func readSystemRoots(k keywords) (*x509.CertPool, *urlfix.Error) {
 	roots, err := x509.SystemCertPool()
 	if err != nil {
-		return nil, tlsFault(k.part("sslrootcert"), "the system's root certificates cannot be read", "name a file of root certificates as sslrootcert")
+		return nil, tlsFault(k.part("sslrootcert"), "the system's root certificates cannot be read",
+			"name a file of root certificates as sslrootcert")
 	}
 	return roots, nil
 }
@@ -123,7 +124,8 @@ func readClientCertificate(k keywords, sslPassword urlfix.Secret) ([]tls.Certifi
 	}
 	switch {
 	case certFile == "":
-		return nil, tlsFault(k.part("sslkey"), "there is no sslcert that it could be the key of", "add sslcert, or leave sslkey out")
+		return nil, tlsFault(k.part("sslkey"), "there is no sslcert that it could be the key of",
+			"add sslcert, or leave sslkey out")
 	case keyFile == "":
 		return nil, tlsFault(k.part("sslcert"), "there is no sslkey for it", "add sslkey, or leave sslcert out")
 	}
@@ -159,7 +161,8 @@ func readPair(k keywords, certFile, keyFile string, sslPassword urlfix.Secret) (
 	}
 	pair, err := tls.X509KeyPair(chain, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
 	if err != nil {
-		return nil, tlsFault(k.part("sslkey"), "it is not the key of the first certificate in sslcert", "name the two files that belong together")
+		return nil, tlsFault(k.part("sslkey"), "it is not the key of the first certificate in sslcert",
+			"name the two files that belong together")
 	}
 	return []tls.Certificate{pair}, nil
 }

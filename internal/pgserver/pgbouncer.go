@@ -63,7 +63,8 @@ func StartPgBouncer(ctx context.Context, s *Server, o PgBouncerOptions) (*PgBoun
 	}
 	b := &PgBouncer{
 		run:  runner{bin: Binaries{Dir: filepath.Dir(program)}, who: s.run.who, dir: filepath.Join(base, "home")},
-		base: base, lock: lock, server: s, address: fmt.Sprintf("host=%s port=%d", s.sock, s.port), settings: maps.Clone(defaultPooling),
+		base: base, lock: lock, server: s, address: fmt.Sprintf("host=%s port=%d", s.sock, s.port),
+		settings: maps.Clone(defaultPooling),
 	}
 	if o.ServerPort != 0 {
 		b.address = fmt.Sprintf("host=127.0.0.1 port=%d", o.ServerPort)

@@ -19,7 +19,8 @@ const (
 )
 
 var objects = map[string]object{
-	"ACCESS": partOfName, "ACCESS METHOD": plainObject, "AGGREGATE": plainObject, "CAST": nameless, "COLLATION": plainObject,
+	"ACCESS": partOfName, "ACCESS METHOD": plainObject, "AGGREGATE": plainObject, "CAST": nameless,
+	"COLLATION":  plainObject,
 	"CONVERSION": plainObject, "DATABASE": withSettings, "DEFAULT": partOfName, "DEFAULT PRIVILEGES": nameless,
 	"DOMAIN": plainObject, "EVENT": partOfName, "EVENT TRIGGER": plainObject, "EXTENSION": plainObject,
 	"FOREIGN": partOfName, "FOREIGN DATA": partOfName, "FOREIGN DATA WRAPPER": plainObject, "FOREIGN TABLE": plainObject,

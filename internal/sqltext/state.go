@@ -40,7 +40,8 @@ func (s State) Names() []string {
 
 // stateWords are those without which a text leaves nothing behind. SET, which is part of UPDATE
 // too, is not among them.
-var stateWords = [...]string{"reset", "set_config", "listen", "temp", "advisory", "hold", "prepare", "deallocate", "discard"}
+var stateWords = [...]string{"reset", "set_config", "listen", "temp", "advisory", "hold", "prepare", "deallocate",
+	"discard"}
 
 // MayLeave reports false if a text certainly leaves nothing behind, at a fraction of what Read
 // costs.

@@ -53,7 +53,7 @@ const (
 	Write                  // INSERT, UPDATE, DELETE and MERGE, also in WITH; TRUNCATE, COPY FROM, REFRESH
 	Schema                 // CREATE, ALTER, DROP, GRANT, REVOKE, COMMENT, SELECT INTO
 	Savepoint              // SAVEPOINT, RELEASE, ROLLBACK TO
-	Session                // what outlives the transaction: SET, RESET, LISTEN, PREPARE, WITH HOLD, temporary tables, advisory locks
+	Session                // outlives the transaction: SET, RESET, LISTEN, PREPARE, WITH HOLD, temporary tables, locks
 	Begin                  // BEGIN, START TRANSACTION
 	End                    // COMMIT, END, ROLLBACK, ABORT, PREPARE TRANSACTION
 )

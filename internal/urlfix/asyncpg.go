@@ -13,17 +13,22 @@ var asyncpgURI = dialect{name: "asyncpg", read: parseAsyncpg, tool: &asyncpgTool
 // taken from the URI by encode/databases (backends/asyncpg.py), which is where ssl=true comes from,
 // too.
 var asyncpgTool = tool{name: "asyncpg", finish: finishAsyncpg, rules: table(
-	&rule{name: "ssl", use: useLater, check: asyncpgSSL, hint: "write sslmode=require, or sslmode=verify-full to check the server's certificate"},
+	&rule{name: "ssl", use: useLater, check: asyncpgSSL,
+		hint: "write sslmode=require, or sslmode=verify-full to check the server's certificate"},
 	&rule{name: "min_size", use: usePool, to: "pool_min_idle_conns", check: checkCount, drop: []string{"0"}},
 	&rule{name: "max_size", use: usePool, to: "pool_max_conns", check: checkPositive},
-	&rule{name: "max_inactive_connection_lifetime", use: usePool, to: "pool_max_conn_idle_time", check: checkFraction, drop: []string{"0"}},
-	ignored("max_queries", "left out: asyncpg replaces a connection after so many queries; pool_max_conn_lifetime replaces it after a time"),
-	ignored("command_timeout", "left out: asyncpg ends a query after this time; give the query a context with a deadline, or set statement_timeout"),
+	&rule{name: "max_inactive_connection_lifetime", use: usePool, to: "pool_max_conn_idle_time", check: checkFraction,
+		drop: []string{"0"}},
+	ignored("max_queries",
+		"left out: asyncpg replaces a connection after so many queries; pool_max_conn_lifetime replaces it after a time"),
+	ignored("command_timeout",
+		"left out: asyncpg ends a query after this time; give the query a context with a deadline, or set statement_timeout"),
 	statementCacheSize,
 	ignored("max_cached_statement_lifetime", ""),
 	ignored("max_cacheable_statement_size", ""),
 	&rule{name: "server_settings", use: useRefuse, hint: "write each setting as a parameter of its own"},
-	&rule{name: "direct_tls", use: useRefuse, hint: "write sslnegotiation=direct and sslmode=require, or sslmode=verify-full to check the server's certificate"},
+	&rule{name: "direct_tls", use: useRefuse,
+		hint: "write sslnegotiation=direct and sslmode=require, or sslmode=verify-full to check the server's certificate"},
 )}
 
 // parseAsyncpg: asyncpg looks for the first "@", and fails on a second one, which it takes into the

@@ -241,7 +241,8 @@ func (b *builder) empty(keyword string, r *rule, value string) {
 	switch {
 	case value != "":
 	case b.markEmpty(keyword):
-		b.d.warn(r.name, "an empty value keeps the environment and the service file from filling it in; the canonical URI does not say that")
+		b.d.warn(r.name,
+			"an empty value keeps the environment and the service file from filling it in; the canonical URI does not say that")
 	default:
 		b.d.warn(r.name, "an empty value is taken as not given")
 	}
@@ -321,7 +322,8 @@ func (b *builder) names() *Error {
 		d.warn("database", "it looks like a path; a socket directory is written as postgres:///DATABASE?host=/DIRECTORY")
 	}
 	if separated(d.User, "password") || separated(d.Database, "password") {
-		return fault(CodeValue, "user or database", -1, "a password parameter stands in it, behind a separator that means nothing there", encodeHint)
+		return fault(CodeValue, "user or database", -1,
+			"a password parameter stands in it, behind a separator that means nothing there", encodeHint)
 	}
 	if separated(d.Database, "sslmode") {
 		d.warn("database", "sslmode stands in it, and has no effect there: parameters begin with a question mark")

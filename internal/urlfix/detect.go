@@ -40,12 +40,14 @@ func confirmName(d *DSN, name, given string) *Error {
 			continue
 		}
 		if p.Value != name {
-			return fault(CodeAmbiguous, dialectKey, -1, "it stands in the string more than once, or percent-encoded", "write it once, as it is")
+			return fault(CodeAmbiguous, dialectKey, -1, "it stands in the string more than once, or percent-encoded",
+				"write it once, as it is")
 		}
 		found = true
 	}
 	if !found {
-		return fault(CodeAmbiguous, dialectKey, -1, "it stands inside another value", "percent-encode that value, or name the dialect in code")
+		return fault(CodeAmbiguous, dialectKey, -1, "it stands inside another value",
+			"percent-encode that value, or name the dialect in code")
 	}
 	return nil
 }
@@ -65,7 +67,8 @@ func nameOf(s, given string) (string, *Error) {
 			name = leadingName(strings.TrimLeft(value, " '\""))
 		}
 		if given != "" && name != given {
-			return "", fault(CodeConflict, dialectKey, i, "it contradicts the dialect that the caller names", "leave one of the two out")
+			return "", fault(CodeConflict, dialectKey, i, "it contradicts the dialect that the caller names",
+				"leave one of the two out")
 		}
 	}
 	if _, known := named[name]; !known && name != "" {
@@ -189,8 +192,9 @@ var otherDatabases = map[string]string{
 	"valkey": "Valkey", "mssql": "SQL Server", "sqlserver": "SQL Server", "oracle": "Oracle", "db2": "Db2",
 	"clickhouse": "ClickHouse", "snowflake": "Snowflake", "bigquery": "BigQuery", "cassandra": "Cassandra",
 	"neo4j": "Neo4j", "bolt": "Neo4j", "couchbase": "Couchbase", "amqp": "AMQP", "amqps": "AMQP",
-	"kafka": "Kafka", "nats": "NATS", "prisma": "Prisma Accelerate", "http": "a web server", "https": "a web server", "ftp": "an FTP server",
-	"ws": "a web server", "wss": "a web server", "ssh": "SSH", "ldap": "LDAP", "ldaps": "LDAP", "s3": "S3", "file": "a file", "odbc": "ODBC",
+	"kafka": "Kafka", "nats": "NATS", "prisma": "Prisma Accelerate", "http": "a web server", "https": "a web server",
+	"ftp": "an FTP server", "ws": "a web server", "wss": "a web server", "ssh": "SSH", "ldap": "LDAP",
+	"ldaps": "LDAP", "s3": "S3", "file": "a file", "odbc": "ODBC",
 }
 
 // opaque are the strings that are told by what stands before the first colon.
@@ -201,7 +205,8 @@ var opaque = []struct {
 	reason, hint string
 }{
 	{"jdbc:postgresql:", &jdbc, "", "", ""},
-	{"jdbc:postgres:", nil, CodeSyntax, "the JDBC driver is called postgresql", "write jdbc:postgresql://HOST:PORT/DATABASE"},
+	{"jdbc:postgres:", nil, CodeSyntax, "the JDBC driver is called postgresql",
+		"write jdbc:postgresql://HOST:PORT/DATABASE"},
 	{"jdbc:", nil, CodeOtherDatabase, thisIs + "another JDBC driver" + notPostgres, shapeURI},
 	{"pgsql:", &pdo, "", "", ""},
 	{"pg:", &dburlUnix, "", "", ""},

@@ -56,8 +56,10 @@ const (
 )
 
 var (
-	libpqURI     = dialect{name: "libpq", answers: []string{"pgx"}, read: parseURI, settings: true, foreign: true, hostPorts: true}
-	libpqKeyword = dialect{name: "libpq-keyword", answers: []string{"libpq", "pgx"}, read: parseKeywordValue, tool: &keywordTool, settings: true}
+	libpqURI = dialect{name: "libpq", answers: []string{"pgx"}, read: parseURI, settings: true, foreign: true,
+		hostPorts: true}
+	libpqKeyword = dialect{name: "libpq-keyword", answers: []string{"libpq", "pgx"}, read: parseKeywordValue,
+		tool: &keywordTool, settings: true}
 )
 
 // keywordTool also has lib/pq's own keys: of the tools in foreign.go, it alone reads this form.
@@ -127,7 +129,8 @@ func unknownKey(key string, pos int) *Error {
 		for _, u := range users {
 			tools = append(tools, u.tool.name)
 		}
-		return fault(CodeUnsupported, key, pos, "it belongs to "+strings.Join(slices.Compact(tools), " and ")+", and this is no string of theirs",
+		return fault(CodeUnsupported, key, pos,
+			"it belongs to "+strings.Join(slices.Compact(tools), " and ")+", and this is no string of theirs",
 			"write libpq's keyword for it, or name the dialect that the string is written in")
 	}
 	return unknownIn(key, pos, `if it is part of a password, write & as %26 and = as %3D`)

@@ -23,7 +23,8 @@ var djangoTool = tool{
 		ignored("server_side_binding", "left out: parameters are always bound by the server"),
 		refused("assume_role", "set the role in code after connecting"),
 	), djangoSettings(
-		&rule{name: "conn_max_age", use: usePool, to: "pool_max_conn_lifetime", check: checkSeconds, drop: []string{"0", "None"}},
+		&rule{name: "conn_max_age", use: usePool, to: "pool_max_conn_lifetime", check: checkSeconds,
+			drop: []string{"0", "None"}},
 		&rule{name: "conn_health_checks", use: useIgnore},
 		&rule{name: "atomic_requests", use: useIgnore, drop: []string{"False", "false"},
 			warn: "left out: Django makes a transaction of each request; begin one in code"},

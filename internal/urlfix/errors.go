@@ -62,15 +62,17 @@ func (e *Error) Error() string {
 
 // Shapes for hints: what a correct string looks like, with placeholders.
 const (
-	shapeURI      = "write postgres://USER:PASSWORD@HOST:PORT/DATABASE"
-	shapeKeyword  = "host=HOST user=USER password='PASSWORD' dbname=DATABASE"
-	shapeBoth     = shapeURI + " or " + shapeKeyword
-	encodeHint    = "percent-encode special characters of user and password (@ as %40, / as %2F, : as %3A, ? as %3F, # as %23, % as %25), or write " + shapeKeyword
+	shapeURI     = "write postgres://USER:PASSWORD@HOST:PORT/DATABASE"
+	shapeKeyword = "host=HOST user=USER password='PASSWORD' dbname=DATABASE"
+	shapeBoth    = shapeURI + " or " + shapeKeyword
+	encodeHint   = "percent-encode special characters of user and password (@ as %40, / as %2F, : as %3A, ? as %3F, # " +
+		"as %23, % as %25), or write " + shapeKeyword
 	encodeKVHint  = "percent-encode it in the query (& as %26, = as %3D, % as %25, blank as %20)"
 	quoteHint     = "put the value in single quotes, as in password='PASSWORD'"
 	valueHint     = "correct the value, or leave the parameter out"
 	notYetHint    = "leave it out, or configure the connection in code"
-	hostShapeHint = "a host is a name, an IPv4 address, an IPv6 address in brackets, or a socket directory as in postgres:///DATABASE?host=/DIRECTORY"
+	hostShapeHint = "a host is a name, an IPv4 address, an IPv6 address in brackets, or a socket directory as in " +
+		"postgres:///DATABASE?host=/DIRECTORY"
 )
 
 // fault builds an Error. Every argument is a static text or a name from the tables.

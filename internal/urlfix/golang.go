@@ -6,14 +6,17 @@ import "strings"
 
 // libpqGoURI and libpqGoKeyword are what lib/pq reads: connector.go and conn.go.
 var (
-	libpqGoURI     = dialect{name: "libpq-go", read: parseURI, tool: &libpqGoTool, settings: true, defaults: libpqGoDefaults}
-	libpqGoKeyword = dialect{name: "libpq-go", read: parseKeywordValue, tool: &libpqGoTool, settings: true, defaults: libpqGoDefaults}
+	libpqGoURI = dialect{name: "libpq-go", read: parseURI, tool: &libpqGoTool, settings: true,
+		defaults: libpqGoDefaults}
+	libpqGoKeyword = dialect{name: "libpq-go", read: parseKeywordValue, tool: &libpqGoTool, settings: true,
+		defaults: libpqGoDefaults}
 )
 
 var libpqGoTool = tool{name: "lib/pq", finishLater: finishLibpqGo, rules: table(
 	&rule{name: "binary_parameters", use: useLater, check: checkGoBool},
 	&rule{name: "disable_prepared_binary_result", use: useIgnore, check: checkGoBool},
-	&rule{name: "sslinline", use: useRefuse, drop: []string{"false", "no", "0"}, hint: "put certificate and key into files, and name them as sslcert and sslkey"},
+	&rule{name: "sslinline", use: useRefuse, drop: []string{"false", "no", "0"},
+		hint: "put certificate and key into files, and name them as sslcert and sslkey"},
 	&rule{name: "tz", use: useSetting, to: "timezone", check: notEmpty},
 )}
 
@@ -47,7 +50,8 @@ func libpqGoDefaults(b *builder) {
 
 // migrateURI is what golang-migrate reads, which takes out its own parameters and hands the rest to
 // pgx: Open in database/pgx/v5/pgx.go.
-var migrateURI = dialect{name: "golang-migrate", answers: []string{"pgx"}, read: parseWeb, tool: &migrateTool, query: queryForm, settings: true}
+var migrateURI = dialect{name: "golang-migrate", answers: []string{"pgx"}, read: parseWeb, tool: &migrateTool,
+	query: queryForm, settings: true}
 
 var migrateTool = tool{name: "golang-migrate", rules: with(table(), ignoredAll("left out: it is about migrations", `
 	x-force-lock x-lock-strategy x-lock-table x-max-retries x-max-retry-elapsed-time x-max-retry-interval
@@ -56,7 +60,8 @@ var migrateTool = tool{name: "golang-migrate", rules: with(table(), ignoredAll("
 
 // dburlUnix is dburl's form for a socket directory: pg+unix:/DIRECTORY:PORT/DATABASE (GenPostgres
 // in dsn.go).
-var dburlUnix = dialect{name: "dburl", answers: []string{"pgx", "libpq-go"}, read: parseDburlUnix, tool: &libpqGoTool, query: queryForm, settings: true}
+var dburlUnix = dialect{name: "dburl", answers: []string{"pgx", "libpq-go"}, read: parseDburlUnix, tool: &libpqGoTool,
+	query: queryForm, settings: true}
 
 // parseDburlUnix reads "USER:PASSWORD@" and then a path. What has no path is a URI without its
 // slashes.

@@ -136,7 +136,8 @@ func (b *builder) withAddresses(list []Host) ([]Host, *Error) {
 	count := 1 + strings.Count(addresses.Value, ",")
 	named := len(list) > 1 || len(list) == 1 && list[0].Name != ""
 	if named && count != len(list) {
-		return nil, fault(CodeValue, "hostaddr", -1, "the numbers of hosts and addresses differ", "give as many addresses as hosts; an element may be empty")
+		return nil, fault(CodeValue, "hostaddr", -1, "the numbers of hosts and addresses differ",
+			"give as many addresses as hosts; an element may be empty")
 	}
 	if !named && count > 1 {
 		port := uint16(0)
@@ -149,7 +150,8 @@ func (b *builder) withAddresses(list []Host) ([]Host, *Error) {
 		}
 	}
 	if mode := param(b.d, "sslmode"); !named && mode != nil && mode.Value == "verify-full" {
-		return nil, fault(CodeValue, "hostaddr", -1, "verify-full needs the name that the certificate must hold", "add host, which is then not looked up")
+		return nil, fault(CodeValue, "hostaddr", -1, "verify-full needs the name that the certificate must hold",
+			"add host, which is then not looked up")
 	}
 	return list, nil
 }
@@ -162,13 +164,15 @@ func (b *builder) withPorts(list []Host) ([]Host, *Error) {
 	}
 	texts := strings.Split(b.seen.port.value, ",")
 	if len(texts) != 1 && len(texts) != len(list) {
-		return nil, fault(CodeValue, part, b.seen.port.pos, "the numbers of hosts and ports differ", "give one port, or as many ports as hosts")
+		return nil, fault(CodeValue, part, b.seen.port.pos, "the numbers of hosts and ports differ",
+			"give one port, or as many ports as hosts")
 	}
 	for i := range list {
 		text := texts[min(i, len(texts)-1)]
 		n, ok := plainPort(text)
 		if !ok {
-			return nil, fault(CodeValue, part, b.seen.port.pos, "it is not a number from 1 to 65535", "write port=5432, say, or leave it out")
+			return nil, fault(CodeValue, part, b.seen.port.pos, "it is not a number from 1 to 65535",
+				"write port=5432, say, or leave it out")
 		}
 		if n == 0 && len(list) == 1 {
 			n = 5432 // an empty port that is given is the default, whatever PGPORT says

@@ -17,8 +17,10 @@ var nodeSocket = dialect{name: "node", read: parseNodeSocket, tool: &nodeTool, q
 // nodeTool are the parameters of a client and of a pool (client.js, pg-pool/index.js).
 var nodeTool = tool{name: "node-postgres", finish: finishNode, private: []string{"db"}, rules: table(
 	&rule{name: "db", use: useDatabase}, // of a socket: URL
-	&rule{name: "sslmode", use: useLater, check: nodeMode, hint: "it is one of disable, prefer, require, verify-ca, verify-full, no-verify"},
-	&rule{name: "ssl", use: useLater, check: nodeSSL, hint: "write sslmode=verify-full, or sslmode=no-verify for an unverified connection"},
+	&rule{name: "sslmode", use: useLater, check: nodeMode,
+		hint: "it is one of disable, prefer, require, verify-ca, verify-full, no-verify"},
+	&rule{name: "ssl", use: useLater, check: nodeSSL,
+		hint: "write sslmode=verify-full, or sslmode=no-verify for an unverified connection"},
 	&rule{name: "uselibpqcompat", use: useLater},
 	&rule{name: "connectionTimeoutMillis", to: "connect_timeout", check: checkMillisAsSeconds},
 	&rule{name: "keepAlive", to: "keepalives", check: anyCase(oneOfThese("true", "1", "false", "0"))},
@@ -27,13 +29,18 @@ var nodeTool = tool{name: "node-postgres", finish: finishNode, private: []string
 	&rule{name: "poolSize", use: usePool, to: "pool_max_conns", check: checkPositive},
 	&rule{name: "min", use: usePool, to: "pool_min_idle_conns", check: checkCount, drop: []string{"0"}},
 	&rule{name: "idleTimeoutMillis", use: usePool, to: "pool_max_conn_idle_time", check: checkMillis, drop: []string{"0"}},
-	&rule{name: "maxLifetimeSeconds", use: usePool, to: "pool_max_conn_lifetime", check: checkSeconds, drop: []string{"0"}},
-	ignored("maxUses", "left out: node-postgres closes a connection after so many uses; pool_max_conn_lifetime closes it after a time"),
-	ignored("query_timeout", "left out: node-postgres gives up on a query after this time; give the query a context with a deadline, or set statement_timeout"),
+	&rule{name: "maxLifetimeSeconds", use: usePool, to: "pool_max_conn_lifetime", check: checkSeconds,
+		drop: []string{"0"}},
+	ignored("maxUses",
+		"left out: node-postgres closes a connection after so many uses; pool_max_conn_lifetime closes it after a time"),
+	ignored("query_timeout",
+		"left out: node-postgres gives up on a query after this time; "+
+			"give the query a context with a deadline, or set statement_timeout"),
 	encoding,
 	ignored("allowExitOnIdle", ""),
 	ignored("binary", ""),
-	ignored("enableChannelBinding", "left out: channel binding is used where the server offers it, as with channel_binding=prefer"),
+	ignored("enableChannelBinding",
+		"left out: channel binding is used where the server offers it, as with channel_binding=prefer"),
 	ignored("parseInputDatesAsUTC", ""),
 )}
 
@@ -41,13 +48,15 @@ var nodeTool = tool{name: "node-postgres", finish: finishNode, private: []string
 func parseNode(d *DSN, s string, base int, rules *dialect) *Error {
 	// A socket directory as the host is part of the database's name if the query names a host.
 	directory := ""
-	if rest := s[base+1+strings.LastIndexByte(s[base:base+indexAny(s[base:], "/?#")], '@'):]; startsWithEscapedSlash(rest) {
+	authority := s[base : base+indexAny(s[base:], "/?#")]
+	if rest := s[base+1+strings.LastIndexByte(authority, '@'):]; startsWithEscapedSlash(rest) {
 		directory = rest[:indexAny(rest, ":/?#")]
 	}
 	return parseWebForm(d, s, base, rules, webForm{path: decodeURI, settle: func(d *DSN, p *parts) *Error {
 		overrideUserinfo(d, p)
 		if directory != "" && valueOf(p.pairs, "host") != "" {
-			d.warn("database", "the socket directory before it became a part of it, as in node-postgres, since the query names a host")
+			d.warn("database",
+				"the socket directory before it became a part of it, as in node-postgres, since the query names a host")
 			p.hosts[0].Name, p.database = "", directory+"/"+p.database
 		}
 		pathWins(d, p)
@@ -191,7 +200,8 @@ func finishNode(b *builder) *Error {
 		b.decideMode(b.nodeMode(mode.value), mode.pos)
 	case b.nodeImpliesTLS():
 		b.decideMode("verify-full", -1)
-		b.d.change("sslmode", "became verify-full: node-postgres turns TLS on when it is given a certificate, a key or sslnegotiation=direct")
+		b.d.change("sslmode",
+			"became verify-full: node-postgres turns TLS on when it is given a certificate, a key or sslnegotiation=direct")
 	case ssl.ok:
 		b.decideMode(ssl.value, ssl.pos)
 		b.d.change("ssl", "became sslmode")
@@ -249,7 +259,8 @@ func (b *builder) nodeInPlainURI() *Error {
 		b.d.warn("sslmode", "it has libpq's meaning here; to node-postgres 8 it is verify-full")
 	case !mode.ok && !b.seen.modeByAlias.ok && b.nodeImpliesTLS():
 		b.decideMode("verify-full", -1)
-		b.d.change("sslmode", "became verify-full: node-postgres turns TLS on when it is given a certificate, a key or sslnegotiation=direct")
+		b.d.change("sslmode",
+			"became verify-full: node-postgres turns TLS on when it is given a certificate, a key or sslnegotiation=direct")
 	}
 	return nil
 }

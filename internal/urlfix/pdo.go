@@ -7,7 +7,8 @@ import "strings"
 var pdo = dialect{name: "pdo", read: parsePDO, tool: &pdoTool}
 
 var pdoTool = tool{name: "PDO", rules: table(
-	&rule{name: "charset", to: "client_encoding", check: checkCharset, hint: "write client_encoding=UTF8, or leave it out"},
+	&rule{name: "charset", to: "client_encoding", check: checkCharset,
+		hint: "write client_encoding=UTF8, or leave it out"},
 	&rule{name: "ssl", use: useRefuse, hint: "write sslmode=require or sslmode=verify-full"},
 )}
 

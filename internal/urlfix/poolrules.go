@@ -11,7 +11,8 @@ var (
 	// maxConns is node-postgres' and postgres.js'.
 	maxConns = &rule{name: "max", use: usePool, to: "pool_max_conns", check: checkPositive}
 	// idleTimeout is in seconds to postgres.js and Rails. To both, zero is never.
-	idleTimeout = &rule{name: "idle_timeout", use: usePool, to: "pool_max_conn_idle_time", check: checkFraction, drop: []string{"0", "-1"}}
+	idleTimeout = &rule{name: "idle_timeout", use: usePool, to: "pool_max_conn_idle_time", check: checkFraction,
+		drop: []string{"0", "-1"}}
 	// encoding is Rails', and has no effect in node-postgres.
 	encoding = &rule{name: "encoding", use: useIgnore, check: checkEncoding, hint: "write encoding=utf8, or leave it out"}
 	// statementCacheSize is Prisma's and asyncpg's: the number of prepared statements to keep.

@@ -2,11 +2,13 @@ package urlfix
 
 // postgresjsURI is what postgres.js reads: parseOptions and parseUrl in src/index.js, and
 // src/connection.js. What it does not know is a startup parameter to it, that is, a server setting.
-var postgresjsURI = dialect{name: "postgresjs", read: parsePostgresJS, tool: &postgresjsTool, query: queryForm, settings: true}
+var postgresjsURI = dialect{name: "postgresjs", read: parsePostgresJS, tool: &postgresjsTool, query: queryForm,
+	settings: true}
 
 var postgresjsTool = tool{name: "postgres.js", finish: finishPostgresJS, rules: table(
 	&rule{name: "sslmode", use: useLater, check: checkPostgresJSMode, hint: hintSSLMode},
-	&rule{name: "ssl", use: useLater, check: checkPostgresJSMode, hint: "write ssl=require, or ssl=verify-full to check the server's certificate"},
+	&rule{name: "ssl", use: useLater, check: checkPostgresJSMode,
+		hint: "write ssl=require, or ssl=verify-full to check the server's certificate"},
 	maxConns,
 	idleTimeout,
 	&rule{name: "max_lifetime", use: usePool, to: "pool_max_conn_lifetime", check: checkFraction, drop: []string{"0"}},

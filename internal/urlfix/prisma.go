@@ -15,9 +15,12 @@ var prismaTool = tool{name: "Prisma", finish: finishPrisma, rules: table(
 	refused("port", "Prisma does not look for it in the query; write it after the host"),
 	&rule{name: "connection_limit", use: usePool, to: "pool_max_conns", check: checkPositive, drop: []string{"0"}},
 	&rule{name: "pool_timeout", use: usePool, to: "pool_acquire_timeout", check: checkSeconds, drop: []string{"0"}},
-	&rule{name: "max_connection_lifetime", use: usePool, to: "pool_max_conn_lifetime", check: checkSeconds, drop: []string{"0"}},
-	&rule{name: "max_idle_connection_lifetime", use: usePool, to: "pool_max_conn_idle_time", check: checkSeconds, drop: []string{"0"}},
-	ignored("socket_timeout", "left out: Prisma ends a query after this time; give the query a context with a deadline, or set statement_timeout"),
+	&rule{name: "max_connection_lifetime", use: usePool, to: "pool_max_conn_lifetime", check: checkSeconds,
+		drop: []string{"0"}},
+	&rule{name: "max_idle_connection_lifetime", use: usePool, to: "pool_max_conn_idle_time", check: checkSeconds,
+		drop: []string{"0"}},
+	ignored("socket_timeout",
+		"left out: Prisma ends a query after this time; give the query a context with a deadline, or set statement_timeout"),
 	&rule{name: "pgbouncer", use: useLater, check: checkBool},
 	statementCacheSize,
 )}
@@ -66,7 +69,8 @@ func (b *builder) prismaTLS() *Error {
 		return nil
 	}
 	if b.seen.mode.ok && b.seen.mode.value == "disable" {
-		return fault(CodeConflict, "sslaccept", accept.pos, "it checks the certificate, and sslmode turns TLS off", "leave one of the two out")
+		return fault(CodeConflict, "sslaccept", accept.pos, "it checks the certificate, and sslmode turns TLS off",
+			"leave one of the two out")
 	}
 	b.decideMode("verify-full", accept.pos)
 	b.d.change("sslaccept", "became sslmode=verify-full")

@@ -139,7 +139,8 @@ func parseRecovered(d *DSN, s string, base int, rules *dialect, a int, reason *E
 		return err
 	}
 	if holdsQuery(s[base:at], rules) {
-		return fault(CodeAmbiguous, "string", at, `the "@" may end the password, or be part of the query, with a fault before it`, encodeHint)
+		return fault(CodeAmbiguous, "string", at,
+			`the "@" may end the password, or be part of the query, with a fault before it`, encodeHint)
 	}
 	if at == a && !hasBadEscape(s[base:at]) && strings.IndexByte(s[base:at], ' ') < 0 && hasEscape(s[base:at]) {
 		reason.Code = CodeAmbiguous // an escape stands for NUL, or they are no UTF-8: or is it meant as it stands?

@@ -16,16 +16,19 @@ var (
 	// poolSize is the number of connections that Ecto opens, at once and for good.
 	poolSize = &rule{name: "pool_size", use: usePool, to: "pool_max_conns", check: checkPositive}
 	// prepare is Ecto's and postgres.js', with values of their own; see finishPrepare.
-	prepare = &rule{name: "prepare", use: useLater, check: oneOfThese("named", "named", "true", "named", "unnamed", "unnamed", "false", "unnamed")}
+	prepare = &rule{name: "prepare", use: useLater,
+		check: oneOfThese("named", "named", "true", "named", "unnamed", "unnamed", "false", "unnamed")}
 	// timeout is the time of a query to Ecto, and SQLite's to Django.
-	timeout = &rule{name: "timeout", use: useIgnore, check: checkTimeoutOrInfinity, warn: "left out: Ecto ends a query after this time, Django and Rails have it for SQLite; " +
-		"give the query a context with a deadline, or set statement_timeout"}
+	timeout = &rule{name: "timeout", use: useIgnore, check: checkTimeoutOrInfinity,
+		warn: "left out: Ecto ends a query after this time, Django and Rails have it for SQLite; " +
+			"give the query a context with a deadline, or set statement_timeout"}
 )
 
 const (
 	hintPEM      = "convert it to PEM, with openssl pkcs12 or openssl pkcs8, and name the new file"
 	hintKerberos = "Kerberos is set up in code"
-	hintInCode   = "its part is played by code, which a connection string cannot bring along; configure the connection in code"
+	hintInCode   = "its part is played by code, which a connection string cannot bring along; " +
+		"configure the connection in code"
 )
 
 // checkPEM refuses the names of files in the formats that Java and .NET prefer, which crypto/tls
@@ -125,7 +128,9 @@ func (b *builder) sslVerifies() bool {
 		mode.value = "verify-full"
 	}
 	b.setMode("verify-full")
-	b.d.warn("ssl", "became sslmode=verify-full, which it means to the tool that the other parameters belong to; to libpq it is sslmode=require")
+	b.d.warn("ssl",
+		"became sslmode=verify-full, which it means to the tool that the other parameters belong to; "+
+			"to libpq it is sslmode=require")
 	return true
 }
 

@@ -12,7 +12,8 @@ func sqlalchemyDialect(scheme string) *dialect {
 	switch {
 	case name == "cockroachdb" && driver == "":
 		return sqlalchemyDrivers["psycopg2"] // SQLAlchemy's default
-	case name == "postgresql" || name == "postgres" || name == "cockroachdb" || name == "redshift" || name == "timescaledb":
+	case name == "postgresql" || name == "postgres" || name == "cockroachdb" || name == "redshift" ||
+		name == "timescaledb":
 		return sqlalchemyDrivers[driver]
 	}
 	return nil
@@ -46,7 +47,8 @@ var psycopgTool = tool{name: "SQLAlchemy", finishLater: finishSQLAlchemy, rules:
 
 // saAsyncpgTool: dialects/postgresql/asyncpg.py, and SSLMode.parse in asyncpg's connect_utils.py.
 var saAsyncpgTool = tool{name: "SQLAlchemy", finishLater: finishSQLAlchemy, rules: with(table(
-	&rule{name: "ssl", use: useSSL, check: checkSSLMode, hint: "asyncpg fails on ssl=true; write ssl=verify-full, or ssl=require for an unverified connection"},
+	&rule{name: "ssl", use: useSSL, check: checkSSLMode,
+		hint: "asyncpg fails on ssl=true; write ssl=verify-full, or ssl=require for an unverified connection"},
 	&rule{name: "prepared_statement_cache_size", use: useLater, check: checkCount},
 	&rule{name: "statement_cache_size", use: useLater, check: checkCount},
 	&rule{name: "prepared_statement_name_func", use: useRefuse, hint: notYetHint},
@@ -62,7 +64,8 @@ var engineRules = []*rule{
 	{name: "pool_recycle", use: usePool, to: "pool_max_conn_lifetime", check: checkSeconds, drop: []string{"-1"}},
 	{name: "pool_pre_ping", use: useIgnore},
 	{name: "pool_use_lifo", use: useIgnore},
-	{name: "echo", use: useIgnore, drop: []string{"False", "false"}, warn: "left out: pgx logs statements, with a tracer in the configuration"},
+	{name: "echo", use: useIgnore, drop: []string{"False", "false"},
+		warn: "left out: pgx logs statements, with a tracer in the configuration"},
 }
 
 // checkOverflow reads a number that may be -1, for no limit.
@@ -224,7 +227,8 @@ func readUnquotedPair(raw string, pos int, rules *dialect) (pair, *Error) {
 	}
 	value, ok := decodeLenient(rawValue, plus)
 	if !ok {
-		return pair{}, fault(CodeValue, rules.lookup(key).name, pos, "the percent-escapes do not decode to UTF-8", encodeKVHint)
+		return pair{}, fault(CodeValue, rules.lookup(key).name, pos, "the percent-escapes do not decode to UTF-8",
+			encodeKVHint)
 	}
 	return pair{key, value, pos}, nil
 }
@@ -261,7 +265,8 @@ func addHostList(p *parts, hosts []pair) *Error {
 		return nil
 	}
 	if repeated(p.pairs, "port") {
-		return fault(CodeConflict, "port", hosts[0].pos, "ports are given with the hosts, and again", "leave the parameter port out")
+		return fault(CodeConflict, "port", hosts[0].pos, "ports are given with the hosts, and again",
+			"leave the parameter port out")
 	}
 	p.pairs = append(p.pairs, pair{"port", strings.Join(ports, ","), hosts[0].pos})
 	return nil

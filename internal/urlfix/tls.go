@@ -11,7 +11,9 @@ func (b *builder) tls() *Error {
 	if b.seen.modeByAlias.ok {
 		d.change("ssl", "became sslmode")
 		if b.seen.modeByAlias.value == "require" && !b.seen.mode.ok && b.rules.tool == nil {
-			d.warn("ssl", "as in libpq, the connection is encrypted and the server's certificate is not checked; sslmode=verify-full checks it")
+			d.warn("ssl",
+				"as in libpq, the connection is encrypted and the server's certificate is not checked; "+
+					"sslmode=verify-full checks it")
 		}
 	}
 	mode := ""
@@ -31,10 +33,12 @@ func (b *builder) tls() *Error {
 		}
 	}
 	if mode == "verify-ca" && root == nil {
-		return fault(CodeValue, "sslmode", b.modePos(), "verify-ca needs sslrootcert: without it, any public certificate would pass",
+		return fault(CodeValue, "sslmode", b.modePos(),
+			"verify-ca needs sslrootcert: without it, any public certificate would pass",
 			"name the file of your certificate authority as sslrootcert, or write sslmode=verify-full")
 	}
-	if p := param(d, "sslnegotiation"); p != nil && p.Value == "direct" && (mode == "" || mode == "disable" || mode == "allow" || mode == "prefer") {
+	if p := param(d, "sslnegotiation"); p != nil && p.Value == "direct" &&
+		(mode == "" || mode == "disable" || mode == "allow" || mode == "prefer") {
 		return fault(CodeValue, "sslnegotiation", -1, "direct needs sslmode=require or stronger",
 			"add sslmode=require, or sslmode=verify-full to check the server's certificate")
 	}
@@ -55,7 +59,8 @@ func (b *builder) plainConflict() *Error {
 func (b *builder) versions() *Error {
 	low, high := param(b.d, "ssl_min_protocol_version"), param(b.d, "ssl_max_protocol_version")
 	if low != nil && high != nil && low.Value > high.Value { // TLSv1 < TLSv1.1 < ...
-		return fault(CodeValue, "ssl_min_protocol_version", -1, "it is greater than ssl_max_protocol_version", "leave one of the two out")
+		return fault(CodeValue, "ssl_min_protocol_version", -1, "it is greater than ssl_max_protocol_version",
+			"leave one of the two out")
 	}
 	return nil
 }
@@ -72,7 +77,8 @@ func (b *builder) modePos() int {
 func (b *builder) protocol() *Error {
 	low, high := param(b.d, "min_protocol_version"), param(b.d, "max_protocol_version")
 	if low != nil && high != nil && high.Value == "3.0" && low.Value != "3.0" {
-		return fault(CodeValue, "min_protocol_version", -1, "it is greater than max_protocol_version", "leave one of the two out")
+		return fault(CodeValue, "min_protocol_version", -1, "it is greater than max_protocol_version",
+			"leave one of the two out")
 	}
 	return nil
 }

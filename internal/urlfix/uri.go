@@ -211,7 +211,8 @@ func readPair(raw string, pos int, rules *dialect) (pair, *Error) {
 		return pair{}, unknownKey(key, pos)
 	}
 	if value != rawValue && trimmedKey == rawKey && (r.use == usePassword || r.use == useUser) {
-		return pair{}, fault(CodeAmbiguous, r.name, pos, "blanks are at its edge, and versions of libpq differ on them", encodeKVHint)
+		return pair{}, fault(CodeAmbiguous, r.name, pos, "blanks are at its edge, and versions of libpq differ on them",
+			encodeKVHint)
 	}
 	text, at, reason := decode(value)
 	if r.use == usePassword && (reason != "" || strings.IndexByte(value, '=') >= 0) {
@@ -229,7 +230,8 @@ func readPair(raw string, pos int, rules *dialect) (pair, *Error) {
 // rawPassword takes a password that libpq refuses as it stands, if that is its only sense.
 func rawPassword(raw, key string, pos int) (pair, *Error) {
 	if hasEscape(raw) {
-		return pair{}, fault(CodeAmbiguous, "password", pos, "it holds both percent-escapes and raw special characters", encodeKVHint)
+		return pair{}, fault(CodeAmbiguous, "password", pos, "it holds both percent-escapes and raw special characters",
+			encodeKVHint)
 	}
 	return pair{key, raw, pos}, nil
 }

@@ -78,7 +78,8 @@ func checkHidden(s string, base, end int) *Error {
 	if _, count := candidates(s, base); count <= 1 {
 		return nil
 	}
-	return fault(CodeAmbiguous, "string", base, `a host with a port, or user and password, may be before the "?"`, encodeHint)
+	return fault(CodeAmbiguous, "string", base, `a host with a port, or user and password, may be before the "?"`,
+		encodeHint)
 }
 
 // parseWebOnce is parseWebForm for tools that fail on a second "@" in the authority, or misread it.

@@ -145,7 +145,9 @@ func (c *tenantCode) call(ctx context.Context, way int, tenant string) error {
 		return c.notes.AddAll(ctx, tenant, tenant)
 	}
 	texts, err := c.notes.List(ctx)
-	if err != nil { // what was read before it counts; gorm appends one without a text for the row that failed (scan.go, Scan)
+	if err != nil {
+		// What was read before it counts. gorm appends one without a text for the row that failed
+		// (scan.go, Scan).
 		texts = slices.DeleteFunc(texts, func(text string) bool { return text == "" })
 	}
 	for _, text := range texts {
