@@ -36,7 +36,8 @@ The string is the argument, else the environment variable DATABASE_URL. With "-"
 is a string (empty lines are left out), and each gives one line: its number, "ok" or "error", and the canonical
 string or the reason, with a tab between them; or one JSON object with --json. A bad string does not end the run.
 
-The form of most strings shows the tool they were written for. --dialect names it for the others, such as a plain postgres:// string of Prisma or node-postgres: one of ` + dialectNames() + `.
+The form of most strings shows the tool they were written for. --dialect names it for the others, such as a plain
+postgres:// string of Prisma or node-postgres: one of ` + dialectNames() + `.
 
 The password is shown as *** unless --show-password is given.
 
