@@ -2,13 +2,13 @@ package pgsafe
 
 import "github.com/pgsafe/pgsafe/internal/urlfix"
 
-// Dialect is the name of a tool whose connection strings are read as that tool reads them. Most strings tell their
-// dialect by their form. It has to be named where they do not: a plain postgres:// string means to Prisma, say,
-// something else than to libpq if it holds sslcert.
+// Dialect is the name of a tool whose connection strings are read as that tool reads them. The form
+// of most strings shows their dialect. If it does not, name the dialect: a plain postgres:// string
+// with sslcert, say, means one thing to Prisma and another to libpq.
 //
 // The zero value is for a string whose dialect is not known. The names:
 //
-//	libpq       psql, psycopg and all that hand their strings to libpq
+//	libpq       psql, psycopg and all other users of libpq
 //	pgx         the same, pgx's own keys included
 //	libpq-go    github.com/lib/pq
 //	sqlalchemy  SQLAlchemy, as postgresql+psycopg2://
@@ -23,10 +23,11 @@ import "github.com/pgsafe/pgsafe/internal/urlfix"
 //	npgsql      Npgsql
 //	pdo         PHP's PDO
 //
-// In a connection string, the key pgsafe_dialect names it; for sql.OpenDB and Open, WithDialect does.
+// In a connection string, the key pgsafe_dialect names it; for sql.OpenDB and Open, WithDialect
+// does.
 type Dialect string
 
-// Normalize is the function Normalize for a string that is written in the dialect d. It refuses a string that has
+// Normalize is the function Normalize for a string in the dialect d. It refuses a string that has
 // the form of another dialect. The error is a *DSNError.
 func (d Dialect) Normalize(dsn string) (string, error) {
 	uri, pool, driver, err := urlfix.Normalize(dsn, string(d))
@@ -39,7 +40,7 @@ func (d Dialect) Normalize(dsn string) (string, error) {
 	return uri, nil
 }
 
-// Inspect is the function Inspect for a string that is written in the dialect d. It refuses a string that has the
+// Inspect is the function Inspect for a string in the dialect d. It refuses a string that has the
 // form of another dialect. The error is a *DSNError.
 func (d Dialect) Inspect(dsn string) (*Report, error) {
 	parsed, err := urlfix.ParseAs(dsn, string(d))

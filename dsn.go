@@ -9,23 +9,26 @@ import (
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
-// Normalize returns ONE canonical libpq URI (postgres://...) that means what dsn means to the tool it was written
-// for: libpq (as URI or keyword/value string), SQLAlchemy, JDBC, Npgsql, PDO, Ecto, Prisma, and others, see
-// Dialect. Its password may be one that was pasted in without percent-encoding.
+// Normalize returns ONE canonical libpq URI (postgres://...) that means what dsn means to the tool
+// it was written for: libpq (as URI or keyword/value string), SQLAlchemy, JDBC, Npgsql, PDO, Ecto,
+// Prisma, and others, see Dialect. Its password may be without percent-encoding.
 //
 //   - A string that is valid for libpq keeps its meaning. Normalize of the result is the result.
-//   - Where two readings name different servers, users or passwords, Normalize refuses instead of guessing.
+//   - If two readings name different servers, users or passwords, Normalize refuses instead of
+//     guessing.
 //   - No translation protects the connection less than dsn asked for.
-//   - The keys of pgsafe and its pool (pool_*, pgsafe_*, default_query_exec_mode, ...) are checked and left out: the
-//     result is for any libpq tool. Server settings given as keys become part of options.
-//   - The empty string is valid and means libpq's environment variables and defaults, which are not looked at.
+//   - The keys of pgsafe and its pool (pool_*, pgsafe_*, default_query_exec_mode, ...) are checked
+//     and left out, so that any libpq tool can read the result. Server settings given as keys become
+//     part of options.
+//   - The empty string is valid. It means libpq's environment variables and defaults, which
+//     Normalize does not read.
 //
 // The result holds the password. The error is a *DSNError, which never does.
 func Normalize(dsn string) (string, error) { return Dialect("").Normalize(dsn) }
 
-// Redact returns the string for logs. If dsn is valid, that is its canonical URI with "***" for each secret. If it is
-// not, nothing in it can be told from a password, and the result names only its length and, where it is one of
-// PostgreSQL's, its scheme: "postgres://[unparseable, 57 bytes]".
+// Redact returns the string for logs. If dsn is valid, that is its canonical URI with "***" for
+// each secret. If it is not, any part of it may be the password. The result then has only its
+// length and its scheme, if that is one of PostgreSQL's: "postgres://[unparseable, 57 bytes]".
 func Redact(dsn string) string {
 	d, err := urlfix.Parse(dsn)
 	if err == nil {
@@ -52,13 +55,13 @@ type Report struct {
 	HasPassword bool   `json:"has_password"`
 	// URI is the canonical URI with "***" for each secret.
 	URI string `json:"uri"`
-	// Params are libpq's other keywords, Settings those of the server.
+	// Params are libpq's other keywords. Settings are settings of the server.
 	Params   []ReportParam `json:"params,omitempty"`
 	Settings []ReportParam `json:"settings,omitempty"`
-	// Pool and Driver are the keys that sql.Open honours and that are no part of the canonical URI.
+	// Pool and Driver are keys that sql.Open honours. The canonical URI does not have them.
 	Pool   []ReportParam `json:"pool,omitempty"`
 	Driver []ReportParam `json:"driver,omitempty"`
-	// Changes tell what differs from the string as it was written, Warnings what to have a look at.
+	// Changes list what differs from the string as it was written. Warnings list what to check.
 	Changes  []ReportNote `json:"changes,omitempty"`
 	Warnings []ReportNote `json:"warnings,omitempty"`
 }
@@ -69,7 +72,7 @@ type ReportHost struct {
 	Port uint16 `json:"port,omitempty"`
 }
 
-// ReportParam is a parameter with its value. Of sslpassword, which is a secret, the value is "***".
+// ReportParam is a parameter with its value. The value of sslpassword, a secret, is "***".
 type ReportParam struct {
 	Key   string `json:"key"`
 	Value string `json:"value"`
@@ -81,10 +84,10 @@ type ReportNote struct {
 	Text string `json:"text"`
 }
 
-// Inspect tells what dsn means, in any form that Normalize takes. The error is a *DSNError.
+// Inspect reports what dsn means. It takes any form that Normalize takes. The error is a *DSNError.
 func Inspect(dsn string) (*Report, error) { return Dialect("").Inspect(dsn) }
 
-// report tells what a parsed string means.
+// report reports what a parsed string means.
 func report(d *urlfix.DSN) *Report {
 	r := &Report{
 		Dialect:     d.Dialect,
@@ -142,15 +145,15 @@ const (
 	CodeSyntax = DSNCode(urlfix.CodeSyntax)
 	// CodeAmbiguous: there are two readings, and they name different servers, users or passwords.
 	CodeAmbiguous = DSNCode(urlfix.CodeAmbiguous)
-	// CodeUnknownKey: a parameter that nobody knows. It is never sent to a server.
+	// CodeUnknownKey: no tool knows the parameter. It is never sent to a server.
 	CodeUnknownKey = DSNCode(urlfix.CodeUnknownKey)
-	// CodeUnsupported: the meaning is clear, and cannot be honoured.
+	// CodeUnsupported: the meaning is clear, but pgsafe cannot honour it.
 	CodeUnsupported = DSNCode(urlfix.CodeUnsupported)
 	// CodeOtherDatabase: a connection string of another database or service.
 	CodeOtherDatabase = DSNCode(urlfix.CodeOtherDatabase)
 	// CodeConflict: two places of the string contradict each other.
 	CodeConflict = DSNCode(urlfix.CodeConflict)
-	// CodeValue: a parameter, host or port has a value it cannot have, or one that would weaken TLS.
+	// CodeValue: a parameter, host or port has an invalid value, or a value that would weaken TLS.
 	CodeValue = DSNCode(urlfix.CodeValue)
 	// CodeControlCharacter: NUL, a newline or another control character.
 	CodeControlCharacter = DSNCode(urlfix.CodeControlCharacter)
@@ -158,8 +161,8 @@ const (
 	CodeTooLong = DSNCode(urlfix.CodeTooLong)
 )
 
-// DSNError says what is wrong with a connection string. Its texts are static or names of known parameters, never a
-// slice of the string, and it wraps nothing: it may be logged and shown.
+// DSNError says what is wrong with a connection string. Its texts are static or names of known
+// parameters, never a slice of the string, and it wraps nothing: it may be logged and shown.
 type DSNError struct {
 	Code   DSNCode
 	Part   string // the part of the string: "host", "query", or the name of a known parameter

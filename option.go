@@ -73,45 +73,50 @@ func (o *options) cancelLimit() time.Duration {
 // cancels reports whether statements are cancelled by requests.
 func (o *options) cancels() bool { return o.cancelLimit() > 0 && !o.native }
 
-// WithBeforeConnect calls f before each new physical connection, with a copy of the configuration that f may
-// change, for a password that is made anew each time, say. An error ends the attempt and reaches the caller. Where
-// Password is empty when f returns, the password file is asked, for the servers, user and database that f leaves.
+// WithBeforeConnect calls f before each new physical connection, with a copy of the configuration
+// that f may change, for a password that is made anew each time, say. An error ends the attempt and
+// reaches the caller. Where Password is empty when f returns, the password file is asked, for the
+// servers, user and database that f leaves.
 func WithBeforeConnect(f func(context.Context, *pgx.ConnConfig) error) Option {
 	return func(o *options) { o.beforeConnect = f }
 }
 
-// WithAfterConnect calls f after each new physical connection was made and before it is used, for type
-// registration, say. An error closes the connection and reaches the caller. The server's settings and the role that f
-// sets are what a reset of the session goes back to (SessionReset); of the application's own settings, with a dot in their
-// name, the server keeps no list: give those to the connection string (options) or to the role (ALTER ROLE ... SET).
+// WithAfterConnect calls f after each new physical connection was made and before it is used, for
+// type registration, say. An error closes the connection and reaches the caller. The server's
+// settings and the role that f sets are what a reset of the session goes back to (SessionReset); of
+// the application's own settings, with a dot in their name, the server keeps no list: give those to
+// the connection string (options) or to the role (ALTER ROLE ... SET).
 func WithAfterConnect(f func(context.Context, *pgx.Conn) error) Option {
 	return func(o *options) { o.afterConnect = f }
 }
 
-// WithPassword asks f for the password of each new connection: for tokens that live for minutes, or a secret that is
-// rotated. It outranks the password of the connection string, of the environment and of password files, with
-// NewConnectorConfig too. f's result is sent as it is, the empty string included. f runs within connect_timeout, in
-// several goroutines at once, and decides itself whether to keep a token for the next time. Its error ends the dial and
-// reaches the caller. Its passwords are kept out of errors and logs.
+// WithPassword asks f for the password of each new connection: for tokens that live for minutes, or
+// a secret that is rotated. It outranks the password of the connection string, of the environment
+// and of password files, with NewConnectorConfig too. f's result is sent as it is, the empty string
+// included. f runs within connect_timeout, in several goroutines at once, and decides itself
+// whether to keep a token for the next time. Its error ends the dial and reaches the caller. Its
+// passwords are kept out of errors and logs.
 //
 // A function of WithBeforeConnect runs after it, and may still change the password.
 func WithPassword(f func(context.Context) (string, error)) Option {
 	return func(o *options) { o.password = f }
 }
 
-// WithProfile sets the pool's numbers. It outranks what the connection string and PGSAFE_PROFILE say.
+// WithProfile sets the pool's numbers. It outranks what the connection string and PGSAFE_PROFILE
+// say.
 func WithProfile(p Profile) Option {
 	return func(o *options) { o.profile = &p }
 }
 
-// WithDialect reads the connection string in the dialect d, where its form does not tell it: see Dialect. It has no
-// effect on NewConnectorConfig.
+// WithDialect reads the connection string in the dialect d, where its form does not tell it: see
+// Dialect. It has no effect on NewConnectorConfig.
 func WithDialect(d Dialect) Option {
 	return func(o *options) { o.dialect = d }
 }
 
-// WithLogger sends what has no caller to return to, such as a failed warm-up, and the warnings about a
-// connection string, to l. By default, and with nil, nothing is logged. No record holds a secret.
+// WithLogger sends what has no caller to return to, such as a failed warm-up, and the warnings
+// about a connection string, to l. By default, and with nil, nothing is logged. No record holds a
+// secret.
 func WithLogger(l *slog.Logger) Option {
 	return func(o *options) {
 		if l != nil {
@@ -120,30 +125,32 @@ func WithLogger(l *slog.Logger) Option {
 	}
 }
 
-// WithNativeConn hands database/sql pgx's own *stdlib.Conn instead of *Conn, for applications that cast to it in
-// sql.Conn.Raw and cannot change. Each of database/sql's connections is then a connection to the server, as with pgx's
-// own driver, and the profile's numbers have no effect but for the cap, which Open gives to SetMaxOpenConns. Connection
-// strings, credentials, TLS and telemetry are pgsafe's. Lost are its pool and what it does on a handle: warm
-// connections, recovery and the repetition of statements that never began, cancellation that keeps the connection, and
-// the reset of sessions. A statement whose context has settings (session.WithSettings) is refused.
-// In a connection string: pgsafe_conn=native.
+// WithNativeConn hands database/sql pgx's own *stdlib.Conn instead of *Conn, for applications that
+// cast to it in sql.Conn.Raw and cannot change. Each of database/sql's connections is then a
+// connection to the server, as with pgx's own driver, and the profile's numbers have no effect but
+// for the cap, which Open gives to SetMaxOpenConns. Connection strings, credentials, TLS and
+// telemetry are pgsafe's. Lost are its pool and what it does on a handle: warm connections,
+// recovery and the repetition of statements that never began, cancellation that keeps the
+// connection, and the reset of sessions. A statement whose context has settings
+// (session.WithSettings) is refused. In a connection string: pgsafe_conn=native.
 func WithNativeConn() Option {
 	return func(o *options) { o.native = true }
 }
 
-// WithCancelTimeout sets how long a statement may take to end once its context has, 1 s by default. Meanwhile the server is
-// asked to cancel it, which takes it about as long as opening a connection, and the connection is kept. Where that does
-// not end it in time, and with zero at once, the connection is closed, as pgx does. It outranks what the connection string
-// says: pgsafe_cancel_timeout=500ms.
+// WithCancelTimeout sets how long a statement may take to end once its context has, 1 s by default.
+// Meanwhile the server is asked to cancel it, which takes it about as long as opening a connection,
+// and the connection is kept. Where that does not end it in time, and with zero at once, the
+// connection is closed, as pgx does. It outranks what the connection string says:
+// pgsafe_cancel_timeout=500ms.
 //
-// It is also what a COMMIT is given to end after its transaction's context, since no request is sent to cancel that, and the
-// ROLLBACK of a transaction whose context has ended.
+// It is also what a COMMIT is given to end after its transaction's context, since no request is
+// sent to cancel that, and the ROLLBACK of a transaction whose context has ended.
 func WithCancelTimeout(d time.Duration) Option {
 	return func(o *options) { o.cancelTimeout = &d }
 }
 
-// WithTelemetry changes spans and metrics: their providers, attributes, and how much of a statement they show. Several
-// calls add up. See package telemetry.
+// WithTelemetry changes spans and metrics: their providers, attributes, and how much of a statement
+// they show. Several calls add up. See package telemetry.
 func WithTelemetry(opts ...telemetry.Option) Option {
 	return func(o *options) {
 		for _, opt := range opts {

@@ -13,8 +13,9 @@ import (
 // stdRows is an alias so that embedding it makes no exported field.
 type stdRows = stdlib.Rows
 
-// rows are what a query returns: pgx's own *stdlib.Rows, with all optional driver interfaces. Their errors have the
-// same identity as those of other statements. Their own methods are Next and Close, and NextRow where Go has it.
+// rows are what a query returns: pgx's own *stdlib.Rows, with all optional driver interfaces. Their
+// errors have the same identity as the errors of other statements. Their own methods are Next and
+// Close, and NextRow where Go has it.
 type rows struct {
 	*stdRows
 
@@ -31,11 +32,12 @@ var (
 	_ driver.RowsColumnTypeScanType         = (*rows)(nil)
 )
 
-// lendRows returns the rows of a query. They are part of the handle, since one set of rows is open at a time, and are
-// lent again once they are closed: database/sql calls nothing on them after that (sql.Rows.close sets closed under
-// closemu, at which every other method looks first). Only rows that the server has ended already leave the connection
-// free for another query while they are open, within a transaction: pgx reads the first row ahead, or that there is
-// none (stdlib.Conn.QueryContext). The other query then gets rows of its own.
+// lendRows returns the rows of a query. They are part of the handle, since one set of rows is open
+// at a time, and are lent again once they are closed: database/sql calls nothing on them after that
+// (sql.Rows.close sets closed under closemu, at which every other method looks first). Only rows
+// that the server has ended already leave the connection free for another query while they are
+// open, within a transaction: pgx reads the first row ahead, or that there is none
+// (stdlib.Conn.QueryContext). The other query then gets rows of its own.
 func (h *Conn) lendRows(ctx context.Context, std *stdRows) *rows {
 	r := &h.rows
 	if r.isOpen() {

@@ -51,8 +51,9 @@ func newPostgresBinCommand() *cobra.Command {
 		Long: `Print the directory that holds PostgreSQL's initdb, postgres and pg_ctl, and nothing else.
 
 They are looked for in the directory that ` + pgserver.BinDirEnv + ` names, on PATH, where pg_config says, and where
-distributions put them. If the machine has none, PostgreSQL ` + string(downloadVersion) + ` is downloaded once (about 10 MB) from the
-Maven repository given by --pg-repository or ` + repositoryEnv + `, as built by zonkyio/embedded-postgres-binaries.`,
+distributions put them. If the machine has none, PostgreSQL ` + string(downloadVersion) + ` is downloaded once
+(about 10 MB) from the Maven repository given by --pg-repository or ` + repositoryEnv + `,
+as built by zonkyio/embedded-postgres-binaries.`,
 		Example: `  export ` + pgserver.BinDirEnv + `="$(pgsafe postgres-bin)"
   ` + repositoryEnv + `=https://maven.example.com/central pgsafe postgres-bin`,
 		Args: cobra.NoArgs,
@@ -75,7 +76,8 @@ Maven repository given by --pg-repository or ` + repositoryEnv + `, as built by 
 	return cmd
 }
 
-// binaries returns the machine's own PostgreSQL, else one that was downloaded before, else downloads it.
+// binaries returns the machine's own PostgreSQL, else one that was downloaded before, else
+// downloads it.
 func (o fetchOptions) binaries(ctx context.Context, progress *progress) (pgserver.Binaries, error) {
 	find := o.find
 	if find == nil {
@@ -109,7 +111,7 @@ func (o fetchOptions) home() (string, error) {
 	switch {
 	case cache != "":
 	case os.Geteuid() == 0:
-		// The server runs as another user, who cannot enter root's own directories.
+		// The server runs as another user, which cannot enter root's directories.
 		cache = "/var/cache/pgsafe"
 	default:
 		dir, err := os.UserCacheDir()
@@ -174,14 +176,14 @@ func download(ctx context.Context, repository, home string) error {
 	}
 	err = os.Rename(fresh, home)
 	if isComplete(filepath.Join(home, "bin")) {
-		return nil // ours, or that of another process that was faster
+		return nil // this process's copy, or the copy of a faster process
 	}
 	return err
 }
 
-// fetch downloads and unpacks to work/fresh. The library does that only as a part of starting a server, so it is given
-// a data directory that looks used, which skips initdb, and that no server starts on: all that is wanted is there
-// by then.
+// fetch downloads and unpacks to work/fresh. The library does that only as a part of starting a
+// server, so it is given a data directory that looks used, which skips initdb, and that no server
+// starts on: all that is wanted is there by then.
 func fetch(repository, work string) error {
 	data := filepath.Join(work, "data")
 	if err := os.Mkdir(data, 0o700); err != nil {
@@ -210,7 +212,8 @@ func fetch(repository, work string) error {
 	return err
 }
 
-// openToAll lets everybody read what the creator's umask may have kept from them: the server may run as another user.
+// openToAll lets everybody read what the creator's umask may have kept from them: the server may
+// run as another user.
 func openToAll(dir string) error {
 	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.Type()&fs.ModeSymlink != 0 {

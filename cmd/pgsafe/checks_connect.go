@@ -73,7 +73,7 @@ func checkServer(ctx context.Context, p *patient) Result {
 	return r
 }
 
-// describe tells of a failure in pgsafe's own words, which hold no secret.
+// describe explains a failure in pgsafe's words, which hold no secret.
 func describe(err error) Result {
 	what := "kind " + pgsafe.KindOf(err).String()
 	if state := pgsafe.SQLState(err); state != "" {
@@ -111,7 +111,8 @@ func remedy(err error) string {
 	return ""
 }
 
-// checkTLS compares what the string asked for with what the connection has, seen from both of its ends.
+// checkTLS compares what the string asked for with what the connection has, seen from both of its
+// ends.
 func checkTLS(ctx context.Context, p *patient) Result {
 	asked := sslmode(p.report)
 	state := p.seen.tls()
@@ -133,7 +134,8 @@ func checkTLS(ctx context.Context, p *patient) Result {
 	return withServersView(ctx, p, state, r)
 }
 
-// withServersView adds what pg_stat_ssl says, which differs if something between us and the server ends the TLS.
+// withServersView adds what pg_stat_ssl says, which differs if something between us and the server
+// ends the TLS.
 func withServersView(ctx context.Context, p *patient, state *tls.ConnectionState, r Result) Result {
 	db, _, err := p.open(nil)
 	if err != nil {
@@ -157,7 +159,8 @@ func withServersView(ctx context.Context, p *patient, state *tls.ConnectionState
 	default:
 		r.Notes = append(r.Notes, fmt.Sprintf("the server says the same: %s, %s", version.String, cipher.String))
 		if name := strings.ReplaceAll(tls.VersionName(state.Version), " ", "v"); name != version.String {
-			r.Notes[len(r.Notes)-1] = fmt.Sprintf("the server sees %s, %s: something is in between", version.String, cipher.String)
+			r.Notes[len(r.Notes)-1] = fmt.Sprintf("the server sees %s, %s: something is in between",
+				version.String, cipher.String)
 		}
 	}
 	return r
@@ -201,8 +204,9 @@ func hasParam(r *pgsafe.Report, key string) bool {
 	return false
 }
 
-// checkAuthentication tells how the server made sure who we are, learnt from its requests when the check of the
-// server connected: its tables about that are for superusers.
+// checkAuthentication reports how the server authenticated the client. The check of the server has
+// noted the server's requests when it connected, because the server's tables about authentication
+// are for superusers.
 func checkAuthentication(_ context.Context, p *patient) Result {
 	a := p.seen.auth
 	switch {

@@ -40,7 +40,7 @@ func checkUnknownDatabase(ctx context.Context, p *patient) Result {
 	return p.judge(err, pgsafe.KindConfig, "3D000", p.base().Password)
 }
 
-// checkClosedPort connects to where nobody listens.
+// checkClosedPort connects to a port on which no server listens.
 func checkClosedPort(ctx context.Context, p *patient) Result {
 	port, release, err := closedPort()
 	if err != nil {
@@ -76,7 +76,7 @@ func errorReveals(err error, secret string, public ...string) bool {
 	return reveals(numbers.ReplaceAllString(fmt.Sprintf("%v %+v %#v", err, err, err), " "), secret, public...)
 }
 
-// judge tells whether an error is what it should be and holds no secret.
+// judge checks that an error is of the expected kind and holds no secret.
 func (p *patient) judge(err error, kind pgsafe.Kind, state, secret string) Result {
 	gotKind, gotState := pgsafe.KindOf(err), pgsafe.SQLState(err)
 	what := "kind " + gotKind.String()
@@ -99,12 +99,12 @@ func orState(state string) string {
 	return ", SQLSTATE " + state
 }
 
-// words are those of pgsafe's and pgx's errors of connecting.
+// words are the words of pgsafe's and pgx's connect errors.
 const words = "pgsafe: cannot connect to as user database: server error: failed SASL auth: dial error: dial tcp: " +
 	"connect: connection refused"
 
-// public are texts that an error may hold, whatever the password is: names, and the words of messages. A password made up
-// by chance has some of them, too: FATAL and SQLSTATE are capitals.
+// public are texts that an error may hold, whatever the password is: names, and the words of
+// messages. A password made up by chance has some of them, too: FATAL and SQLSTATE are capitals.
 func (p *patient) public(err error) []string {
 	base := p.base()
 	texts := []string{base.User, base.Host, base.Database, words}
@@ -115,8 +115,8 @@ func (p *patient) public(err error) []string {
 	return texts
 }
 
-// closedPort returns a port of 127.0.0.1 on which nobody listens, and nobody will before release: the near end of a
-// connection has it.
+// closedPort returns a port of 127.0.0.1 on which no process listens until release is called: the
+// near end of a connection occupies it.
 func closedPort() (port uint16, release func(), err error) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {

@@ -15,7 +15,8 @@ type limits struct {
 	superuser           bool
 }
 
-// limitsQuery counts client connections but the doctor's. Of others' everybody is shown that they exist, and no more.
+// limitsQuery counts client connections but the doctor's. Of others' everybody is shown that they
+// exist, and no more.
 const limitsQuery = `
 WITH clients AS (
 	SELECT usesysid, datid FROM pg_stat_activity
@@ -24,7 +25,8 @@ WITH clients AS (
 )
 SELECT
 	current_setting('max_connections')::int,
-	current_setting('superuser_reserved_connections')::int + coalesce(current_setting('reserved_connections', true), '0')::int,
+	current_setting('superuser_reserved_connections')::int +
+		coalesce(current_setting('reserved_connections', true), '0')::int,
 	(SELECT count(*) FROM clients)::int,
 	r.rolconnlimit, (SELECT count(*) FROM clients WHERE usesysid = r.oid)::int,
 	d.datconnlimit, (SELECT count(*) FROM clients WHERE datid = d.oid)::int,
@@ -32,7 +34,8 @@ SELECT
 FROM pg_roles r, pg_database d
 WHERE r.rolname = session_user AND d.datname = current_database()`
 
-// checkPool holds the pool that the string and the environment ask for against what the server has room for.
+// checkPool holds the pool that the string and the environment ask for against what the server has
+// room for.
 func checkPool(ctx context.Context, p *patient) Result {
 	c, err := pgsafe.NewConnector(p.dsn)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/pgsafe/pgsafe"
 )
 
-// cancelAfter is how long the statement that is to be cancelled runs before.
+// cancelAfter is how long a statement runs before it is cancelled.
 const cancelAfter = 50 * time.Millisecond
 
 // cancelPatience is how long the server may take to end it.
@@ -42,7 +42,8 @@ func checkRollback(ctx context.Context, p *patient) Result {
 	return ok("a table made in a transaction is gone after its rollback")
 }
 
-// checkCancel does the same with a transaction whose context is cancelled in the middle of a statement.
+// checkCancel does the same with a transaction whose context is cancelled in the middle of a
+// statement.
 func checkCancel(ctx context.Context, p *patient) Result {
 	db, _, err := p.open(nil)
 	if err != nil {
@@ -106,7 +107,7 @@ func errorsOf(r Result, err error) Result {
 	return r
 }
 
-// lookFor tells whether the table is gone, and if not, what that means.
+// lookFor reports whether the table is gone, and what it means if it is not.
 func lookFor(ctx context.Context, db *sql.DB, table string) (Result, bool) {
 	var there bool
 	if err := db.QueryRowContext(ctx, "SELECT to_regclass($1) IS NOT NULL", table).Scan(&there); err != nil {
@@ -118,7 +119,8 @@ func lookFor(ctx context.Context, db *sql.DB, table string) (Result, bool) {
 	return Result{}, true
 }
 
-// awaitEnd waits until the server's process is at work on nothing. If this very query runs in it, it is.
+// awaitEnd waits until the server's process is at work on nothing. If this very query runs in it,
+// it is.
 func awaitEnd(ctx context.Context, db *sql.DB, pid int) (Result, bool) {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()

@@ -52,8 +52,8 @@ func checkOneByOne(ctx context.Context, p *patient) Result {
 // farewellPatience is how long a server may take to end a session.
 const farewellPatience = time.Second
 
-// discard ends a session for good, so that the pool cannot hand it out again, and waits until the server has forgotten
-// it: pgx would not, and the next session might be one too many.
+// discard ends a session for good, so that the pool cannot hand it out again, and waits until the
+// server has forgotten it: pgx would not, and the next session might be one too many.
 func discard(conn *sql.Conn) error {
 	err := pgsafe.Raw(conn, func(c *pgx.Conn) error {
 		raw := c.PgConn().Conn()
@@ -66,7 +66,7 @@ func discard(conn *sql.Conn) error {
 			_, _ = raw.Write(bye)
 			_, _ = io.Copy(io.Discard, raw)
 		}
-		_ = c.Close(context.Background()) // what it says now, nobody hears
+		_ = c.Close(context.Background()) // its error has no reader
 		return err
 	})
 	return errors.Join(err, conn.Close())
@@ -126,7 +126,7 @@ func atOnce(opened, backends int, errs []error) Result {
 		}
 		r := describe(err)
 		if opened > 0 && strings.HasPrefix(pgsafe.SQLState(err), "53") {
-			// The server works; it is the limit that somebody should know of.
+			// The server works, but the limit is worth knowing.
 			r.Status = StatusWarning
 			r.Detail = fmt.Sprintf("only %d of %d: %s", opened, sessionCount, r.Detail)
 		}

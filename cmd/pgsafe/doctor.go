@@ -26,12 +26,13 @@ func newDoctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor [STRING]",
 		Short: "Connect for real and check that all works as it should",
-		Long: `Connect for real and check that all works as it should: the string, the server, TLS, authentication, how long it
-takes to connect, the pool against the server's limits, rollback, cancellation, and that errors tell no secret.
+		Long: `Connect for real and check that all works as it should: the string, the server, TLS, authentication,
+how long it takes to connect, the pool against the server's limits, rollback, cancellation, and that errors show no
+secret.
 
 It is fit for a database in production. It writes nothing that stays: a table is made in a transaction that is
-rolled back. It has at most 10 connections open at a time, with the application_name "` + applicationName + `", and makes one
-attempt with a wrong password and one with an unknown database, which the server may log.
+rolled back. It has at most 10 connections open at a time, with the application_name "` + applicationName + `".
+It makes one attempt with a wrong password and one with an unknown database, which the server may log.
 
 The string is the argument, else the environment variable DATABASE_URL. Without either a PostgreSQL server of its
 own is started for as long as the checks run, with TLS, SCRAM and a password that other drivers do not survive in
@@ -142,8 +143,8 @@ func checks() []check {
 	}
 }
 
-// diagnose runs all checks against dsn. Those that depend on one that brought nothing are skipped, and so is what
-// is left when ctx ends.
+// diagnose runs all checks against dsn. Those that depend on one that brought nothing are skipped,
+// and so is what is left when ctx ends.
 func diagnose(ctx context.Context, dsn string, progress *progress) *Report {
 	p := &patient{dsn: dsn}
 	report := newReport()

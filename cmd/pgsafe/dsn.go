@@ -28,16 +28,16 @@ func newDSNCommand() *cobra.Command {
 	var o dsnOptions
 	cmd := &cobra.Command{
 		Use:   "dsn [STRING | -]",
-		Short: "Tell what a connection string means",
-		Long: `Tell what a connection string means: where it leads, as whom, with what parameters, what pgsafe changes to make it
-a string that every libpq tool understands, and what to have a look at. Nothing is connected to.
+		Short: "Explain a connection string",
+		Long: `Explain a connection string: where it leads, as whom, with what parameters, what pgsafe changes so
+that every libpq tool understands it, and what to check. Nothing is connected to.
 
 The string is the argument, else the environment variable DATABASE_URL. With "-" each line of the standard input
 is a string (empty lines are left out), and each gives one line: its number, "ok" or "error", and the canonical
 string or the reason, with a tab between them; or one JSON object with --json. A bad string does not end the run.
 
-Most strings tell the tool they were written for by their form. --dialect names it for those that do not, such as a
-plain postgres:// string of Prisma or node-postgres: one of ` + dialectNames() + `.
+The form of most strings shows the tool they were written for. --dialect names it for the others, such as a plain
+postgres:// string of Prisma or node-postgres: one of ` + dialectNames() + `.
 
 The password is shown as *** unless --show-password is given.
 
@@ -111,7 +111,7 @@ func (o dsnOptions) explainLines(r io.Reader, w io.Writer) error {
 			} else {
 				_, err = out.WriteString(m.line())
 			}
-			if err == nil && in.Buffered() == 0 { // nothing more to read at once: somebody may be waiting
+			if err == nil && in.Buffered() == 0 { // nothing more to read at once: the writer may be waiting
 				err = out.Flush()
 			}
 			if err != nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 )
 
-// The embedded server is the one of an outage: a driver that took its connection string for key=value pairs connected
-// to another server and told it the password.
+// The embedded server is the one of an outage: a driver that took its connection string for
+// key=value pairs connected to another server and told it the password.
 const (
 	embeddedUser     = "lwe-admin"
 	embeddedPassword = "y5268[695t-13htgq244t5thj[8q9grq"

@@ -5,8 +5,8 @@
 //	pgsafe postgres-bin                                          where PostgreSQL's programs are, fetched if need be
 //	pgsafe version
 //
-// It exits with 0 if all is well, 1 if something failed, and 2 if it was called in a wrong way. No secret of a
-// connection string is ever shown, but by "dsn --show-password".
+// It exits with 0 if all is well, 1 if something failed, and 2 if it was called in a wrong way. No
+// secret of a connection string is ever shown, but by "dsn --show-password".
 package main
 
 import (

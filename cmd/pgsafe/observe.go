@@ -14,7 +14,8 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// watch makes config's connections fill in o. What pgsafe or the application put there stays in force.
+// watch makes config's connections fill in o. What pgsafe or the application put there stays in
+// force.
 func (o *observation) watch(config *pgx.ConnConfig) {
 	afterNetConnect, buildFrontend := config.AfterNetConnect, config.BuildFrontend
 	config.AfterNetConnect = func(ctx context.Context, c *pgconn.Config, conn net.Conn) (net.Conn, error) {
@@ -34,8 +35,8 @@ func (o *observation) watch(config *pgx.ConnConfig) {
 	}
 }
 
-// tls returns what was agreed on, nil without TLS. The handshake is only made with the first byte, so ask it of a
-// connection that was used.
+// tls returns what was agreed on, nil without TLS. The handshake is only made with the first byte,
+// so ask it of a connection that was used.
 func (o *observation) tls() *tls.ConnectionState {
 	if o.secured == nil {
 		return nil
@@ -44,7 +45,8 @@ func (o *observation) tls() *tls.ConnectionState {
 	return &state
 }
 
-// The authentication requests of the protocol ("AuthenticationOk" and its like in its documentation).
+// The authentication requests of the protocol ("AuthenticationOk" and its like in its
+// documentation).
 const (
 	authOK        = 0
 	authCleartext = 3
@@ -54,9 +56,9 @@ const (
 	authSASL      = 10
 )
 
-// authReader passes on what the server says and notes how it asks for authentication. It sees nothing of what the
-// client answers, so it cannot learn a password. It stops listening at the first message that is neither about
-// authentication nor a notice.
+// authReader passes on what the server says and notes how it asks for authentication. It sees
+// nothing of what the client answers, so it cannot learn a password. It stops listening at the
+// first message that is neither about authentication nor a notice.
 type authReader struct {
 	from       io.Reader
 	buffer     []byte
@@ -77,7 +79,8 @@ func (a *authReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// parse takes whole messages off the buffer: a type, the length of what follows with itself, and that.
+// parse takes whole messages off the buffer: a type, the length of what follows with itself, and
+// that.
 func (a *authReader) parse() {
 	for len(a.buffer) >= 5 {
 		size := 1 + int(binary.BigEndian.Uint32(a.buffer[1:5]))
@@ -107,10 +110,11 @@ func (a *authReader) request(code uint32, body []byte) {
 	}
 }
 
-// asked tells whether the server made this request.
+// asked reports whether the server made this request.
 func (a *authReader) asked(code uint32) bool { return a != nil && slices.Contains(a.requests, code) }
 
-// askedForPassword tells whether a wrong password would have made a difference. GSS and SSPI use tickets.
+// askedForPassword reports whether a wrong password would have made a difference. GSS and SSPI use
+// tickets.
 func (a *authReader) askedForPassword() bool {
 	return a.asked(authCleartext) || a.asked(authMD5) || a.asked(authSASL)
 }

@@ -36,8 +36,9 @@ type observation struct {
 	auth    *authReader
 }
 
-// open opens the string as sql.Open("pgsafe", dsn) does, except that the pool holds ten connections at most and opens
-// none ahead, whatever the string asks for. If o is not nil, it gets to know what the next connection looks like.
+// open opens the string as sql.Open("pgsafe", dsn) does, except that the pool holds ten connections
+// at most and opens none ahead, whatever the string asks for. If o is not nil, it gets to know what
+// the next connection looks like.
 func (p *patient) open(o *observation) (*sql.DB, *pgsafe.Connector, error) {
 	c, err := pgsafe.NewConnector(p.dsn,
 		pgsafe.WithProfile(pgsafe.Profile{MaxConns: maxConns}),

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/term"
 )
 
-// progress shows on a terminal what is going on, on one line that goes away. Elsewhere it shows nothing but what takes
-// really long.
+// progress shows on a terminal what is going on, on one line that goes away. Elsewhere it shows
+// nothing but what takes really long.
 type progress struct {
 	w     io.Writer
 	width int // 0 if w is no terminal
@@ -36,7 +36,8 @@ func (p *progress) show(text string) {
 	}
 }
 
-// announce shows what takes so long that it is told on a line of its own where there is no terminal.
+// announce shows what takes so long that it is told on a line of its own where there is no
+// terminal.
 func (p *progress) announce(text string) {
 	if p.width == 0 {
 		fmt.Fprintln(p.w, printable(text))

@@ -12,7 +12,7 @@ type Status string
 // The outcomes. Only StatusFailed makes the doctor exit with 1.
 const (
 	StatusOK      Status = "ok"
-	StatusWarning Status = "warning" // it works, and somebody should have a look
+	StatusWarning Status = "warning" // it works, but needs attention
 	StatusFailed  Status = "failed"
 	StatusSkipped Status = "skipped" // it cannot be checked here; the detail says why
 )

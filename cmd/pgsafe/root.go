@@ -21,7 +21,8 @@ const (
 	exitUsage  = 2
 )
 
-// failure is an error of a command that was called in the right way. One without a text has been told already.
+// failure is an error of a command that was called in the right way. One without a text has been
+// told already.
 type failure struct{ err error }
 
 func (f *failure) Error() string {
@@ -36,7 +37,8 @@ func (f *failure) Unwrap() error { return f.err }
 // errFailed ends a command whose output has told what is wrong.
 var errFailed error = &failure{}
 
-// execute runs the command line args and returns the exit code. Whatever goes wrong is told on stderr.
+// execute runs the command line args and returns the exit code. Whatever goes wrong is told on
+// stderr.
 func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
@@ -92,18 +94,21 @@ func noCommand(cmd *cobra.Command, args []string) error {
 	if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
 		return fmt.Errorf("no such command; did you mean %q?", s[0])
 	}
-	return errors.New("no such command; to look at a connection string: pgsafe dsn 'STRING', to try it: pgsafe doctor 'STRING'")
+	return errors.New("no such command; to look at a connection string: pgsafe dsn 'STRING', " +
+		"to try it: pgsafe doctor 'STRING'")
 }
 
 // atMostOneString refuses more than one argument, and says what mostly is behind it.
 func atMostOneString(_ *cobra.Command, args []string) error {
 	if len(args) > 1 {
-		return errors.New("more than one connection string; put it in single quotes, so that the shell leaves it in one piece")
+		return errors.New("more than one connection string; put it in single quotes, " +
+			"so that the shell leaves it in one piece")
 	}
 	return nil
 }
 
-// flagError leaves out what the user wrote as a flag or its value, which may be a connection string in a wrong place.
+// flagError leaves out what the user wrote as a flag or its value, which may be a connection string
+// in a wrong place.
 func flagError(cmd *cobra.Command, err error) error {
 	var (
 		value   *pflag.InvalidValueError
@@ -120,7 +125,8 @@ func flagError(cmd *cobra.Command, err error) error {
 	return fmt.Errorf("no such flag; there are %s", strings.Join(names, ", "))
 }
 
-// interruptible returns a context that ends with the first Ctrl-C or SIGTERM. The second one ends the process.
+// interruptible returns a context that ends with the first Ctrl-C or SIGTERM. The second one ends
+// the process.
 func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)

@@ -8,7 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// printable replaces what a terminal would obey instead of show: servers and connection strings are not to be trusted.
+// printable replaces what a terminal would obey instead of show: servers and connection strings are
+// not to be trusted.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -29,14 +30,14 @@ func shortly(d time.Duration) string {
 	return d.Round(10 * time.Microsecond).String()
 }
 
-// randomName is a text of 26 capitals and digits that nobody can guess.
+// randomName returns an unguessable text of 26 capitals and digits.
 func randomName() string { return rand.Text() }
 
 // window is how many characters in a row of a secret give it away.
 const window = 4
 
-// reveals tells whether text holds four characters in a row of secret. Those that public texts hold as well do not
-// count: a user name may be a part of the password.
+// reveals reports whether text holds four characters in a row of secret. Characters that public
+// texts hold too do not count: a user name may be a part of the password.
 func reveals(text, secret string, public ...string) bool {
 	known := strings.Join(public, "\n")
 	for start := range secret {

@@ -1,6 +1,7 @@
-// Package auth lets users in. It has a pool of its own, with the profile auth: few connections, which nobody waits for
-// longer than two seconds, and which are reset after each use. So logins work while the application's own pool is full, a
-// storm of logins takes nothing from the application, and nothing of one login is there at the next.
+// Package auth logs users in. It has a separate pool with the profile auth: few connections, waits
+// of at most two seconds, and a reset after each use. So logins work while the application's pool
+// is full, and a storm of logins takes no connection from the application. No session state of one
+// login reaches the next.
 package auth
 
 import (
@@ -52,8 +53,8 @@ func (l *Logins) Add(ctx context.Context, user, password string) error {
 	return err
 }
 
-// Check returns nil if the password is the user's, and ErrDenied if not. It counts both, in one transaction with what it has
-// found, so that of many attempts at once none is lost.
+// Check returns nil if the password is the user's, and ErrDenied if not. It counts both outcomes in
+// the transaction that reads the password, so that each of many attempts at once is counted.
 func (l *Logins) Check(ctx context.Context, user, password string) error {
 	var denied error
 	err := l.db.Tx(ctx, nil, func(ctx context.Context) error {
@@ -79,8 +80,8 @@ func (l *Logins) Check(ctx context.Context, user, password string) error {
 	return errors.Join(err, denied)
 }
 
-// Middleware lets requests pass that have a user and his password (RFC 7617). It answers 401 to others, and 503 when too
-// many want to log in at once.
+// Middleware lets requests pass that have a user and his password (RFC 7617). It answers 401 to
+// others, and 503 when too many want to log in at once.
 func (l *Logins) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()

@@ -12,19 +12,21 @@ import (
 
 var _ bun.IConn = (*session.DB)(nil)
 
-// Open returns bun over db: all queries that are made by it go there, without a Conn(db) of their own. Its BeginTx, RunInTx,
-// ExecContext and QueryContext are those of the *sql.DB, and know nothing of sessions: use db's.
+// Open returns bun over db: all of its queries go there, without a Conn(db) for each. Its BeginTx,
+// RunInTx, ExecContext and QueryContext belong to the *sql.DB and do not know sessions: use the
+// methods of db.
 //
-// Within Tx, a query with a limit needs Conn(db) for ScanAndCount: without it bun asks twice at once (query_select.go), and
-// may get session.ErrBusy.
+// Within Tx, a query with a limit needs Conn(db) for ScanAndCount: without it bun asks twice at
+// once (query_select.go), and may get session.ErrBusy.
 //
-// bun writes all values into the text. So that pgx does not prepare each text, the connection string should say
-// default_query_exec_mode=exec.
+// bun writes all values into the text. So that pgx does not prepare each text, the connection
+// string should say default_query_exec_mode=exec.
 func Open(db *session.DB) *bun.DB {
 	return bun.NewDB(db.Unwrap(), pgdialect.New(), bun.WithConnResolver(resolver{db}))
 }
 
-// resolver is asked by each query that was not given a connection or a transaction (baseQuery.resolveConn).
+// resolver is asked by each query that was not given a connection or a transaction
+// (baseQuery.resolveConn).
 type resolver struct{ db *session.DB }
 
 var _ bun.ConnResolver = resolver{}

@@ -13,9 +13,11 @@ import (
 
 var _ entsql.ExecQuerier = (*session.DB)(nil)
 
-// driver is what a client of ent runs on. ent's own wants a *sql.DB for transactions (Driver.BeginTx).
+// driver is what a client of ent runs on. ent's own wants a *sql.DB for transactions
+// (Driver.BeginTx).
 //
-// Settings come from session.WithSettings. ent's own, entsql.WithVar, need its own driver (Conn.maySetVars).
+// Settings come from session.WithSettings. ent's own, entsql.WithVar, need its own driver
+// (Conn.maySetVars).
 type driver struct {
 	entsql.Conn
 	db *session.DB
@@ -31,7 +33,8 @@ func Driver(db *session.DB) dialect.Driver {
 // Dialect is PostgreSQL.
 func (*driver) Dialect() string { return dialect.Postgres }
 
-// Tx begins a transaction with the server's defaults. ent has one for each update too (sqlgraph.UpdateNode).
+// Tx begins a transaction with the server's defaults. ent has one for each update too
+// (sqlgraph.UpdateNode).
 func (d *driver) Tx(ctx context.Context) (dialect.Tx, error) { return d.BeginTx(ctx, nil) }
 
 // BeginTx is what (*Client).BeginTx looks for.

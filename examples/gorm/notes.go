@@ -14,8 +14,9 @@ import (
 	"github.com/pgsafe/pgsafe/session"
 )
 
-// A *session.DB fits as it is. Then gorm's own transactions are refused within Tx, and it begins one for each write unless it is
-// told SkipDefaultTransaction (callbacks/transaction.go, BeginTransaction): pool makes them savepoints instead.
+// A *session.DB fits as it is. Then gorm's own transactions are refused within Tx, and it begins
+// one for each write unless it is told SkipDefaultTransaction (callbacks/transaction.go,
+// BeginTransaction): pool makes them savepoints instead.
 var (
 	_ gorm.ConnPool   = (*session.DB)(nil)
 	_ gorm.TxBeginner = (*session.DB)(nil)
@@ -24,14 +25,15 @@ var (
 	_ gorm.GetDBConnector   = pool{}
 )
 
-// Open returns gorm over db. With PrepareStmt it fails, and a gorm.Session must not have it: gorm would run a statement that
-// it has prepared once in whatever transaction it was prepared in, or outside of any (PreparedStmtDB.prepare). pgx prepares
-// statements anyway.
+// Open returns gorm over db. With PrepareStmt it fails, and a gorm.Session must not have it: gorm
+// would run a statement that it has prepared once in whatever transaction it was prepared in, or
+// outside of any (PreparedStmtDB.prepare). pgx prepares statements anyway.
 func Open(db *session.DB, opts ...gorm.Option) (*gorm.DB, error) {
 	return gorm.Open(postgres.New(postgres.Config{Conn: pool{db}}), slices.Concat(opts, []gorm.Option{unprepared{}})...)
 }
 
-// unprepared is asked before gorm begins to keep prepared statements, by a goroutine that does not end.
+// unprepared is asked before gorm begins to keep prepared statements, by a goroutine that does not
+// end.
 type unprepared struct{}
 
 // Apply refuses PrepareStmt.
@@ -47,7 +49,7 @@ func (unprepared) AfterInitialize(*gorm.DB) error { return nil }
 
 type pool struct{ *session.DB }
 
-// BeginTx is what gorm begins all its transactions by, those of each write too.
+// BeginTx begins all of gorm's transactions, also the transaction of each write.
 func (p pool) BeginTx(ctx context.Context, opts *sql.TxOptions) (gorm.ConnPool, error) {
 	return nest.Begin(ctx, p.DB, opts)
 }

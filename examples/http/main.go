@@ -1,5 +1,5 @@
-// Command http is a service on net/http and database/sql: it keeps a list of notes. All of pgsafe that it names is
-// the driver and the kinds of errors.
+// Command http is a service on net/http and database/sql: it keeps a list of notes. All of pgsafe
+// that it names is the driver and the kinds of errors.
 //
 //	DATABASE_URL='postgres://app:p@ss[word@localhost/notes' go run ./examples/http
 //	curl -d 'milk' localhost:8080/notes
@@ -102,7 +102,8 @@ func list(ctx context.Context, db *sql.DB) ([]string, error) {
 	return notes, rows.Err()
 }
 
-// fail answers with the status that the kind of the error calls for, and keeps the error itself to the log.
+// fail answers with the status that the kind of the error calls for, and keeps the error itself to
+// the log.
 func fail(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
 	switch kind := pgsafe.KindOf(err); {

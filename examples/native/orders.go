@@ -1,5 +1,5 @@
-// Package native keeps orders by code that uses pgx natively: statements by sqlc's pgx/v5 code, jobs by river. Both run
-// on one pgxpool of pgsafe.NewPoolConfig, and share its transactions.
+// Package native keeps orders by code that uses pgx natively: statements by sqlc's pgx/v5 code,
+// jobs by river. Both run on one pgxpool of pgsafe.NewPoolConfig, and share its transactions.
 package native
 
 import (
@@ -16,7 +16,8 @@ import (
 
 //go:generate go run github.com/sqlc-dev/sqlc/cmd/sqlc@v1.31.1 generate
 
-// OpenPool opens a pool for river and sqlc. dsn is the string that the application gives to sql.Open.
+// OpenPool opens a pool for river and sqlc. dsn is the string that the application gives to
+// sql.Open.
 func OpenPool(ctx context.Context, dsn string) (*pgxpool.Pool, error) {
 	config, err := pgsafe.NewPoolConfig(dsn)
 	if err != nil {
@@ -32,7 +33,8 @@ type Orders struct {
 	jobs    *river.Client[pgx.Tx]
 }
 
-// New returns the orders of pool, whose database has the tables of schema.sql and river. Start begins to ship them.
+// New returns the orders of pool, whose database has the tables of schema.sql and river. Start
+// begins to ship them.
 func New(pool *pgxpool.Pool) (*Orders, error) {
 	o := &Orders{pool: pool, queries: queries.New(pool)}
 	workers := river.NewWorkers()

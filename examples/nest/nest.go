@@ -1,5 +1,6 @@
-// Package nest begins transactions for libraries that end them by themselves, such as gorm and ent: within session's Tx
-// too, where they are savepoints. Where the choice is yours, use Tx: it nests by itself.
+// Package nest begins transactions for libraries that end them by themselves, such as gorm and ent:
+// within session's Tx too, where they are savepoints. Where the choice is yours, use Tx: it nests
+// by itself.
 package nest
 
 import (
@@ -25,8 +26,8 @@ type Tx interface {
 	Rollback() error
 }
 
-// Begin begins a transaction, which is to be used by one goroutine. If ctx is one of Tx, it is a savepoint in that, opts
-// have no effect, and it is for statements with ctx or a context made from it.
+// Begin begins a transaction for one goroutine. If ctx is a context of Tx, the transaction is a
+// savepoint in that Tx, for statements with ctx or a context made from it, and opts have no effect.
 func Begin(ctx context.Context, db *session.DB, opts *sql.TxOptions) (Tx, error) {
 	tx, err := db.BeginTx(ctx, opts)
 	if err == nil {
@@ -41,8 +42,8 @@ func Begin(ctx context.Context, db *session.DB, opts *sql.TxOptions) (Tx, error)
 	return &savepoint{db, ctx}, nil
 }
 
-// savepoint may be one of several with the same name: the server finds the innermost. Of the handle it has no BeginTx, by
-// which libraries tell what is no transaction yet.
+// savepoint may be one of several with the same name: the server finds the innermost. It hides the
+// BeginTx of the handle, because libraries take a type with BeginTx for no transaction yet.
 type savepoint struct {
 	Runner
 	ctx context.Context // Begin's

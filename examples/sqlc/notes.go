@@ -1,5 +1,5 @@
-// Package sqlc keeps notes by code that sqlc has generated. Its DBTX is what a *session.DB has: nothing else is needed, and
-// instead of WithTx there is the context.
+// Package sqlc keeps notes by code that sqlc has generated. Its DBTX is what a *session.DB has:
+// nothing else is needed, and instead of WithTx there is the context.
 package sqlc
 
 import (

@@ -1,8 +1,9 @@
 // Package sqlx keeps notes by sqlx, over a *session.DB.
 //
-// What sqlx has for statements takes its own interfaces, and those cannot be met from outside: QueryerContext and ExtContext
-// want a *sqlx.Row, whose rows are not exported. A *session.DB fits where sqlx asks for database/sql's own methods, and
-// sqlx binds the arguments and scans the rows. Package scany of these examples has Select and Get that take it as it is.
+// What sqlx has for statements takes its own interfaces, and those cannot be met from outside:
+// QueryerContext and ExtContext want a *sqlx.Row, whose rows are not exported. A *session.DB fits
+// where sqlx asks for database/sql's own methods, and sqlx binds the arguments and scans the rows.
+// Package scany of these examples has Select and Get that take it as it is.
 package sqlx
 
 import (
@@ -19,8 +20,9 @@ var (
 	_ sqlx.PreparerContext = (*session.DB)(nil)
 )
 
-// sqlx writes placeholders as the driver's name tells it to, and knows the names of drivers from a list of its own
-// (bind.go, defaultBinds). Without this, named arguments and Rebind leave question marks, which PostgreSQL does not take.
+// sqlx writes placeholders as the driver's name tells it to, and knows the names of drivers from a
+// list of its own (bind.go, defaultBinds). Without this, named arguments and Rebind leave question
+// marks, which PostgreSQL does not take.
 func init() { sqlx.BindDriver(pgsafe.DriverName, sqlx.DOLLAR) }
 
 // Note is a row of notes. What the database fills in by itself is left to it.

@@ -1,5 +1,5 @@
-// Package ctxsettings is what a context asks of the connection that its statements run on: package session puts it there,
-// and the lease of package pgsafe applies it.
+// Package ctxsettings is what a context asks of the connection that its statements run on: package
+// session puts it there, and the lease of package pgsafe applies it.
 package ctxsettings
 
 import (
@@ -15,19 +15,20 @@ import (
 // Err is session.ErrSettings.
 var Err = errors.New("the settings of the context could not be applied")
 
-// Settings are settings and a role for a connection. They do not change once made; nil are none. They are safe for
-// concurrent use.
+// Settings are settings and a role for a connection. They do not change once made; nil are none.
+// They are safe for concurrent use.
 type Settings struct {
 	values map[string]string // by name, in lower case
 	role   string            // "" for none
-	names  []string          // those of values, sorted
+	names  []string          // the names of values, sorted
 	err    error             // why they can never be applied
 }
 
 type key struct{}
 
-// inUse is true once a context of the process has settings. Until then no context is searched: that takes time in proportion
-// to its depth, and an allocation if it was made by WithoutCancel (context.go, withoutCancelCtx.Value).
+// inUse is true once a context of the process has settings. Until then no context is searched: that
+// takes time in proportion to its depth, and an allocation if it was made by WithoutCancel
+// (context.go, withoutCancelCtx.Value).
 var inUse atomic.Bool
 
 // Of returns what ctx asks for, nil if that is nothing.
@@ -121,7 +122,7 @@ func (s *Settings) Check() error {
 	return s.err
 }
 
-// Equal tells whether both ask for the same.
+// Equal reports whether both ask for the same.
 func (s *Settings) Equal(other *Settings) bool {
 	if s.Empty() || other.Empty() {
 		return s.Empty() && other.Empty()
@@ -129,7 +130,7 @@ func (s *Settings) Equal(other *Settings) bool {
 	return s == other || s.role == other.role && maps.Equal(s.values, other.values)
 }
 
-// Empty tells whether they are none.
+// Empty reports whether there are none.
 func (s *Settings) Empty() bool { return s == nil || s.role == "" && len(s.values) == 0 }
 
 // Role returns the role, "" if there is none.

@@ -7,8 +7,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// shuffle puts the servers of conn into random order. What belongs to one server, with and without TLS, stays
-// together and in its order.
+// shuffle puts the servers of conn into random order. What belongs to one server, with and without
+// TLS, stays together and in its order.
 func shuffle(conn *pgx.ConnConfig) {
 	groups := groupsOf(conn)
 	rand.Shuffle(len(groups), func(i, j int) { groups[i], groups[j] = groups[j], groups[i] })

@@ -1,15 +1,15 @@
-// Package libpq turns a connection string into pgx's configuration with the meaning that libpq gives it: with its
-// environment variables, service and password files, and with the keywords that pgx does not have. What cannot be
-// honoured is refused by name.
+// Package libpq turns a connection string into pgx's configuration with the meaning that libpq
+// gives it: with its environment variables, service and password files, and with the keywords that
+// pgx does not have. What cannot be honoured is refused by name.
 //
 // Deliberate differences from libpq:
 //   - An empty variable of the environment is not set.
-//   - connect_timeout is 10 seconds where nobody says otherwise, and TCP keepalives are Go's.
+//   - connect_timeout is 10 seconds by default, and TCP keepalives are Go's.
 //   - Of several servers, pgx goes on to the next one where libpq ends: after a server that refuses TLS, runs as
 //     another user than requirepeer names, or has a wrong certificate.
 //   - With sslmode=prefer and allow, libpq tries each address with and without TLS before the next one. pgx tries all
-//     addresses of a name in the one way, then all in the other; those of a name that hostaddr has an address for are
-//     all the servers under that name.
+//     addresses of a name with TLS and then all without, or the reverse. If hostaddr gives a name an
+//     address, its addresses are all servers of that name.
 package libpq
 
 import (
@@ -21,17 +21,18 @@ import (
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
-// Config is what a connection string, the environment and the files that both name say about connecting.
+// Config is what a connection string, the environment and the files that both name say about
+// connecting.
 type Config struct {
 	// Conn is pgx's configuration. Connect with copies of it.
 	Conn *pgx.ConnConfig
 	// Warnings are for the log, in static words.
 	Warnings []urlfix.Note
-	// OnPassword is called with each password that is read from the password file, so that texts can be kept clean of
-	// it. Set it before the first use of Settle.
+	// OnPassword is called with each password that is read from the password file, so that texts
+	// can be kept clean of it. Set it before the first use of Settle.
 	OnPassword func(password string)
-	// OnUnusable is called when a file of TLS has changed and cannot be used, with what is wrong with it. The files as
-	// they were before stay in force. Set it before the first use of Prepare.
+	// OnUnusable is called when a file of TLS has changed and cannot be used, with what is wrong
+	// with it. The files as they were before stay in force. Set it before the first use of Prepare.
 	OnUnusable func(*urlfix.Error)
 
 	tls        *transports // nil: TLS is not used, or is the application's
@@ -39,8 +40,9 @@ type Config struct {
 	balanceAll bool        // the servers are tried in random order
 }
 
-// Prepare is to be called with each copy of Conn before its use, and before the application changes it. It brings TLS up
-// to date with its files. Where the password file is to be asked, it takes the password out.
+// Call Prepare with each copy of Conn before its use, and before the application changes it. It
+// brings TLS up to date with its files. If the password comes from the password file, it removes
+// the password.
 func (c *Config) Prepare(conn *pgx.ConnConfig) {
 	if c.balanceAll {
 		shuffle(conn)
@@ -53,16 +55,17 @@ func (c *Config) Prepare(conn *pgx.ConnConfig) {
 	}
 }
 
-// Settle is to be called with each copy of Conn before its use, after Prepare and after the application changed it. It
-// asks the password file, for the servers, the user and the database that are there by now, unless the application set
-// a password.
+// Call Settle with each copy of Conn before its use, after Prepare and after the application
+// changed it. Unless the application set a password, it reads the password file for the present
+// servers, user and database.
 func (c *Config) Settle(conn *pgx.ConnConfig) {
 	if c.passwords != nil {
 		c.passwords.settle(conn)
 	}
 }
 
-// Read resolves all that d leaves open. The error is always a *urlfix.Error, and holds no secret and no path.
+// Read resolves all that d leaves open. The error is always a *urlfix.Error, and holds no secret
+// and no path.
 func Read(d *urlfix.DSN) (*Config, error) {
 	c, err := read(d)
 	if err != nil {
@@ -127,7 +130,7 @@ func (c *Config) askPassfile(servers []server, k keywords) {
 		c.Warnings = append(c.Warnings, urlfix.Note{Part: k.part("passfile"), Text: trouble})
 	}
 	if len(servers) == 1 {
-		c.passwords.settle(c.Conn) // for who connects with it as it is
+		c.passwords.settle(c.Conn) // for a caller that connects without Settle
 	}
 }
 
@@ -143,7 +146,8 @@ func (c *Config) foundUnusable(err *urlfix.Error) {
 	}
 }
 
-// PasswordHint says why a server that refused a login got no password, "" if it got one or may not have asked.
+// PasswordHint says why a server that refused a login got no password, "" if it got one or may not
+// have asked.
 func (c *Config) PasswordHint(refused *pgconn.ConnectError) string {
 	if refused.Config.Password != "" {
 		return ""
@@ -160,5 +164,6 @@ func (c *Config) PasswordHint(refused *pgconn.ConnectError) string {
 	return ""
 }
 
-// invalidPassword is the SQLSTATE of a login with a wrong password. Other ways to log in have another one.
+// invalidPassword is the SQLSTATE of a login with a wrong password. Other ways to log in have
+// another one.
 const invalidPassword = "28P01"

@@ -18,16 +18,17 @@ var (
 	errNoList  = errors.New("a certificate's issuer has no valid revocation list in sslcrl or sslcrldir")
 )
 
-// revocation names the files with the revocation lists: sslcrl, sslcrldir, or both. They are read anew for each
-// connection, as libpq does, because a list is replaced every few days and the old one expires.
+// revocation names the files with the revocation lists: sslcrl, sslcrldir, or both. They are read
+// anew for each connection, as libpq does, because a list is replaced every few days and the old
+// one expires.
 type revocation struct {
 	file, filePart string // the path, and what errors call it
 	dir, dirPart   string
 }
 
-// check is what OpenSSL does with X509_V_FLAG_CRL_CHECK and X509_V_FLAG_CRL_CHECK_ALL, which libpq sets (initialize_SSL,
-// fe-secure-openssl.c): every certificate of the chain, the root too, needs a valid list of its issuer that does not
-// have it. One of the chains has to pass.
+// check is what OpenSSL does with X509_V_FLAG_CRL_CHECK and X509_V_FLAG_CRL_CHECK_ALL, which libpq
+// sets (initialize_SSL, fe-secure-openssl.c): every certificate of the chain, the root too, needs a
+// valid list of its issuer that does not have it. One of the chains has to pass.
 func (r revocation) check(chains [][]*x509.Certificate) error {
 	lists, fault := r.read()
 	if fault != nil {
@@ -44,7 +45,7 @@ func (r revocation) check(chains [][]*x509.Certificate) error {
 
 func checkChain(chain []*x509.Certificate, lists []*x509.RevocationList) error {
 	for i, cert := range chain {
-		issuer := chain[min(i+1, len(chain)-1)] // that of the root is itself
+		issuer := chain[min(i+1, len(chain)-1)] // the issuer of the root is the root
 		list := currentList(issuer, lists, time.Now())
 		if list == nil || !bytes.Equal(cert.RawIssuer, issuer.RawSubject) {
 			return errNoList
@@ -95,8 +96,8 @@ func (r revocation) read() ([]*x509.RevocationList, *urlfix.Error) {
 	return lists, nil
 }
 
-// readListDir reads every file in a directory. OpenSSL would read those whose names openssl rehash made, which are
-// links to others in it.
+// readListDir reads every file in a directory. OpenSSL would read those whose names openssl rehash
+// made, which are links to others in it.
 func readListDir(part, dir string) ([]*x509.RevocationList, *urlfix.Error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -115,7 +116,8 @@ func readListDir(part, dir string) ([]*x509.RevocationList, *urlfix.Error) {
 		lists = append(lists, found...)
 	}
 	if lists == nil {
-		return nil, tlsFault(part, "the directory holds no file with a revocation list", "a list is PEM: -----BEGIN X509 CRL-----")
+		return nil, tlsFault(part, "the directory holds no file with a revocation list",
+			"a list is PEM: -----BEGIN X509 CRL-----")
 	}
 	return lists, nil
 }
@@ -136,15 +138,17 @@ func readLists(part, path string) ([]*x509.RevocationList, *urlfix.Error) {
 			return nil, tlsFault(part, "a revocation list in it cannot be parsed", "download it again")
 		}
 		if limited(list) {
-			return nil, tlsFault(part, "a revocation list in it has a scope that is not understood", "use the issuer's full list")
+			return nil, tlsFault(part, "a revocation list in it has a scope that is not understood",
+				"use the issuer's full list")
 		}
 		lists = append(lists, list)
 	}
 	return lists, nil
 }
 
-// limited reports whether a list does not speak for all certificates of its issuer: a delta, or one with an issuing
-// distribution point. Such extensions are critical, and RFC 5280, 5.2 forbids to use a list with one that is unknown.
+// limited reports whether a list does not speak for all certificates of its issuer: a delta, or one
+// with an issuing distribution point. Such extensions are critical, and RFC 5280, 5.2 forbids to
+// use a list with one that is unknown.
 func limited(list *x509.RevocationList) bool {
 	for _, extension := range list.Extensions {
 		if extension.Critical {

@@ -10,7 +10,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
-// defaultConnectTimeout applies where nobody says otherwise, in seconds: libpq would wait for ever, and pgxpool two
+// defaultConnectTimeout is in seconds. libpq's default is to wait for ever, and pgxpool's is two
 // minutes.
 const defaultConnectTimeout = "10"
 
@@ -35,7 +35,7 @@ func (s *settings) fromDefaults() *urlfix.Error {
 		}
 	}
 	if k.get("sslrootcert") == "system" { // conninfo_add_defaults, fe-connect.c
-		k.fill("sslmode", "verify-full", origin{"sslrootcert", nobody})
+		k.fill("sslmode", "verify-full", origin{"sslrootcert", byDefault})
 	}
 	return nil
 }
@@ -43,7 +43,8 @@ func (s *settings) fromDefaults() *urlfix.Error {
 // currentUser asks the system.
 var currentUser = user.Current
 
-// accountName is who runs this process, "" if the system does not tell (pg_fe_getauthname, fe-auth.c).
+// accountName is who runs this process, "" if the system does not tell (pg_fe_getauthname,
+// fe-auth.c).
 func accountName() string {
 	account, err := currentUser()
 	if err != nil {
@@ -53,8 +54,8 @@ func accountName() string {
 	return account.Username[strings.LastIndexByte(account.Username, '\\')+1:]
 }
 
-// The files that libpq looks for, in inHome. On Windows, pqGetHomeDirectory (fe-connect.c) leads to a directory of
-// PostgreSQL's own.
+// The files that libpq looks for, in inHome. On Windows, pqGetHomeDirectory (fe-connect.c) leads to
+// a directory of PostgreSQL's own.
 const serviceFileName = ".pg_service.conf"
 
 var passfileName, tlsDir = func() (string, string) {
@@ -64,7 +65,8 @@ var passfileName, tlsDir = func() (string, string) {
 	return ".pgpass", ".postgresql"
 }()
 
-// inHome returns the path of a file in the directory that libpq's files of the user are in, "" if there is none.
+// inHome returns the path of a file in the directory that libpq's files of the user are in, "" if
+// there is none.
 func inHome(name string) string {
 	if runtime.GOOS == "windows" {
 		if data := os.Getenv("APPDATA"); data != "" {
@@ -93,8 +95,9 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// defaultHost is where a server without a host is: in the socket directory that packages of PostgreSQL use here, else
-// on localhost. libpq knows its directory from when it was built; these are pgx's (pgconn/defaults.go).
+// defaultHost is where a server without a host is: in the socket directory that packages of
+// PostgreSQL use here, else on localhost. libpq knows its directory from when it was built; these
+// are pgx's (pgconn/defaults.go).
 func defaultHost() string {
 	for _, dir := range [...]string{"/var/run/postgresql", "/private/tmp", "/tmp"} {
 		if runtime.GOOS != "windows" && exists(dir) {

@@ -10,7 +10,8 @@ import (
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
-// dialer makes network connections with the keywords for sockets. It takes the place of pgx's DialFunc.
+// dialer makes network connections with the keywords for sockets. It takes the place of pgx's
+// DialFunc.
 type dialer struct {
 	net.Dialer
 	// keepAlive is nil for Go's default.
@@ -65,7 +66,8 @@ func (d *dialer) prepare(conn net.Conn) error {
 // ErrPeer is returned, possibly wrapped, from a connect to a server that requirepeer keeps out.
 var ErrPeer = errors.New("the server does not run as the user that requirepeer names")
 
-// checkPeer follows PQconnectPoll (fe-connect.c): the server's user is checked before anything is sent.
+// checkPeer follows PQconnectPoll (fe-connect.c): the server's user is checked before anything is
+// sent.
 func (d *dialer) checkPeer(conn *net.UnixConn) error {
 	name, err := peerName(conn)
 	if err != nil {
@@ -77,9 +79,9 @@ func (d *dialer) checkPeer(conn *net.UnixConn) error {
 	return nil
 }
 
-// keepAliveOf follows useKeepalives and its neighbours (fe-connect.c): on, unless keepalives is 0; a number that is
-// not given, 0 or negative is the system's. If none of the keywords is given it is nil, and Go's defaults stay, which
-// notice a dead server sooner.
+// keepAliveOf follows useKeepalives and its neighbours (fe-connect.c): on, unless keepalives is 0;
+// a number that is not given, 0 or negative is the system's. If none of the keywords is given it is
+// nil, and Go's defaults stay, which notice a dead server sooner.
 func keepAliveOf(k keywords) *net.KeepAliveConfig {
 	given := false
 	for _, name := range [...]string{"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"} {

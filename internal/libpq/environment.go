@@ -7,8 +7,9 @@ import (
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
-// variables are libpq's (PQconninfoOptions, fe-connect.c, and EnvironmentOptions for settings of the server), and
-// PGSSLPASSWORD, which is pgx's. PGSERVICE is read with the service file, which outranks all of them.
+// variables are libpq's (PQconninfoOptions, fe-connect.c, and EnvironmentOptions for settings of
+// the server), and PGSSLPASSWORD, which is pgx's. PGSERVICE is read with the service file, which
+// outranks all of them.
 var variables = [...]struct{ name, keyword string }{
 	{"PGHOST", "host"},
 	{"PGHOSTADDR", "hostaddr"},
@@ -50,9 +51,9 @@ var variables = [...]struct{ name, keyword string }{
 	{"PGGEQO", "geqo"},
 }
 
-// fromEnvironment reads the variables. One that is set to nothing is not set: that is how containers and shells
-// unset them, and what pgx does. Of a setting of the server, "default" is the same
-// (build_startup_packet, fe-protocol3.c).
+// fromEnvironment reads the variables. One that is set to nothing is not set: that is how
+// containers and shells unset them, and what pgx does. Of a setting of the server, "default" is the
+// same (build_startup_packet, fe-protocol3.c).
 func (s *settings) fromEnvironment() *urlfix.Error {
 	for _, v := range variables {
 		value := os.Getenv(v.name)
@@ -63,7 +64,8 @@ func (s *settings) fromEnvironment() *urlfix.Error {
 			return err
 		}
 	}
-	// The older name for sslmode=require, which PGSSLMODE outranks (conninfo_add_defaults, fe-connect.c).
+	// The older name for sslmode=require, which PGSSLMODE outranks (conninfo_add_defaults,
+	// fe-connect.c).
 	if strings.HasPrefix(os.Getenv("PGREQUIRESSL"), "1") {
 		s.keywords.fill("sslmode", "require", origin{"PGREQUIRESSL", environment})
 	}

@@ -8,7 +8,8 @@ import (
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
-// checkPassfile refuses a password file that cannot be read. It need not exist (passwordFromFile, fe-connect.c).
+// checkPassfile refuses a password file that cannot be read. It need not exist (passwordFromFile,
+// fe-connect.c).
 func checkPassfile(k keywords) *urlfix.Error {
 	if path := k.get("passfile"); path != "" {
 		if err := readable(path); err != nil && !errors.Is(err, fs.ErrNotExist) {

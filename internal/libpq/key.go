@@ -10,8 +10,9 @@ import (
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
-// readKey returns the private key in the file of sslkey, as DER that crypto/x509 parses. As in libpq
-// (initialize_SSL, fe-secure-openssl.c) it must be a regular file that nobody else can read.
+// readKey returns the private key in the file of sslkey, as DER that crypto/x509 parses. As in
+// libpq (initialize_SSL, fe-secure-openssl.c) it must be a regular file that no other user can
+// read.
 func readKey(part, path string, password urlfix.Secret) ([]byte, *urlfix.Error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -31,8 +32,8 @@ func readKey(part, path string, password urlfix.Secret) ([]byte, *urlfix.Error) 
 	return decodeKey(part, text, password)
 }
 
-// decodeKey takes what OpenSSL takes: PEM or DER; as it is, encrypted as a whole (ENCRYPTED PRIVATE KEY), or with the
-// older encryption of PEM ("Proc-Type: 4,ENCRYPTED").
+// decodeKey takes what OpenSSL takes: PEM or DER; as it is, encrypted as a whole (ENCRYPTED PRIVATE
+// KEY), or with the older encryption of PEM ("Proc-Type: 4,ENCRYPTED").
 func decodeKey(part string, text []byte, password urlfix.Secret) ([]byte, *urlfix.Error) {
 	block := keyBlock(text)
 	encrypted, isPKCS8 := parseEncryptedKey(block.Bytes)
@@ -50,7 +51,8 @@ func decodeKey(part string, text []byte, password urlfix.Secret) ([]byte, *urlfi
 	return block.Bytes, nil
 }
 
-// keyBlock returns the first private key among the PEM blocks of text; without one, text is taken for DER.
+// keyBlock returns the first private key among the PEM blocks of text; without one, text is taken
+// for DER.
 func keyBlock(text []byte) *pem.Block {
 	for rest := text; ; {
 		var block *pem.Block
@@ -64,8 +66,11 @@ func keyBlock(text []byte) *pem.Block {
 	}
 }
 
-// decrypted makes the errors of decrypting. A wrong password may also go unnoticed there, and give no key.
-func decrypted(part string, password urlfix.Secret, decrypt func(password []byte) ([]byte, error)) ([]byte, *urlfix.Error) {
+// decrypted makes the errors of decrypting. A wrong password may also go unnoticed there, and give
+// no key.
+func decrypted(
+	part string, password urlfix.Secret, decrypt func(password []byte) ([]byte, error),
+) ([]byte, *urlfix.Error) {
 	if !password.IsSet() {
 		return nil, tlsFault("sslpassword", "the key in sslkey is encrypted, and there is no sslpassword", "add sslpassword")
 	}

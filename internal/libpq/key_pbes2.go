@@ -15,16 +15,17 @@ import (
 	"hash"
 )
 
-// Keys encrypted by PKCS-8 with PBES2, PBKDF2 and a block cipher in CBC mode: RFC 5958 section 3 and RFC 8018. That
-// is what OpenSSL has written since 1.1.0, and the standard library does not read.
+// Keys encrypted by PKCS-8 with PBES2, PBKDF2 and a block cipher in CBC mode: RFC 5958 section 3
+// and RFC 8018. That is what OpenSSL has written since 1.1.0, and the standard library does not
+// read.
 
 var (
 	errKeyEncryption = errors.New("encrypted in an unknown way")
 	errKeyPassword   = errors.New("wrong password")
 )
 
-// maxIterations keeps a damaged file from keeping the process busy for long. OpenSSL writes 2048, and advice for
-// stored passwords ends at 1,300,000 (SHA-1).
+// maxIterations keeps a damaged file from keeping the process busy for long. OpenSSL writes 2048,
+// and advice for stored passwords ends at 1,300,000 (SHA-1).
 const maxIterations = 2_000_000
 
 // encryptedKey is RFC 5958's EncryptedPrivateKeyInfo.
@@ -67,7 +68,7 @@ type keyCipher struct {
 	block   func(key []byte) (cipher.Block, error)
 }
 
-// keyCiphers are those of RFC 8018 B.2.2 and B.2.5 that anybody still uses.
+// keyCiphers are the ciphers of RFC 8018 B.2.2 and B.2.5 that are still in use.
 var keyCiphers = map[string]keyCipher{
 	"1.2.840.113549.3.7":      {24, des.NewTripleDESCipher},
 	"2.16.840.1.101.3.4.1.2":  {16, aes.NewCipher},
@@ -75,16 +76,16 @@ var keyCiphers = map[string]keyCipher{
 	"2.16.840.1.101.3.4.1.42": {32, aes.NewCipher},
 }
 
-// parseEncryptedKey reports whether der is an EncryptedPrivateKeyInfo. A private key that is not encrypted starts
-// with a number instead.
+// parseEncryptedKey reports whether der is an EncryptedPrivateKeyInfo. A private key that is not
+// encrypted starts with a number instead.
 func parseEncryptedKey(der []byte) (encryptedKey, bool) {
 	var k encryptedKey
 	ok := parseDER(der, &k)
 	return k, ok
 }
 
-// decrypt returns the key, which is likely, but not sure, to be one: the padding is the only proof of the password.
-// The error is errKeyEncryption or errKeyPassword.
+// decrypt returns the key, which is likely, but not sure, to be one: the padding is the only proof
+// of the password. The error is errKeyEncryption or errKeyPassword.
 func (k encryptedKey) decrypt(password []byte) ([]byte, error) {
 	var params pbes2Params
 	if !k.Scheme.Algorithm.Equal(oidPBES2) || !parseDER(k.Scheme.Parameters.FullBytes, &params) {
@@ -111,7 +112,8 @@ func (p pbes2Params) open(password []byte) (cipher.BlockMode, error) {
 		return nil, errKeyEncryption
 	}
 	prf, known := prfs[kdf.PRF.Algorithm.String()]
-	if !known || kdf.Iterations < 1 || kdf.Iterations > maxIterations || kdf.KeyLength != 0 && kdf.KeyLength != scheme.keySize {
+	if !known || kdf.Iterations < 1 || kdf.Iterations > maxIterations ||
+		kdf.KeyLength != 0 && kdf.KeyLength != scheme.keySize {
 		return nil, errKeyEncryption
 	}
 	key, err := pbkdf2.Key(prf, string(password), kdf.Salt, kdf.Iterations, scheme.keySize)

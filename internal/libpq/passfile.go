@@ -10,15 +10,16 @@ import (
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
-// passfile is where passwords come from that nobody gave. It is read anew each time. All rules are those of
-// passwordFromFile (fe-connect.c).
+// passfile is a password file. It is used if no other source gave a password, and is read again
+// each time. All rules come from passwordFromFile (fe-connect.c).
 type passfile struct{ path string }
 
 func passfileOf(k keywords) passfile {
 	return passfile{cmp.Or(k.get("passfile"), inHome(passfileName))}
 }
 
-// password returns the password for a server: that of the first line that matches, "" if there is none.
+// password returns the password for a server, from the first line that matches. It is "" if no line
+// does.
 func (p passfile) password(s server, user, database string) urlfix.Secret {
 	if p.trouble() != "" {
 		return urlfix.Secret{}
@@ -50,8 +51,8 @@ func (p passfile) trouble() string {
 	return ""
 }
 
-// hostOf is what lines call a server: host before hostaddr (pqConnectOptions2, fe-connect.c), and the default socket
-// directory is "localhost".
+// hostOf is what lines call a server: host before hostaddr (pqConnectOptions2, fe-connect.c), and
+// the default socket directory is "localhost".
 func (passfile) hostOf(s server) string {
 	host := cmp.Or(s.dir, s.host)
 	if isDirectory(host) && host == defaultHost() {
@@ -60,7 +61,8 @@ func (passfile) hostOf(s server) string {
 	return host
 }
 
-// matchLine compares the fields of a line, and returns what is behind them: the password, which ends at a colon.
+// matchLine compares the fields of a line, and returns what is behind them: the password, which
+// ends at a colon.
 func matchLine(line string, fields []string) (password string, ok bool) {
 	if strings.HasPrefix(line, "#") {
 		return "", false
@@ -73,8 +75,9 @@ func matchLine(line string, fields []string) (password string, ok bool) {
 	return unescape(line), true
 }
 
-// matchField returns what is behind a line's first field, if that is want or "*". A colon that want has needs no
-// backslash, which an IPv6 address is commonly written without (pwdfMatchesString, fe-connect.c).
+// matchField returns what is behind a line's first field, if that is want or "*". A colon that want
+// has needs no backslash, which an IPv6 address is commonly written without (pwdfMatchesString,
+// fe-connect.c).
 func matchField(line, want string) (rest string, ok bool) {
 	if rest, ok := strings.CutPrefix(line, "*:"); ok {
 		return rest, true
@@ -93,7 +96,8 @@ func matchField(line, want string) (rest string, ok bool) {
 	return "", false
 }
 
-// unescape returns the text before the first colon that no backslash hides. A backslash stands for what follows it.
+// unescape returns the text before the first colon that no backslash hides. A backslash stands for
+// what follows it.
 func unescape(text string) string {
 	var b strings.Builder
 	for i := 0; i < len(text) && text[i] != ':'; i++ {

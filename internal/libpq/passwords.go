@@ -15,7 +15,8 @@ import (
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
-// passwords gives each server its own password out of the password file. pgx knows one for all of them.
+// passwords gives each server its own password out of the password file. pgx knows one for all of
+// them.
 type passwords struct {
 	passfile passfile
 	servers  []server
@@ -55,7 +56,8 @@ func (p *passwords) settle(conn *pgx.ConnConfig) {
 	}
 }
 
-// serversOf returns the servers of conn. The application may have put others in the place of those of the string.
+// serversOf returns the servers of conn. The application may have replaced the servers of the
+// string.
 func (p *passwords) serversOf(conn *pgx.ConnConfig) []server {
 	var all []server
 	for _, group := range groupsOf(conn) {
@@ -69,7 +71,8 @@ func (p *passwords) serversOf(conn *pgx.ConnConfig) []server {
 	return all
 }
 
-// known returns the servers of the string that pgx tries for the host and port of one: see resolver.
+// known returns the servers of the string that pgx tries for the host and port of one: see
+// resolver.
 func (p *passwords) known(one server) []server {
 	var found []server
 	for _, s := range p.servers {
@@ -88,8 +91,8 @@ func (p *passwords) find(s server, user, database string) urlfix.Secret {
 	return password
 }
 
-// attempts is one connect to several servers. It is safe for concurrent use, because a configuration may be copied
-// from the connection that it made.
+// attempts is one connect to several servers. It is safe for concurrent use, because a
+// configuration may be copied from the connection that it made.
 type attempts struct {
 	passwords *passwords
 	servers   []server
@@ -118,9 +121,9 @@ func (a *attempts) fill(config *pgconn.Config, conn net.Conn) {
 	config.Password = password.Reveal()
 }
 
-// passwordFor returns the password of the server behind conn. If that is none of the servers, since the application
-// dials in a way of its own, or may be one of several with different passwords, it returns none: the password of one
-// server is not for another.
+// passwordFor returns the password of the server behind conn. If that is none of the servers, since
+// the application dials in a way of its own, or may be one of several with different passwords, it
+// returns none: the password of one server is not for another.
 func (a *attempts) passwordFor(config *pgconn.Config, conn net.Conn) urlfix.Secret {
 	candidates := a.behind(conn)
 	if len(candidates) == 0 {
@@ -170,7 +173,8 @@ func (a *attempts) hasAddress(s server, remote *net.TCPAddr) bool {
 	})
 }
 
-// shakeHands makes TLS begin, which pgconn leaves to the first write: only then it is known which name it asked for.
+// shakeHands makes TLS begin, which pgconn leaves to the first write: only then it is known which
+// name it asked for.
 func shakeHands(ctx context.Context, conn net.Conn) error {
 	if secured, ok := conn.(*tls.Conn); ok {
 		return secured.HandshakeContext(ctx)
@@ -178,8 +182,8 @@ func shakeHands(ctx context.Context, conn net.Conn) error {
 	return nil
 }
 
-// asked reports whether host is the name that TLS asked for on conn, if it asked for one: several servers may be
-// behind one address, which tells them apart by that name.
+// asked reports whether host is the name that TLS asked for on conn, if it asked for one: several
+// servers may be behind one address, which tells them apart by that name.
 func asked(conn net.Conn, host string) bool {
 	secured, ok := conn.(*tls.Conn)
 	if !ok {

@@ -10,8 +10,8 @@ import (
 
 const canTellPeers = true
 
-// peerName returns the name of the user that the process at the other end of a unix socket ran as when it began to
-// listen (getpeereid.c, and pg_fe_getusername, fe-auth.c).
+// peerName returns the name of the user that the process at the other end of a unix socket ran as
+// when it began to listen (getpeereid.c, and pg_fe_getusername, fe-auth.c).
 func peerName(conn *net.UnixConn) (string, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {

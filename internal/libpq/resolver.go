@@ -10,8 +10,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// resolver is pgx's way from a host to its addresses, where hostaddr may have been there first. pgx asks it by name
-// only. So of a name that stands next to an address, it gives all servers at once, with their ports.
+// resolver is pgx's way from a host to its addresses, where hostaddr may have been there first. pgx
+// asks it by name only. So of a name that stands next to an address, it gives all servers at once,
+// with their ports.
 type resolver struct {
 	servers []server
 	dns     pgconn.LookupFunc
@@ -40,8 +41,8 @@ func (r *resolver) lookup(ctx context.Context, host string) ([]string, error) {
 	return found, nil
 }
 
-// shuffled makes lookup give the addresses of a name in random order, as load_balance_hosts=random does
-// (PQconnectPoll, fe-connect.c).
+// shuffled makes lookup give the addresses of a name in random order, as load_balance_hosts=random
+// does (PQconnectPoll, fe-connect.c).
 func shuffled(lookup pgconn.LookupFunc) pgconn.LookupFunc {
 	return func(ctx context.Context, host string) ([]string, error) {
 		addrs, err := lookup(ctx, host)

@@ -13,8 +13,8 @@ import (
 type server struct {
 	// host is the name or address that certificates and messages know it by, or a socket directory.
 	host string
-	// dir is a socket directory that was given although hostaddr outranks it, "" if there is none: password files know
-	// the server by it.
+	// dir is a socket directory that was given although hostaddr outranks it, "" if there is none:
+	// password files know the server by it.
 	dir string
 	// addr is the address to dial instead of looking host up, "" if there is none.
 	addr string
@@ -23,8 +23,8 @@ type server struct {
 
 const defaultPort = 5432
 
-// serversOf makes the list of servers from host, hostaddr and port, as pqConnectOptions2 (fe-connect.c) does: as many
-// as there are addresses, else hosts; one port counts for all of them.
+// serversOf makes the list of servers from host, hostaddr and port, as pqConnectOptions2
+// (fe-connect.c) does: as many as there are addresses, else hosts; one port counts for all of them.
 func serversOf(k keywords) ([]server, *urlfix.Error) {
 	var hosts, addrs []string
 	if text := k.get("hostaddr"); text != "" {

@@ -45,12 +45,12 @@ func serviceFault(err *urlfix.Error) *urlfix.Error {
 		Hint:   "keep pool_* and other keys of the driver in the connection string"}
 }
 
-// systemDirs are where packages of libpq look for pg_service.conf, which each of them knows from when it was built:
-// Debian's, Red Hat's, and PostgreSQL's own default.
+// systemDirs are where packages of libpq look for pg_service.conf, which each of them knows from
+// when it was built: Debian's, Red Hat's, and PostgreSQL's own default.
 var systemDirs = []string{"/etc/postgresql-common", "/etc/sysconfig/pgsql", "/usr/local/pgsql/etc"}
 
-// findService follows parseServiceInfo (fe-connect.c): the file of PGSERVICEFILE, which must then exist, or that of
-// the user; and if the service is not in it, that of the system.
+// findService follows parseServiceInfo (fe-connect.c). It reads the file of PGSERVICEFILE, which
+// must then exist, or the user's file. If the service is not in it, it reads the system's file.
 func findService(name, part string) (*service, *urlfix.Error) {
 	files, fault := serviceFiles()
 	if fault != nil {
@@ -71,7 +71,8 @@ func findService(name, part string) (*service, *urlfix.Error) {
 	}
 	return nil, &urlfix.Error{Code: urlfix.CodeValue, Part: part, Pos: -1,
 		Reason: "no service file defines this service",
-		Hint:   "add it to ~/.pg_service.conf, to the file that PGSERVICEFILE names, or to pg_service.conf in the directory PGSYSCONFDIR"}
+		Hint: "add it to ~/.pg_service.conf, to the file that PGSERVICEFILE names, " +
+			"or to pg_service.conf in the directory PGSYSCONFDIR"}
 }
 
 // definitions is a service file.
@@ -84,8 +85,8 @@ const (
 	systemFile = "the service file of the system"
 )
 
-// fault says that the file cannot be read. part is where the name of the service comes from: that is at fault unless
-// a variable names the file.
+// fault says that the file cannot be read. part is where the name of the service comes from: that
+// is at fault unless a variable names the file.
 func (d definitions) fault(part string, err error) *urlfix.Error {
 	if d.called == namedFile {
 		part = "PGSERVICEFILE"
@@ -117,8 +118,8 @@ func serviceFiles() ([]definitions, *urlfix.Error) {
 	return files, nil
 }
 
-// parseService follows parseServiceFile (fe-connect.c): the first section of that name counts, and in it the first
-// value of a key. Blanks around "=" are not libpq's, but pgx's.
+// parseService follows parseServiceFile (fe-connect.c): the first section of that name counts, and
+// in it the first value of a key. Blanks around "=" are not libpq's, but pgx's.
 func parseService(text, name string) (params []urlfix.Param, found bool, fault *urlfix.Error) {
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
@@ -143,7 +144,8 @@ func parseService(text, name string) (params []urlfix.Param, found bool, fault *
 func parseServiceLine(line string) (urlfix.Param, *urlfix.Error) {
 	if strings.HasPrefix(line, "ldap") {
 		return urlfix.Param{}, &urlfix.Error{Code: urlfix.CodeUnsupported, Part: "service", Pos: -1,
-			Reason: "the service file asks an LDAP server, which is not supported", Hint: "write the keywords themselves into the file"}
+			Reason: "the service file asks an LDAP server, which is not supported",
+			Hint:   "write the keywords themselves into the file"}
 	}
 	key, value, ok := strings.Cut(line, "=")
 	if !ok {

@@ -14,26 +14,27 @@ type origin struct {
 	source source
 }
 
-// source is who gave a value.
+// source is where a value comes from.
 type source uint8
 
 const (
 	connString source = iota
 	serviceFile
 	environment
-	nobody // it is a default
+	byDefault
 )
 
-// keywords are the merged values for one configuration, under libpq's names: what the connection string says outranks
-// the service file, that outranks the environment, and that the defaults (conninfo_add_defaults, fe-connect.c). Each
-// value was checked on its own. Secrets are not among them.
+// keywords are the merged values for one configuration, under libpq's names: what the connection
+// string says outranks the service file, that outranks the environment, and that the defaults
+// (conninfo_add_defaults, fe-connect.c). Each value was checked on its own. Secrets are not among
+// them.
 type keywords map[string]keyword
 
 // get returns the value of a keyword, "" if it has none.
 func (k keywords) get(name string) string { return k[name].value }
 
-// part returns what an error calls the place that the value of a keyword came from: "sslcrl", or "PGSSLCRL". It is
-// the keyword itself where that has no value.
+// part returns what an error calls the place that the value of a keyword came from: "sslcrl", or
+// "PGSSLCRL". It is the keyword itself where that has no value.
 func (k keywords) part(name string) string {
 	if one, ok := k[name]; ok {
 		return one.part
@@ -41,8 +42,8 @@ func (k keywords) part(name string) string {
 	return name
 }
 
-// fill gives a keyword its value, unless a source of higher rank did so. An empty value is one too: it keeps those of
-// lower rank away.
+// fill gives a keyword its value, unless a source of higher rank did so. An empty value counts: it
+// excludes sources of lower rank.
 func (k keywords) fill(name, value string, from origin) {
 	if _, ok := k[name]; !ok {
 		k[name] = keyword{value, from}
@@ -52,11 +53,12 @@ func (k keywords) fill(name, value string, from origin) {
 // assume gives a keyword without a value, or with an empty one, its default.
 func (k keywords) assume(name, value string) {
 	if k.get(name) == "" {
-		k[name] = keyword{value, origin{name, nobody}}
+		k[name] = keyword{value, origin{name, byDefault}}
 	}
 }
 
-// secret is a password, and whether a source gave it: an empty one too keeps those of lower rank away.
+// secret is a password, and whether a source gave it. An empty password excludes sources of lower
+// rank too.
 type secret struct {
 	urlfix.Secret
 	given bool
@@ -68,7 +70,8 @@ func (s *secret) offer(text string) {
 	}
 }
 
-// settings is all that the connection string, the service file, the environment and the defaults say.
+// settings is all that the connection string, the service file, the environment and the defaults
+// say.
 type settings struct {
 	keywords              keywords
 	runtime               map[string]string // settings of the server

@@ -7,8 +7,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// socketConn is a connection to a unix socket that knows by which path it was dialled. The system knows the path that
-// the server was given: it may lead there through another directory, or from the server's own.
+// socketConn is a connection to a unix socket that knows by which path it was dialled. The system
+// knows the path that the server was given: it may lead there through another directory, or from
+// the server's own.
 type socketConn struct {
 	*net.UnixConn
 	dialled *net.UnixAddr
@@ -17,9 +18,9 @@ type socketConn struct {
 // RemoteAddr returns the path that was dialled.
 func (c *socketConn) RemoteAddr() net.Addr { return c.dialled }
 
-// putFirst is an AfterNetConnect that makes the server behind a unix socket the first of config, in exchange with the
-// one that is. pgconn sends a cancel request, which holds the key of the session, to the first one where the
-// connection is a unix socket (PgConn.CancelRequest, pgconn.go).
+// putFirst is an AfterNetConnect that makes the server behind a unix socket the first of config, in
+// exchange with the one that is. pgconn sends a cancel request, which holds the key of the session,
+// to the first one where the connection is a unix socket (PgConn.CancelRequest, pgconn.go).
 func putFirst(_ context.Context, config *pgconn.Config, conn net.Conn) (net.Conn, error) {
 	socket, ok := conn.RemoteAddr().(*net.UnixAddr)
 	if !ok || leadsToSocket(config.Host, config.Port, socket) {

@@ -12,8 +12,8 @@ import (
 // systemRoots is the value of sslrootcert that names no file.
 const systemRoots = "system"
 
-// checkTLS refuses combinations of keywords that libpq refuses, or that would protect less than they say
-// (pqConnectOptions2, fe-connect.c). It reads no file, and runs before pgx parses.
+// checkTLS refuses combinations of keywords that libpq refuses, or that would protect less than
+// they say (pqConnectOptions2, fe-connect.c). It reads no file, and runs before pgx parses.
 func checkTLS(k keywords) *urlfix.Error {
 	return cmp.Or(checkRoot(k), checkNegotiation(k), checkVersions(k), checkEngine(k))
 }
@@ -41,8 +41,8 @@ func checkNegotiation(k keywords) *urlfix.Error {
 	return nil
 }
 
-// checkVersions refuses a range of versions that is empty (sslVerifyProtocolRange, fe-connect.c). The minimum has a
-// default, which counts.
+// checkVersions refuses a range of versions that is empty (sslVerifyProtocolRange, fe-connect.c).
+// The minimum has a default, which counts.
 func checkVersions(k keywords) *urlfix.Error {
 	low, high := tlsVersions(k)
 	if high == 0 || low <= high {
@@ -65,8 +65,8 @@ func checkEngine(k keywords) *urlfix.Error {
 		"name a file without a colon in its path")
 }
 
-// isEngineKey tells as libpq does: no name of a file has a colon, but for a drive of Windows (initialize_SSL,
-// fe-secure-openssl.c).
+// isEngineKey tells as libpq does: no name of a file has a colon, but for a drive of Windows
+// (initialize_SSL, fe-secure-openssl.c).
 func isEngineKey(value string) bool {
 	if runtime.GOOS == "windows" && len(value) > 1 && value[1] == ':' {
 		value = value[2:]
@@ -74,9 +74,10 @@ func isEngineKey(value string) bool {
 	return strings.Contains(value, ":")
 }
 
-// secure replaces what pgx made of the TLS keywords, in c.Conn and in every fallback. pgx only decides where TLS is
-// used, by host and sslmode: it must not get the files, since it reads fewer kinds of them, and weighs them otherwise.
-// What is wrong with them is said here; for each connection they are looked at again.
+// secure replaces what pgx made of the TLS keywords, in c.Conn and in every fallback. pgx only
+// decides where TLS is used, by host and sslmode: it must not get the files, since it reads fewer
+// kinds of them, and weighs them otherwise. What is wrong with them is said here; for each
+// connection they are looked at again.
 func secure(c *Config, k keywords, sslPassword urlfix.Secret) *urlfix.Error {
 	if !usesTLS(&c.Conn.Config) { // sslmode=disable, or a socket directory: libpq looks at no file either
 		return nil

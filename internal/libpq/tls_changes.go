@@ -13,19 +13,20 @@ import (
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
-// transports keeps up with the files of TLS: root certificates, the client's certificate and its key. They are looked at
-// for each connection, and read anew when what they hold has changed; libpq reads them each time (initialize_SSL,
-// fe-secure-openssl.c), which for an encrypted key takes longer than to connect. Contents are compared, because a time
-// stamp may be too coarse for two changes.
+// transports keeps up with the files of TLS: root certificates, the client's certificate and its
+// key. They are looked at for each connection, and read anew when what they hold has changed; libpq
+// reads them each time (initialize_SSL, fe-secure-openssl.c), which for an encrypted key takes
+// longer than to connect. Contents are compared, because a time stamp may be too coarse for two
+// changes.
 //
-// While files that belong together are replaced one after another they do not fit. What was read before then stays in
-// force until they do.
+// While files that belong together are replaced one after another they do not fit. What was read
+// before then stays in force until they do.
 type transports struct {
 	keywords    keywords
 	sslPassword urlfix.Secret
 	onUnusable  func(*urlfix.Error)
 
-	first *transport // that of Config.Conn
+	first *transport // the transport of Config.Conn
 
 	mu      sync.Mutex
 	seen    [sha256.Size]byte // what the files held when they were last read
@@ -91,8 +92,8 @@ func (t *transports) update(conn *pgx.ConnConfig) {
 	}
 }
 
-// apply puts the configuration of TLS into each attempt of conn that uses it. pgx decides which those are, by host and
-// sslmode.
+// apply puts the configuration of TLS into each attempt of conn that uses it. pgx decides which
+// those are, by host and sslmode.
 func (t *transport) apply(conn *pgx.ConnConfig) {
 	if conn.TLSConfig != nil {
 		conn.TLSConfig = t.config(conn.Host)
@@ -107,7 +108,8 @@ func (t *transport) apply(conn *pgx.ConnConfig) {
 // usesTLS reports whether any attempt of conn does.
 func usesTLS(conn *pgconn.Config) bool { return tlsOf(conn) != nil }
 
-// tlsOf returns the configuration of the first attempt that uses TLS, nil if none does. All have the same certificate.
+// tlsOf returns the configuration of the first attempt that uses TLS, nil if none does. All have
+// the same certificate.
 func tlsOf(conn *pgconn.Config) *tls.Config {
 	if conn.TLSConfig != nil {
 		return conn.TLSConfig
@@ -126,8 +128,8 @@ type ClientCertificate struct {
 	NotBefore, NotAfter time.Time
 }
 
-// ClientCertificate returns that of connections made with conn, which is a copy of c.Conn. It reports false if they have
-// none, or one that the application chooses only when it is asked for.
+// ClientCertificate returns the client certificate of connections made with conn, a copy of c.Conn.
+// It reports false if there is none, or if the application chooses it during the handshake.
 func (c *Config) ClientCertificate(conn *pgconn.Config) (ClientCertificate, bool) {
 	secured := tlsOf(conn)
 	if secured == nil || len(secured.Certificates) == 0 {

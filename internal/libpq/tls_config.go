@@ -12,7 +12,8 @@ import (
 // alpn is the protocol that client and server have to agree on when a connection begins with TLS.
 const alpn = "postgresql"
 
-var errNoALPN = errors.New("the server took TLS without the protocol \"postgresql\" (ALPN), which sslnegotiation=direct demands")
+var errNoALPN = errors.New("the server took TLS without the protocol \"postgresql\" (ALPN), " +
+	"which sslnegotiation=direct demands")
 
 // transport is what the keywords say about TLS, with the files read.
 type transport struct {
@@ -43,8 +44,8 @@ func readTransport(k keywords, sslPassword urlfix.Secret) (*transport, *urlfix.E
 	return t, err
 }
 
-// tlsVersions returns the range of versions, 0 being no limit. libpq's names have no case (sslVerifyProtocolVersion,
-// fe-connect.c), and its default minimum is TLSv1.2.
+// tlsVersions returns the range of versions, 0 being no limit. libpq's names have no case
+// (sslVerifyProtocolVersion, fe-connect.c), and its default minimum is TLSv1.2.
 func tlsVersions(k keywords) (low, high uint16) {
 	named := map[string]uint16{
 		"tlsv1": tls.VersionTLS10, "tlsv1.1": tls.VersionTLS11, "tlsv1.2": tls.VersionTLS12, "tlsv1.3": tls.VersionTLS13,
@@ -70,7 +71,8 @@ func (t *transport) config(host string) *tls.Config {
 	if t.sni {
 		c.ServerName = host // crypto/tls sends it unless it is an address, as libpq does
 	}
-	// crypto/tls verifies everything or nothing, and only a name that it sends. The rest is up to verify.
+	// crypto/tls verifies everything or nothing, and only a name that it sends. The rest is up to
+	// verify.
 	c.InsecureSkipVerify = !t.checksName || !t.sni
 	c.VerifyConnection = func(state tls.ConnectionState) error { return t.verify(state, host) }
 	return c
@@ -98,7 +100,8 @@ func (t *transport) verify(state tls.ConnectionState, host string) error {
 	return nil
 }
 
-// chains does what crypto/tls does (Conn.verifyServerCertificate), with the host's name only where it counts.
+// chains does what crypto/tls does (Conn.verifyServerCertificate), with the host's name only where
+// it counts.
 func (t *transport) chains(certs []*x509.Certificate, host string) ([][]*x509.Certificate, error) {
 	if len(certs) == 0 {
 		return nil, errors.New("the server has no certificate")

@@ -11,10 +11,11 @@ import (
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
-// rootSource says what the server's certificate is verified against: systemRoots, a file, or "" for nothing.
+// rootSource says what the server's certificate is verified against: systemRoots, a file, or "" for
+// nothing.
 //
 //   - With sslmode=require, a root certificate makes libpq verify the chain (initialize_SSL, fe-secure-openssl.c).
-//   - With allow and prefer it makes libpq go on in plain text where the chain is wrong. That protects from nobody, so
+//   - With allow and prefer it makes libpq go on in plain text if the chain is wrong. That protects nothing, so
 //     here the connection stays encrypted, and a warning says that nothing is verified.
 //   - verify-full without a root certificate is an error in libpq, and means the system's roots in pgx and here.
 func rootSource(k keywords) string {
@@ -27,14 +28,14 @@ func rootSource(k keywords) string {
 	return ""
 }
 
-// unusedWarnings tells what is given for verifying, where no certificate is verified. A root certificate that is there
-// by default was not given.
+// unusedWarnings lists what was given for verifying, if no certificate is verified. A root
+// certificate at its default place does not count as given.
 func unusedWarnings(k keywords) []urlfix.Note {
 	if rootSource(k) != "" {
 		return nil
 	}
 	var notes []urlfix.Note
-	if root := k["sslrootcert"]; root.value != "" && root.source != nobody {
+	if root := k["sslrootcert"]; root.value != "" && root.source != byDefault {
 		notes = append(notes, urlfix.Note{Part: root.part,
 			Text: "sslmode=allow and sslmode=prefer verify no certificate; sslmode=verify-full does"})
 	}
@@ -46,7 +47,7 @@ func unusedWarnings(k keywords) []urlfix.Note {
 	return notes
 }
 
-// readRoots returns nil where nothing is to be verified.
+// readRoots returns nil if no certificate is verified.
 func readRoots(k keywords) (*x509.CertPool, *urlfix.Error) {
 	switch path := rootSource(k); path {
 	case "":
@@ -61,7 +62,8 @@ func readRoots(k keywords) (*x509.CertPool, *urlfix.Error) {
 func readSystemRoots(k keywords) (*x509.CertPool, *urlfix.Error) {
 	roots, err := x509.SystemCertPool()
 	if err != nil {
-		return nil, tlsFault(k.part("sslrootcert"), "the system's root certificates cannot be read", "name a file of root certificates as sslrootcert")
+		return nil, tlsFault(k.part("sslrootcert"), "the system's root certificates cannot be read",
+			"name a file of root certificates as sslrootcert")
 	}
 	return roots, nil
 }
@@ -78,10 +80,10 @@ func readRootFile(part, path string) (*x509.CertPool, *urlfix.Error) {
 	return roots, nil
 }
 
-// findRevocation returns where the revocation lists are, nil if there are none. libpq does not look at them unless it
-// read a file of root certificates (initialize_SSL, fe-secure-openssl.c). Here, lists that somebody asked for are
-// looked at with the system's roots too, and refused where no certificate is verified. Those of the environment, which
-// are for all strings, are then ignored.
+// findRevocation returns where the revocation lists are, nil if there are none. libpq reads them
+// only if it read a file of root certificates (initialize_SSL, fe-secure-openssl.c). Here, lists
+// that the string names are also read with the system's roots, and refused if no certificate is
+// verified. Lists that the environment names, for all strings, are then ignored.
 func findRevocation(k keywords) (*revocation, *urlfix.Error) {
 	r := &revocation{
 		file: k.get("sslcrl"), filePart: k.part("sslcrl"),
@@ -112,9 +114,9 @@ func checkUnusedLists(k keywords) *urlfix.Error {
 
 const hintVerify = "write sslmode=verify-full and name your certificate authority's file as sslrootcert"
 
-// readClientCertificate reads sslcert and sslkey; one of libpq's default files may take the place of the other. libpq
-// goes on without a certificate that is missing and ignores a key without one; here a name that was given must lead to
-// a file, and the key to a certificate.
+// readClientCertificate reads sslcert and sslkey; one of libpq's default files may take the place
+// of the other. libpq goes on without a certificate that is missing and ignores a key without one;
+// here a name that was given must lead to a file, and the key to a certificate.
 func readClientCertificate(k keywords, sslPassword urlfix.Secret) ([]tls.Certificate, *urlfix.Error) {
 	certFile, keyFile := clientFiles(k)
 	if certFile == "" && keyFile == "" {
@@ -122,7 +124,8 @@ func readClientCertificate(k keywords, sslPassword urlfix.Secret) ([]tls.Certifi
 	}
 	switch {
 	case certFile == "":
-		return nil, tlsFault(k.part("sslkey"), "there is no sslcert that it could be the key of", "add sslcert, or leave sslkey out")
+		return nil, tlsFault(k.part("sslkey"), "there is no sslcert that it could be the key of",
+			"add sslcert, or leave sslkey out")
 	case keyFile == "":
 		return nil, tlsFault(k.part("sslcert"), "there is no sslkey for it", "add sslkey, or leave sslcert out")
 	}
@@ -158,7 +161,8 @@ func readPair(k keywords, certFile, keyFile string, sslPassword urlfix.Secret) (
 	}
 	pair, err := tls.X509KeyPair(chain, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
 	if err != nil {
-		return nil, tlsFault(k.part("sslkey"), "it is not the key of the first certificate in sslcert", "name the two files that belong together")
+		return nil, tlsFault(k.part("sslkey"), "it is not the key of the first certificate in sslcert",
+			"name the two files that belong together")
 	}
 	return []tls.Certificate{pair}, nil
 }

@@ -7,11 +7,12 @@ import (
 
 const hasUserTimeout = true
 
-// tcpUserTimeout is TCP_USER_TIMEOUT of include/uapi/linux/tcp.h, which package syscall does not have.
+// tcpUserTimeout is TCP_USER_TIMEOUT of include/uapi/linux/tcp.h, which package syscall does not
+// have.
 const tcpUserTimeout = 0x12
 
-// controlUserTimeout is a net.Dialer.Control that sets the time, in milliseconds, after which data that the other side
-// does not acknowledge breaks the connection (setTCPUserTimeout, fe-connect.c).
+// controlUserTimeout is a net.Dialer.Control that sets the time, in milliseconds, after which data
+// that the other side does not acknowledge breaks the connection (setTCPUserTimeout, fe-connect.c).
 func controlUserTimeout(ms int) func(network, address string, raw syscall.RawConn) error {
 	return func(network, _ string, raw syscall.RawConn) error {
 		if network != "tcp4" && network != "tcp6" {

@@ -6,11 +6,13 @@ import (
 	"strings"
 )
 
-// bootstrap gives the superuser its password and makes the database, before the server first starts, in
-// PostgreSQL's single-user mode: it needs no client program, and the password passes through a pipe only.
+// bootstrap gives the superuser its password and makes the database, before the server first
+// starts, in PostgreSQL's single-user mode: it needs no client program, and the password passes
+// through a pipe only.
 func (s *Server) bootstrap(ctx context.Context) error {
 	var sql strings.Builder
-	// In single-user mode a statement ends with its line, so the quoted texts must not hold line ends.
+	// In single-user mode a statement ends with its line, so the quoted texts must not hold line
+	// ends.
 	if s.opts.Password != "" {
 		fmt.Fprintf(&sql, "ALTER ROLE %s PASSWORD %s;\n", quoteName(s.opts.User), quoteText(s.opts.Password))
 	}
@@ -34,7 +36,8 @@ func quoteName(text string) string { return `U&"` + unicodeEscape(text, '"') + `
 // quoteText renders text as a string on one line.
 func quoteText(text string) string { return `U&'` + unicodeEscape(text, '\'') + `'` }
 
-// unicodeEscape writes the characters that end lines or mean something as \XXXX, and doubles the quote.
+// unicodeEscape writes the characters that end lines or mean something as \XXXX, and doubles the
+// quote.
 func unicodeEscape(text string, quote rune) string {
 	var b strings.Builder
 	for _, r := range text {

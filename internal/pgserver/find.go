@@ -14,8 +14,8 @@ import (
 	"strings"
 )
 
-// BinDirEnv names the environment variable that says where PostgreSQL's programs are. When it is set no other
-// place is looked at.
+// BinDirEnv names the environment variable that says where PostgreSQL's programs are. When it is
+// set no other place is looked at.
 const BinDirEnv = "PGSAFE_PG_BIN"
 
 // Binaries is one installation of PostgreSQL.
@@ -25,8 +25,8 @@ type Binaries struct {
 	Major   int    // 15
 }
 
-// CopyStrategy is the end of a CREATE DATABASE statement that makes it as fast as this version can be, with fsync
-// off: " STRATEGY file_copy" where there is a choice.
+// CopyStrategy is the end of a CREATE DATABASE statement that makes it as fast as this version can
+// be, with fsync off: " STRATEGY file_copy" where there is a choice.
 func (b Binaries) CopyStrategy() string {
 	if b.Major < 15 {
 		return ""
@@ -36,7 +36,8 @@ func (b Binaries) CopyStrategy() string {
 
 func (b Binaries) path(program string) string { return filepath.Join(b.Dir, program) }
 
-// A NotFoundError says that no usable installation of PostgreSQL was found. Its text tells how to get one.
+// A NotFoundError says that no usable installation of PostgreSQL was found. Its text says how to
+// get one.
 type NotFoundError struct {
 	BinDir string   // the value of PGSAFE_PG_BIN, when that was set and is the reason
 	Tried  []string // what was looked at, one "place: what is wrong with it" each
@@ -57,9 +58,10 @@ func (e *NotFoundError) Error() string {
 	return b.String()
 }
 
-// Find returns the first usable installation of PostgreSQL among: the directory in PGSAFE_PG_BIN (which, when it
-// is set, must be right), the initdb on PATH with symbolic links followed, what pg_config says, and the places
-// where distributions put it, newest major version first. When there is none the error is a *NotFoundError.
+// Find returns the first usable installation of PostgreSQL among: the directory in PGSAFE_PG_BIN
+// (which, when it is set, must be right), the initdb on PATH with symbolic links followed, what
+// pg_config says, and the places where distributions put it, newest major version first. When there
+// is none the error is a *NotFoundError.
 func Find(ctx context.Context) (Binaries, error) {
 	if dir := os.Getenv(BinDirEnv); dir != "" {
 		b, err := inspect(ctx, dir)
@@ -85,8 +87,8 @@ func Find(ctx context.Context) (Binaries, error) {
 	return Binaries{}, missing
 }
 
-// candidates yields the directories to look into, best first. It is lazy, so that pg_config runs only when PATH
-// has no initdb.
+// candidates yields the directories to look into, best first. It is lazy, so that pg_config runs
+// only when PATH has no initdb.
 func candidates(ctx context.Context) func(yield func(string) bool) {
 	return func(yield func(string) bool) {
 		if p, err := exec.LookPath("initdb"); err == nil {
@@ -133,7 +135,8 @@ func wellKnown() []string {
 
 var number = regexp.MustCompile(`[0-9]+`)
 
-// majorInPath is the last number in dir. (That is 6 for /usr/pgsql-9.6/bin, which sorts it where it belongs.)
+// majorInPath is the last number in dir. (That is 6 for /usr/pgsql-9.6/bin, which sorts it where it
+// belongs.)
 func majorInPath(dir string) int {
 	all := number.FindAllString(dir, -1)
 	if len(all) == 0 {

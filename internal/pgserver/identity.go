@@ -67,8 +67,8 @@ func (id *identity) writeFile(path string, content []byte) error {
 	return nil
 }
 
-// reaches reports whether the identity, as one of "the others", can enter dir and all that is above it. nil is
-// ourselves, who made it.
+// reaches reports whether the identity, as one of "the others", can enter dir and all directories
+// above it. nil is this process's user, which made dir.
 func (id *identity) reaches(dir string) bool {
 	if id == nil {
 		return true

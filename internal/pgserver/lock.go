@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// tryLock takes the lock on f that ends with the process, or reports that somebody has it.
+// tryLock takes the lock on f that ends with the process, or reports that another process has it.
 func tryLock(f *os.File) bool {
 	return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
 }

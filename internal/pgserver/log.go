@@ -25,7 +25,8 @@ type watcher struct {
 	found   chan string
 }
 
-// watch returns a channel that gets the first line from now on that matches. The caller calls stop in the end.
+// watch returns a channel that gets the first line from now on that matches. The caller calls stop
+// in the end.
 func (l *serverLog) watch(matches func(line string) bool) (found <-chan string, stop func()) {
 	w := &watcher{matches: matches, found: make(chan string, 1)}
 	l.mu.Lock()

@@ -5,12 +5,13 @@ import (
 	"syscall"
 )
 
-// memoryMinimum is how much must be free in the machine's memory file system for servers to live there: many times
-// what the tests of all packages, running side by side, need.
+// memoryMinimum is how much must be free in the machine's memory file system for servers to live
+// there: many times what the tests of all packages, running side by side, need.
 const memoryMinimum = 4 << 30
 
-// memoryDir returns a file system in memory with room, or "". A fresh cluster is a thousand files, so on a disk most
-// of the time of starting and removing it goes there. (In a container the directory is often too small.)
+// memoryDir returns a file system in memory with room, or "". A fresh cluster is a thousand files,
+// so on a disk most of the time of starting and removing it goes there. (In a container the
+// directory is often too small.)
 func memoryDir() string {
 	const dir = "/dev/shm"
 	const tmpfsMagic = 0x01021994

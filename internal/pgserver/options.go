@@ -19,13 +19,13 @@ const (
 	Trust Auth = iota
 	// SCRAM asks for the password, on TCP and on the unix socket.
 	SCRAM
-	// ClientCert asks for a certificate whose common name is the user, on TCP and only with TLS. The unix socket
-	// lets everybody in who can enter its directory.
+	// ClientCert asks for a certificate whose common name is the user, on TCP and only with TLS.
+	// The unix socket lets everybody in who can enter its directory.
 	ClientCert
 )
 
-// Options says what server to start. The zero value is a plain one: trust authentication, no TLS, superuser and
-// database "postgres".
+// Options says what server to start. The zero value is a plain one: trust authentication, no TLS,
+// superuser and database "postgres".
 type Options struct {
 	// Binaries is the installation to use. Zero means what Find finds.
 	Binaries Binaries
@@ -36,37 +36,38 @@ type Options struct {
 	// User is the name of the superuser. Empty means "postgres".
 	User string
 
-	// Password is the superuser's. It is stored as a SCRAM verifier, and is never in the arguments or the
-	// environment of a process, nor in the server's log. Empty means none.
+	// Password is the superuser's. It is stored as a SCRAM verifier, and is never in the arguments
+	// or the environment of a process, nor in the server's log. Empty means none.
 	Password string
 
-	// Database is created, and owned by User, before the server starts. Empty means none beside "postgres".
+	// Database is created, and owned by User, before the server starts. Empty means none beside
+	// "postgres".
 	Database string
 
-	// TLS makes the server offer TLS, with a certificate of a throw-away authority (see Server.CAFile) for
-	// localhost, 127.0.0.1, ::1 and ServerNames. Connections without TLS stay possible: an HBA line such as
-	// "hostnossl all all all reject" ends that.
+	// TLS makes the server offer TLS, with a certificate of a throw-away authority (see
+	// Server.CAFile) for localhost, 127.0.0.1, ::1 and ServerNames. Connections without TLS stay
+	// possible: an HBA line such as "hostnossl all all all reject" ends that.
 	TLS bool
 
 	// ServerNames are further host names or addresses in the server's certificate.
 	ServerNames []string
 
-	// ServerCertLifetime is how long the server's certificate is valid from now on. Zero means a day; a negative
-	// one has expired.
+	// ServerCertLifetime is how long the server's certificate is valid from now on. Zero means a
+	// day; a negative one has expired.
 	ServerCertLifetime time.Duration
 
-	// HBA are lines for pg_hba.conf, put in front of those that follow from Auth: the first that matches a
-	// connection counts.
+	// HBA are lines for pg_hba.conf, put in front of those that follow from Auth: the first that
+	// matches a connection counts.
 	HBA []string
 
-	// Settings are lines for postgresql.conf. They overrule the defaults: fsync, synchronous_commit and
-	// full_page_writes off, max_connections 100. Where the server listens, how it logs and its TLS files cannot
-	// be set here.
+	// Settings are lines for postgresql.conf. They overrule the defaults: fsync, synchronous_commit
+	// and full_page_writes off, max_connections 100. Where the server listens, how it logs and its
+	// TLS files cannot be set here.
 	Settings map[string]string
 
-	// OnLog is called with each line that the server logs, without its line end, in order, and never by two
-	// goroutines at once. It must not block and must not call the Server. Nil means that nobody wants to know;
-	// the last part of the log is kept either way, see Server.Log.
+	// OnLog is called with each line that the server logs, without its line end, in order, and
+	// never by two goroutines at once. It must not block and must not call the Server. Nil means no
+	// call. The last part of the log is kept either way, see Server.Log.
 	OnLog func(line string)
 }
 
@@ -89,8 +90,8 @@ var reserved = []string{
 
 var settingName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)*$`)
 
-// complete returns o with its defaults filled in, or says what is wrong with it. The caller's maps and slices are
-// not written to.
+// complete returns o with its defaults filled in, or says what is wrong with it. The caller's maps
+// and slices are not written to.
 func (o Options) complete() (Options, error) {
 	if o.User == "" {
 		o.User = "postgres"
@@ -151,7 +152,8 @@ func configLines(settings map[string]string) string {
 	return b.String()
 }
 
-// hbaLines renders pg_hba.conf. "all" as a database does not stand for replication, which standbys need.
+// hbaLines renders pg_hba.conf. "all" as a database does not stand for replication, which standbys
+// need.
 func (o Options) hbaLines() string {
 	var b strings.Builder
 	for _, line := range o.HBA {

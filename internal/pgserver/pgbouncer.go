@@ -30,8 +30,8 @@ type PgBouncer struct {
 var ErrNoPgBouncer = errors.New("pgserver: pgbouncer was not found on this machine; to get it: apt-get install " +
 	"pgbouncer, or brew install pgbouncer")
 
-// defaultPooling makes a pooler that hands few server connections to many clients, one for each transaction, and lets
-// everybody in as the superuser, without a password.
+// defaultPooling makes a pooler that hands few server connections to many clients, one for each
+// transaction, and lets everybody in as the superuser, without a password.
 var defaultPooling = map[string]string{
 	"auth_type":         "trust",
 	"pool_mode":         "transaction",
@@ -41,16 +41,17 @@ var defaultPooling = map[string]string{
 
 // PgBouncerOptions say what a pooler is like. The zero value pools by transaction.
 type PgBouncerOptions struct {
-	// Settings are lines of the section [pgbouncer]. A client_tls_sslmode among them gives the pooler a certificate for
-	// localhost of the server's authority, which the server must have.
+	// Settings are lines of the section [pgbouncer]. A client_tls_sslmode among them gives the
+	// pooler a certificate for localhost of the server's authority, which the server must have.
 	Settings map[string]string
 
-	// ServerPort is where on 127.0.0.1 the pooler finds the server: behind a proxy, say. Zero is the server's own socket.
+	// ServerPort is where on 127.0.0.1 the pooler finds the server: behind a proxy, say. Zero is
+	// the server's own socket.
 	ServerPort int
 }
 
-// StartPgBouncer starts a pooler in front of s. It returns when the pooler takes connections; ctx bounds this, not the
-// pooler's life, which ends with Stop.
+// StartPgBouncer starts a pooler in front of s. It returns when the pooler takes connections; ctx
+// bounds this, not the pooler's life, which ends with Stop.
 func StartPgBouncer(ctx context.Context, s *Server, o PgBouncerOptions) (*PgBouncer, error) {
 	program, err := findPgBouncer()
 	if err != nil {
@@ -62,7 +63,8 @@ func StartPgBouncer(ctx context.Context, s *Server, o PgBouncerOptions) (*PgBoun
 	}
 	b := &PgBouncer{
 		run:  runner{bin: Binaries{Dir: filepath.Dir(program)}, who: s.run.who, dir: filepath.Join(base, "home")},
-		base: base, lock: lock, server: s, address: fmt.Sprintf("host=%s port=%d", s.sock, s.port), settings: maps.Clone(defaultPooling),
+		base: base, lock: lock, server: s, address: fmt.Sprintf("host=%s port=%d", s.sock, s.port),
+		settings: maps.Clone(defaultPooling),
 	}
 	if o.ServerPort != 0 {
 		b.address = fmt.Sprintf("host=127.0.0.1 port=%d", o.ServerPort)
@@ -184,8 +186,8 @@ func (b *PgBouncer) Stop() error {
 	return errors.Join(os.RemoveAll(b.base), b.lock.Close())
 }
 
-// URI returns a libpq URI with which the superuser gets to database through the pooler. It holds the password, and asks
-// for TLS if the pooler has it.
+// URI returns a libpq URI with which the superuser gets to database through the pooler. It holds
+// the password, and asks for TLS if the pooler has it.
 func (b *PgBouncer) URI(database string) string {
 	uri := fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s", b.server.userinfo(), b.port, escape(b.server.database(database)))
 	if b.hasTLS() {

@@ -22,8 +22,8 @@ type process struct {
 
 // spawn starts cmd with its output going to log.
 //
-// The signal that the kernel sends to a child whose parent dies is bound to the thread that started it, so one
-// thread is kept for as long as the postmaster lives, and its goroutine ends with it.
+// The signal that the kernel sends to a child whose parent dies is bound to the thread that started
+// it, so one thread is kept for as long as the postmaster lives, and its goroutine ends with it.
 func spawn(cmd *exec.Cmd, log *serverLog) (*process, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -60,7 +60,8 @@ func spawn(cmd *exec.Cmd, log *serverLog) (*process, error) {
 	return p, nil
 }
 
-// orphanPatience is how long a dead postmaster's children may keep its log open before they are forgotten.
+// orphanPatience is how long a dead postmaster's children may keep its log open before they are
+// forgotten.
 const orphanPatience = 10 * time.Second
 
 func (p *process) signal(sig os.Signal) { _ = p.cmd.Process.Signal(sig) }
@@ -77,16 +78,18 @@ func (p *process) running() bool {
 	}
 }
 
-// kill ends the postmaster and its children without giving them a chance to tell their clients, and waits.
+// kill ends the postmaster and its children without giving them a chance to tell their clients, and
+// waits.
 func (p *process) kill() {
 	children := childrenOf(p.cmd.Process.Pid)
 	p.signal(os.Kill)
-	// Children notice the loss of their postmaster only when they wait for something; a busy one would go on.
+	// Children notice the loss of their postmaster only when they wait for something; a busy one
+	// would go on.
 	signalAll(children, os.Kill)
 	<-p.gone
 }
 
-// signalAll sends a signal to those of the processes that still are.
+// signalAll sends a signal to the processes that still run.
 func signalAll(pids []int, sig os.Signal) {
 	for _, pid := range pids {
 		if p, err := os.FindProcess(pid); err == nil {
@@ -135,7 +138,8 @@ func (r runner) command(ctx context.Context, onDeath syscall.Signal, program str
 	cmd := exec.CommandContext(ctx, r.bin.path(program), args...)
 	cmd.Dir = r.dir
 	cmd.Env = []string{"HOME=" + r.dir, "LC_ALL=C", "PATH=" + r.bin.Dir + ":/usr/bin:/bin"}
-	// Nothing else is passed on: the caller's PGPORT, PGDATA or PGOPTIONS are not meant for this server.
+	// Nothing else is passed on: the caller's PGPORT, PGDATA or PGOPTIONS are not meant for this
+	// server.
 	for _, name := range []string{"LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TZ", "TMPDIR", "SYSTEMROOT"} {
 		if value, ok := os.LookupEnv(name); ok {
 			cmd.Env = append(cmd.Env, name+"="+value)
@@ -146,7 +150,8 @@ func (r runner) command(ctx context.Context, onDeath syscall.Signal, program str
 	return cmd
 }
 
-// run runs a program to its end with text as its standard input. The error holds what it said on standard error.
+// run runs a program to its end with text as its standard input. The error holds what it said on
+// standard error.
 func (r runner) run(ctx context.Context, env []string, text string, program string, args ...string) error {
 	runtime.LockOSThread() // as in spawn
 	defer runtime.UnlockOSThread()

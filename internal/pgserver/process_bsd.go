@@ -12,8 +12,9 @@ const (
 	sigHup  = syscall.SIGHUP
 )
 
-// sysProcAttr makes a child run as who. There is no signal for the death of a parent here, so the child stays in
-// our process group: an interrupt from the terminal ends it too, even if nothing else does.
+// sysProcAttr makes a child run as who. There is no signal for the death of a parent here, so the
+// child stays in our process group: an interrupt from the terminal ends it too, even if nothing
+// else does.
 func sysProcAttr(who *identity, _ syscall.Signal) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{}
 	if who != nil {
@@ -22,7 +23,8 @@ func sysProcAttr(who *identity, _ syscall.Signal) *syscall.SysProcAttr {
 	return attr
 }
 
-// childrenOf finds none: those of a killed postmaster end when they next wait for something.
+// childrenOf returns none: the children of a killed postmaster end when they next wait for
+// something.
 func childrenOf(int) []int { return nil }
 
 func awaitStop(int) {}

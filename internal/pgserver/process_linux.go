@@ -16,11 +16,12 @@ const (
 	sigHup  = syscall.SIGHUP
 )
 
-// sysProcAttr makes a child run as who, and get the signal onDeath when the thread that started it ends.
+// sysProcAttr makes a child run as who, and get the signal onDeath when the thread that started it
+// ends.
 //
-// It gets a process group of its own: an interrupt from the terminal is for the parent, which then stops the
-// server in order. The group serves the death of the parent too: the kernel wakes a group that is orphaned while
-// stopped, so that a paused server takes the signal.
+// It gets a process group of its own: an interrupt from the terminal is for the parent, which then
+// stops the server in order. The group serves the death of the parent too: the kernel wakes a group
+// that is orphaned while stopped, so that a paused server takes the signal.
 func sysProcAttr(who *identity, onDeath syscall.Signal) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: onDeath}
 	if who != nil {

@@ -7,7 +7,8 @@ import (
 	"syscall"
 )
 
-// The package compiles everywhere, so that commands do, and Start fails where servers cannot be controlled.
+// The package compiles everywhere, so that commands do, and Start fails where servers cannot be
+// controlled.
 const supported = false
 
 const (

@@ -23,8 +23,8 @@ const (
 // ErrStopped is the error of methods that need a server that is not, or no more, there.
 var ErrStopped = errors.New("pgserver: the server is stopped")
 
-// Server is one PostgreSQL server of ours. Its methods may be called by several goroutines; those that change
-// whether it runs take turns.
+// Server is one PostgreSQL server of ours. Its methods may be called by several goroutines; those
+// that change whether it runs take turns.
 type Server struct {
 	opts Options
 	run  runner
@@ -46,14 +46,15 @@ type Server struct {
 	frozen  []int // processes that Freeze has stopped, besides the postmaster
 }
 
-// Host is where the server listens on TCP. With a TLS certificate that names localhost, that works as well.
+// Host is where the server listens on TCP. With a TLS certificate that names localhost, that works
+// as well.
 func (s *Server) Host() string { return "127.0.0.1" }
 
 // Port is the TCP port, and part of the unix socket's name. It stays the same until Stop.
 func (s *Server) Port() int { return s.port }
 
-// SocketDir is the directory of the unix socket: what libpq takes as host. Only the server's and the caller's
-// operating system users can enter it.
+// SocketDir is the directory of the unix socket: what libpq takes as host. Only the server's and
+// the caller's operating system users can enter it.
 func (s *Server) SocketDir() string { return s.sock }
 
 // DataDir is the server's data directory.
@@ -68,8 +69,8 @@ func (s *Server) User() string { return s.opts.User }
 // Password is the superuser's, empty if it has none.
 func (s *Server) Password() string { return s.opts.Password }
 
-// Log returns what the server has logged, at most the last megabyte. Lines arrive a moment after what they tell
-// of; Options.OnLog sees each.
+// Log returns what the server has logged, at most the last megabyte. Lines arrive a moment after
+// what they tell of; Options.OnLog sees each.
 func (s *Server) Log() string { return s.log.String() }
 
 // Pid is the postmaster's process, or 0 when the server is not running.
@@ -82,9 +83,9 @@ func (s *Server) Pid() int {
 	return s.proc.cmd.Process.Pid
 }
 
-// Stop shuts the server down, waits until all its processes are gone, and removes its files. A server that does
-// not obey is killed, so Stop takes half a minute at worst. Stopping it again does nothing. The error is of
-// removing the files.
+// Stop shuts the server down, waits until all its processes are gone, and removes its files. A
+// server that does not obey is killed, so Stop takes half a minute at worst. Stopping it again does
+// nothing. The error is of removing the files.
 func (s *Server) Stop(mode Mode) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,7 +99,7 @@ func (s *Server) Stop(mode Mode) error {
 	return s.remove()
 }
 
-// remove deletes the files. Those of a server that lost its parent directory are gone already.
+// remove deletes the files. The files of a server that lost its parent directory are gone already.
 func (s *Server) remove() error {
 	var err error
 	for _, dir := range []string{s.sock, s.base} {
@@ -122,8 +123,8 @@ func (s *Server) Halt(mode Mode) error {
 	return nil
 }
 
-// Kill ends all the server's processes at once, as a crash would: no client is told anything, but its connection
-// breaks. It waits until they are gone. Restart brings the server back.
+// Kill ends all the server's processes at once, as a crash would: no client is told anything, but
+// its connection breaks. It waits until they are gone. Restart brings the server back.
 func (s *Server) Kill() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,8 +137,8 @@ func (s *Server) Kill() error {
 	return nil
 }
 
-// Restart shuts the server down (Fast) if it runs, and starts it on the same port with the same data. It returns
-// when the server takes connections.
+// Restart shuts the server down (Fast) if it runs, and starts it on the same port with the same
+// data. It returns when the server takes connections.
 func (s *Server) Restart(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,7 +151,8 @@ func (s *Server) Restart(ctx context.Context) error {
 	return s.relaunch(ctx)
 }
 
-// relaunch waits for the port if somebody else has it: an outgoing connection may be given any free one.
+// relaunch waits for the port if another process has it: an outgoing connection may get any free
+// port.
 func (s *Server) relaunch(ctx context.Context) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -167,8 +169,8 @@ func (s *Server) relaunch(ctx context.Context) error {
 	}
 }
 
-// Reload makes the server read its configuration, pg_hba.conf and TLS files again. Connections made after it
-// returned are under the new ones; open ones follow when they next wait for a command.
+// Reload makes the server read its configuration, pg_hba.conf and TLS files again. Connections made
+// after it returned are under the new ones; open ones follow when they next wait for a command.
 func (s *Server) Reload(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -189,8 +191,8 @@ func (s *Server) Reload(ctx context.Context) error {
 	}
 }
 
-// Pause stops the postmaster from doing anything: open connections go on, new ones are accepted by the kernel
-// and never answered. Resume ends it, and so do Stop, Halt, Kill and Restart.
+// Pause stops the postmaster from doing anything: open connections go on, new ones are accepted by
+// the kernel and never answered. Resume ends it, and so do Stop, Halt, Kill and Restart.
 func (s *Server) Pause() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -213,9 +215,9 @@ func (s *Server) Resume() error {
 	return nil
 }
 
-// Freeze stops the postmaster and all its processes, as a machine does that swaps or migrates: connections stay open, and
-// nobody gets an answer. Thaw ends it. Where the processes cannot be found, on all systems but Linux, it returns
-// errors.ErrUnsupported.
+// Freeze stops the postmaster and all its processes, like a machine that swaps or migrates:
+// connections stay open, and no client gets an answer. Thaw ends it. On all systems except Linux
+// the processes cannot be found, and it returns errors.ErrUnsupported.
 func (s *Server) Freeze() error {
 	if runtime.GOOS != "linux" {
 		return errors.ErrUnsupported

@@ -17,11 +17,12 @@ type StandbyOptions struct {
 	OnLog    func(line string) // as in Options, for the standby's log; the primary's is not inherited
 }
 
-// Standby makes a physical replica of s and starts it, with s's options. It returns when the replica takes connections and streams from s. It is a server of its own, with
-// another port, to be stopped by itself; it lives on when s is stopped.
+// Standby makes a physical replica of s and starts it, with s's options. It returns when the
+// replica takes connections and streams from s. It is a server of its own, with another port, to be
+// stopped by itself; it lives on when s is stopped.
 //
-// It needs pg_basebackup, from s's installation or from another one of the same major version that Find's places
-// hold; some packages of PostgreSQL come without.
+// It needs pg_basebackup, from s's installation or from another one of the same major version that
+// Find's places hold; some packages of PostgreSQL come without.
 func (s *Server) Standby(ctx context.Context, opts StandbyOptions) (*Server, error) {
 	if err := checkSettings(opts.Settings); err != nil {
 		return nil, err
@@ -43,8 +44,9 @@ func (s *Server) Standby(ctx context.Context, opts StandbyOptions) (*Server, err
 	return replica, nil
 }
 
-// Rejoin makes s, which does not run, a standby of primary: of its own former standby, say, that was promoted meanwhile.
-// It loses its data and keeps its port, and its own settings are primary's. It returns when it streams from primary.
+// Rejoin makes s, which does not run, a standby of primary: of its own former standby, say, that
+// was promoted meanwhile. It loses its data and keeps its port, and its own settings are primary's.
+// It returns when it streams from primary.
 func (s *Server) Rejoin(ctx context.Context, primary *Server) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,8 +67,9 @@ func (s *Server) Rejoin(ctx context.Context, primary *Server) error {
 func (s *Server) follow(
 	ctx context.Context, primary *Server, tool Binaries, settings map[string]string, launch func(context.Context) error,
 ) error {
-	// Replication goes through the unix socket, which s's operating system user can use as well as the primary's:
-	// it is the same. The password lies in a file, since arguments and environments can be seen.
+	// Replication goes through the unix socket, which s's operating system user can use as well as
+	// the primary's: it is the same. The password lies in a file, since arguments and environments
+	// can be seen.
 	line := "*:*:*:*:" + passfileEscape(primary.opts.Password) + "\n"
 	passfile := filepath.Join(s.run.dir, "passfile")
 	if err := s.run.who.writeFile(passfile, []byte(line)); err != nil {

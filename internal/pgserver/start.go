@@ -13,9 +13,9 @@ import (
 	"syscall"
 )
 
-// Start makes a server and starts it. It returns when the server takes connections; ctx bounds this, not the
-// server's life, which ends with Stop. When it fails nothing is left behind, and the error tells the end of the
-// server's log; if there is no PostgreSQL it is a *NotFoundError.
+// Start makes a server and starts it. It returns when the server takes connections; ctx bounds
+// this, not the server's life, which ends with Stop. When it fails nothing is left behind, and the
+// error tells the end of the server's log; if there is no PostgreSQL it is a *NotFoundError.
 func Start(ctx context.Context, opts Options) (*Server, error) {
 	opts, err := opts.complete()
 	if err != nil {
@@ -113,7 +113,8 @@ func (s *Server) writeData(name string, content []byte) error {
 	return s.run.who.writeFile(filepath.Join(s.data, name), content)
 }
 
-// errPortTaken says that somebody else took the port between our look and the server's.
+// errPortTaken says that another process took the port after this process found it free and before
+// the server used it.
 var errPortTaken = errors.New("pgserver: the port is taken")
 
 // launchAnywhere starts the server on a port that is free.
@@ -172,9 +173,9 @@ func (s *Server) launch(ctx context.Context) error {
 	if s.ipv6 {
 		addresses += ",::1"
 	}
-	// On the command line these overrule all files. SIGQUIT is PostgreSQL's immediate shutdown: when we die, a
-	// postmaster that gets it also ends children that are busy. The context of the command is not ctx, which is
-	// over long before the server is.
+	// On the command line these overrule all files. SIGQUIT is PostgreSQL's immediate shutdown:
+	// when we die, a postmaster that gets it also ends children that are busy. The context of the
+	// command is not ctx, which is over long before the server is.
 	cmd := s.run.command(context.Background(), syscall.SIGQUIT, "postgres", "-D", s.data,
 		"-k", s.sock, "-p", strconv.Itoa(s.port), "-c", "listen_addresses="+addresses,
 		"-c", "logging_collector=off", "-c", "log_destination=stderr", "-c", "lc_messages=C")

@@ -16,15 +16,16 @@ import (
 	"time"
 )
 
-// Making a cluster with initdb takes half a second, copying one a tenth of it. So the first cluster of a kind is
-// kept as a template: <cache>/<kind>/data, and beside it "sum", a checksum of all of it. A template gets its name
-// in one rename when it is whole, so processes need no lock between them: when two make the same one, the
-// second is dropped. Whatever is wrong with a template or the cache, initdb is what remains.
+// Making a cluster with initdb takes half a second, copying one a tenth of it. So the first cluster
+// of a kind is kept as a template: <cache>/<kind>/data, and beside it "sum", a checksum of all of
+// it. A template gets its name in one rename when it is whole, so processes need no lock between
+// them: when two make the same one, the second is dropped. Whatever is wrong with a template or the
+// cache, initdb is what remains.
 
 // templateFormat is part of a template's name. Change it whenever templates come out differently.
 const templateFormat = "1"
 
-// templateAge is when a template that nobody used is removed.
+// templateAge is the age at which an unused template is removed.
 const templateAge = 14 * 24 * time.Hour
 
 // copyChunk is how much of a file is copied, or left out, at once.
@@ -32,8 +33,8 @@ const copyChunk = 128 << 10
 
 var crcTable = crc32.MakeTable(crc32.Castagnoli)
 
-// makeCluster fills the directory data, which must not exist yet, with a fresh cluster of superuser that belongs
-// to r.who.
+// makeCluster fills the directory data, which must not exist yet, with a fresh cluster of superuser
+// that belongs to r.who.
 func makeCluster(ctx context.Context, r runner, data, superuser string) error {
 	var template string
 	if cache := cacheDir(); cache != "" {
@@ -65,7 +66,7 @@ func initdb(ctx context.Context, r runner, data, superuser string) error {
 		"--locale=C", "--no-sync")
 }
 
-// cacheDir returns a directory of ours that nobody else can enter, or "" if there can be none.
+// cacheDir returns a directory that only this user can enter, or "" if there can be none.
 func cacheDir() string {
 	var places []string
 	if dir, err := os.UserCacheDir(); err == nil {
@@ -76,7 +77,8 @@ func cacheDir() string {
 		if os.MkdirAll(dir, 0o700) != nil {
 			continue
 		}
-		// In a directory for everybody somebody else could have been first, with a template of their own.
+		// In a directory for all users another user could have made the directory first, with
+		// another template.
 		info, err := os.Lstat(dir)
 		if err != nil || !info.IsDir() || !ownedBy(info, os.Geteuid()) || info.Mode().Perm()&0o022 != 0 {
 			continue
@@ -91,8 +93,8 @@ func cacheDir() string {
 	return ""
 }
 
-// templateName tells apart all that makes templates differ, including another build of the server in the same
-// place.
+// templateName tells apart all that makes templates differ, including another build of the server
+// in the same place.
 func templateName(bin Binaries, superuser string) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00", templateFormat, bin.Dir, bin.Version, superuser)
@@ -104,7 +106,8 @@ func templateName(bin Binaries, superuser string) string {
 
 var errTemplate = errors.New("pgserver: the template is damaged")
 
-// copyTemplate copies a template to data, or fails if it is not there, or not as it was when it was made.
+// copyTemplate copies a template to data, or fails if it is not there, or not as it was when it was
+// made.
 func copyTemplate(template, data string, who *identity) error {
 	want, err := os.ReadFile(filepath.Join(template, "sum"))
 	if err != nil {
@@ -120,7 +123,8 @@ func copyTemplate(template, data string, who *identity) error {
 	return nil
 }
 
-// publish keeps a copy of the cluster in data as a template. It is worth no error: the next cluster tries again.
+// publish keeps a copy of the cluster in data as a template. It is worth no error: the next cluster
+// tries again.
 func publish(template, data string) {
 	cache := filepath.Dir(template)
 	temp, err := os.MkdirTemp(cache, "making-")
@@ -132,12 +136,12 @@ func publish(template, data string) {
 	if err != nil || os.WriteFile(filepath.Join(temp, "sum"), []byte(sum), 0o600) != nil {
 		return
 	}
-	_ = os.Rename(temp, template) // fails if somebody was faster, whose template is as good
+	_ = os.Rename(temp, template) // fails if another process was faster; its template is as good
 	prune(cache)
 }
 
-// discard takes a template away. Its name is free at once; a process that is copying it sees it come apart, and
-// makes its cluster anew.
+// discard takes a template away. Its name is free at once; a process that is copying it sees it
+// come apart, and makes its cluster anew.
 func discard(template string) {
 	temp, err := os.MkdirTemp(filepath.Dir(template), "damaged-")
 	if err != nil {
@@ -147,7 +151,7 @@ func discard(template string) {
 	_ = os.RemoveAll(temp)
 }
 
-// prune removes what nobody used for long, among it what a killed process left half made.
+// prune removes what was unused for long, including unfinished templates of a killed process.
 func prune(cache string) {
 	entries, err := os.ReadDir(cache)
 	if err != nil {
@@ -160,8 +164,8 @@ func prune(cache string) {
 	}
 }
 
-// copyTree copies the directory from to the new directory to, hands it to who, and returns a checksum of the
-// names and contents of all that is in it.
+// copyTree copies the directory from to the new directory to, hands it to who, and returns a
+// checksum of the names and contents of all that is in it.
 func copyTree(from, to string, who *identity) (sum string, err error) {
 	h := crc32.New(crcTable)
 	buf := make([]byte, copyChunk)
@@ -190,7 +194,8 @@ func copyTree(from, to string, who *identity) (sum string, err error) {
 	return fmt.Sprintf("%s %d %08x", templateFormat, files, h.Sum32()), err
 }
 
-// copyFile leaves holes where from is all zero, which a third of a fresh cluster is: its first WAL segment.
+// copyFile leaves holes where from is all zero, which a third of a fresh cluster is: its first WAL
+// segment.
 func copyFile(from, to string, h hash.Hash, buf []byte) error {
 	r, err := os.Open(from)
 	if err != nil {

@@ -19,7 +19,8 @@ import (
 
 const defaultCertLifetime = 24 * time.Hour
 
-// CertOptions says what client certificate to make. The zero value is one that the server takes for a day.
+// CertOptions says what client certificate to make. The zero value is one that the server takes for
+// a day.
 type CertOptions struct {
 	// Lifetime is how long it is valid from now on. Zero means a day; a negative one has expired.
 	Lifetime time.Duration
@@ -27,9 +28,10 @@ type CertOptions struct {
 	Untrusted bool
 }
 
-// ClientCert makes a certificate for user, valid for a day, and returns the names of its files. Each call makes a
-// new one. The files belong to the caller's operating system user, only it can read the key, and Stop removes
-// them. A server without TLS has no authority to sign it, which is an error.
+// ClientCert makes a certificate for user, valid for a day, and returns the names of its files.
+// Each call makes a new one. The files belong to the caller's operating system user, only it can
+// read the key, and Stop removes them. A server without TLS has no authority to sign it, which is
+// an error.
 func (s *Server) ClientCert(user string) (certFile, keyFile string, err error) {
 	return s.ClientCertWith(user, CertOptions{})
 }
@@ -62,11 +64,12 @@ func (s *Server) ClientCertWith(user string, opts CertOptions) (certFile, keyFil
 	return certFile, keyFile, nil
 }
 
-// CAFile is the certificate of the authority that signed the server's certificate, as a PEM file. It is empty
-// without TLS.
+// CAFile is the certificate of the authority that signed the server's certificate, as a PEM file.
+// It is empty without TLS.
 func (s *Server) CAFile() string { return s.caFile }
 
-// installTLS writes the server's files into the data directory, so that a standby gets them with its copy.
+// installTLS writes the server's files into the data directory, so that a standby gets them with
+// its copy.
 func (s *Server) installTLS() error {
 	ca, err := newAuthority()
 	if err != nil {
@@ -112,7 +115,7 @@ func newAuthority() (*authority, error) {
 	template := &x509.Certificate{
 		SerialNumber:          serial(),
 		Subject:               pkix.Name{CommonName: "pgsafe throw-away authority"},
-		NotBefore:             time.Now().AddDate(-1, 0, 0), // before that of every certificate it signs
+		NotBefore:             time.Now().AddDate(-1, 0, 0), // before the beginning of every certificate it signs
 		NotAfter:              time.Now().AddDate(10, 0, 0),
 		IsCA:                  true,
 		BasicConstraintsValid: true,

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// URI returns a libpq URI with which the superuser gets in over TCP, to database or, if that is empty, to
-// Options.Database or else "postgres". With TLS it asks for it (sslmode=verify-full and the authority's
-// certificate), without it forbids it; with ClientCert it names a certificate of the superuser. It holds the
-// password, and stays the same until Stop.
+// URI returns a libpq URI with which the superuser gets in over TCP, to database or, if that is
+// empty, to Options.Database or else "postgres". With TLS it asks for it (sslmode=verify-full and
+// the authority's certificate), without it forbids it; with ClientCert it names a certificate of
+// the superuser. It holds the password, and stays the same until Stop.
 func (s *Server) URI(database string) string {
 	uri := "postgres://" + s.userinfo() + fmt.Sprintf("@%s:%d/%s", s.Host(), s.port, escape(s.database(database)))
 	if s.ca == nil {
@@ -45,8 +45,8 @@ func (s *Server) database(name string) string {
 	}
 }
 
-// escape percent-encodes all but the characters that mean themselves in every part of a URI. (Go's own escapers
-// each leave some that libpq takes for a delimiter in one place or another.)
+// escape percent-encodes all but the characters that mean themselves in every part of a URI. (Go's
+// own escapers each leave some that libpq takes for a delimiter in one place or another.)
 func escape(text string) string {
 	var b strings.Builder
 	for _, c := range []byte(text) {

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// base directories look like pgsafe-server-123; owner.lock in one is locked by the process that made it.
+// base directories look like pgsafe-server-123; owner.lock in one is locked by the process that
+// made it.
 const (
 	basePrefix = "pgsafe-server-"
 	ownerLock  = "owner.lock"
@@ -53,8 +54,8 @@ func makeBase(who *identity) (base string, lock *os.File, err error) {
 	return base, lock, nil
 }
 
-// removeAbandoned removes the directories in parent whose owners were killed. Whatever goes wrong is left for the
-// next time.
+// removeAbandoned removes the directories in parent whose owners were killed. Whatever goes wrong
+// is left for the next time.
 func removeAbandoned(parent string) {
 	entries, err := os.ReadDir(parent)
 	if err != nil {
@@ -65,7 +66,8 @@ func removeAbandoned(parent string) {
 			continue
 		}
 		base := filepath.Join(parent, entry.Name())
-		// The minute is for one that is being made and has no lock yet, and for servers that are still dying.
+		// The minute is for one that is being made and has no lock yet, and for servers that are
+		// still dying.
 		info, err := entry.Info()
 		if err != nil || !ownedBy(info, os.Geteuid()) || time.Since(info.ModTime()) < time.Minute {
 			continue
@@ -81,7 +83,8 @@ func removeAbandoned(parent string) {
 	}
 }
 
-// makeSocketDir makes a directory that only the server and its caller can enter, with a path short enough.
+// makeSocketDir makes a directory that only the server and its caller can enter, with a path short
+// enough.
 func makeSocketDir(base string, who *identity) (dir string, err error) {
 	dir = filepath.Join(base, "s")
 	if len(dir)+len("/.s.PGSQL.65535") <= socketLimit {

@@ -18,8 +18,8 @@ const adminTimeout = time.Minute
 // names makes the databases of one process differ.
 var names atomic.Int64
 
-// Database creates an empty database for the test and returns its URI, as the superuser over TCP. It is dropped
-// when the test ends, with whatever is connected to it.
+// Database creates an empty database for the test and returns its URI, as the superuser over TCP.
+// It is dropped when the test ends, with whatever is connected to it.
 func (c *Cluster) Database(tb testing.TB) string {
 	tb.Helper()
 	name := fmt.Sprintf("test_%d", names.Add(1))
@@ -35,8 +35,8 @@ func (c *Cluster) Database(tb testing.TB) string {
 	return c.URI(name)
 }
 
-// Admin opens a superuser connection to the database "postgres", through the unix socket, and closes it when the
-// test ends.
+// Admin opens a superuser connection to the database "postgres", through the unix socket, and
+// closes it when the test ends.
 func (c *Cluster) Admin(tb testing.TB) *pgx.Conn {
 	tb.Helper()
 	return c.AdminIn(tb, "postgres")
@@ -59,7 +59,8 @@ func (c *Cluster) AdminIn(tb testing.TB, database string) *pgx.Conn {
 	return conn
 }
 
-// adminName is the application_name of this package's connections. They are not counted by Activity.
+// adminName is the application_name of this package's connections. They are not counted by
+// Activity.
 const adminName = "pgtest"
 
 func (c *Cluster) connect(ctx context.Context, database, applicationName string) (*pgx.Conn, error) {
@@ -71,9 +72,9 @@ func (c *Cluster) connect(ctx context.Context, database, applicationName string)
 	return pgx.ConnectConfig(ctx, cfg)
 }
 
-// Activity returns how many client connections the server has now whose database or application_name is name, or
-// how many in all if name is empty. A server forgets a connection a moment after the client closed it: ask with
-// Eventually.
+// Activity returns how many client connections the server has now whose database or
+// application_name is name, or how many in all if name is empty. A server forgets a connection a
+// moment after the client closed it: ask with Eventually.
 func (c *Cluster) Activity(tb testing.TB, name string) int {
 	tb.Helper()
 	var n int
@@ -86,14 +87,15 @@ func (c *Cluster) Activity(tb testing.TB, name string) int {
 	return n
 }
 
-// Sessions returns how many connections have ever been let into database, those of this package (Admin) left out.
-// It is exact: a connection that a client has got counts, even if it is closed again. (The server's own count,
-// pg_stat_database.sessions, may lag behind.)
+// Sessions returns how many connections database has ever accepted, without the connections of this
+// package (Admin). It is exact: each accepted connection counts, even if it is closed again. (The
+// server's count, pg_stat_database.sessions, may lag behind.)
 func (c *Cluster) Sessions(tb testing.TB, database string) int64 {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), adminTimeout)
 	defer cancel()
-	// The log is one pipe: once our own new connection is seen in it, all that were made before it are.
+	// The log is one pipe: once our own new connection is seen in it, all that were made before it
+	// are.
 	mark := fmt.Sprintf("%s-mark-%d", adminName, names.Add(1))
 	seen := c.sessions.await(mark)
 	conn, err := c.connect(ctx, "postgres", mark)
@@ -136,8 +138,8 @@ func (c *Cluster) query(into any, sql string, args ...any) error {
 	})
 }
 
-// withAdmin lends out the connection that all tests of the cluster share, a new one if the last broke. What fn does
-// must bear repeating.
+// withAdmin lends out the connection that all tests of the cluster share, a new one if the last
+// broke. What fn does must bear repeating.
 func (c *Cluster) withAdmin(fn func(context.Context, *pgx.Conn) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), adminTimeout)
 	defer cancel()

@@ -13,15 +13,16 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 )
 
-// The superuser, password and database of SharedTLS. The password is one that not every parser of connection
-// strings survives.
+// The superuser, password and database of SharedTLS. The password is one that not every parser of
+// connection strings survives.
 const (
 	TLSUser     = "lwe-admin"
 	TLSPassword = "y5268[695t-13htgq244t5thj[8q9grq"
 	TLSDatabase = "ai_workflow_engine"
 )
 
-// startTimeout bounds how long a server may take to start, on a machine that is busy with other tests.
+// startTimeout bounds how long a server may take to start, on a machine that is busy with other
+// tests.
 const startTimeout = 2 * time.Minute
 
 // Cluster is a server for tests.
@@ -56,30 +57,32 @@ var (
 	clientCert = shared{opts: pgserver.Options{Auth: pgserver.ClientCert}}
 )
 
-// Shared returns the test process's plain server: trust authentication, no TLS, superuser "postgres". Tests that
-// share it must leave it running, and work in a Database of their own.
+// Shared returns the test process's plain server: trust authentication, no TLS, superuser
+// "postgres". Tests that share it must leave it running, and work in a Database of their own.
 func Shared(tb testing.TB) *Cluster {
 	tb.Helper()
 	return plain.get(tb)
 }
 
-// SharedTLS returns the test process's server with TLS and SCRAM authentication, superuser TLSUser with
-// TLSPassword, and the database TLSDatabase. It takes connections without TLS too. As with Shared, it must be left
-// running.
+// SharedTLS returns the test process's server with TLS and SCRAM authentication, superuser TLSUser
+// with TLSPassword, and the database TLSDatabase. It takes connections without TLS too. As with
+// Shared, it must be left running.
 func SharedTLS(tb testing.TB) *Cluster {
 	tb.Helper()
 	return tls.get(tb)
 }
 
-// ClientCert returns the test process's server that asks TCP connections for a client certificate. As with Shared,
-// it must be left running. (*Cluster).ClientCert makes certificates; its URI has one of the superuser "postgres".
+// ClientCert returns the test process's server that asks TCP connections for a client certificate.
+// As with Shared, it must be left running. (*Cluster).ClientCert makes certificates; its URI has
+// one of the superuser "postgres".
 func ClientCert(tb testing.TB) *Cluster {
 	tb.Helper()
 	return clientCert.get(tb)
 }
 
-// New starts a server of the test's own, which it may do everything with. It is stopped when the test ends; if the
-// test failed, the end of the server's log is shown. Connections are logged, on top of what opts say.
+// New starts a server of the test's own, which it may do everything with. It is stopped when the
+// test ends; if the test failed, the end of the server's log is shown. Connections are logged, on
+// top of what opts say.
 func New(tb testing.TB, opts pgserver.Options) *Cluster {
 	tb.Helper()
 	c, err := start(opts)

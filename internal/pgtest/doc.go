@@ -7,7 +7,7 @@
 //		...
 //	}
 //
-// Every function takes the test, fails it when it cannot do its work, and undoes what it did when the test ends.
-// A machine without PostgreSQL fails the test with a text that says how to get it; nothing is ever skipped. All
-// of it may be used by parallel tests.
+// Every function takes the test, fails it when it cannot do its work, and undoes what it did when
+// the test ends. A machine without PostgreSQL fails the test with a text that says how to get it;
+// nothing is ever skipped. All of it may be used by parallel tests.
 package pgtest

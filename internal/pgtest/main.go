@@ -12,8 +12,8 @@ import (
 // mainRuns is true while Main runs tests.
 var mainRuns atomic.Bool
 
-// Main is for TestMain: it runs the tests, stops the shared servers, fails if any goroutine is left that opts do
-// not excuse, and exits the process.
+// Main is for TestMain: it runs the tests, stops the shared servers, fails if any goroutine is left
+// that opts do not excuse, and exits the process.
 func Main(m *testing.M, opts ...goleak.Option) {
 	mainRuns.Store(true)
 	code := m.Run()

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// SilentListener returns the address of something that takes TCP connections and never says a word on them, until
-// the test ends.
+// SilentListener returns the address of something that takes TCP connections and never says a word
+// on them, until the test ends.
 func SilentListener(tb testing.TB) (host string, port int) {
 	tb.Helper()
 	l := listen(tb)
@@ -102,8 +102,8 @@ func (s *Silence) hold(conn net.Conn) {
 	s.mu.Unlock()
 }
 
-// ClosedPort returns a TCP port of 127.0.0.1 on which nothing listens, and nothing will until the test ends: a
-// connection to it is refused.
+// ClosedPort returns a TCP port of 127.0.0.1 on which nothing listens, and nothing will until the
+// test ends: a connection to it is refused.
 func ClosedPort(tb testing.TB) int {
 	tb.Helper()
 	// The near end of a connection holds its port without listening on it.

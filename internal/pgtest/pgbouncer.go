@@ -7,8 +7,9 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 )
 
-// PgBouncer starts a pooler in front of c: in transaction mode and with three server connections for each database,
-// unless o says otherwise. It is stopped when the test ends. A machine without PgBouncer fails the test.
+// PgBouncer starts a pooler in front of c: in transaction mode and with three server connections
+// for each database, unless o says otherwise. It is stopped when the test ends. A machine without
+// PgBouncer fails the test.
 func PgBouncer(tb testing.TB, c *Cluster, o pgserver.PgBouncerOptions) *pgserver.PgBouncer {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)

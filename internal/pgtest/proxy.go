@@ -21,8 +21,8 @@ const (
 	gssRequest    = 80877104
 )
 
-// Proxy stands between clients and a server, counts what the clients send, and can stop passing it on. It refuses
-// TLS, since it could not count then.
+// Proxy stands between clients and a server, counts what the clients send, and can stop passing it
+// on. It refuses TLS, since it could not count then.
 type Proxy struct {
 	target   string
 	cluster  *Cluster
@@ -74,13 +74,13 @@ func (p *Proxy) Port() int {
 	return port
 }
 
-// roundTrip are the types of messages that make a server answer at once: Query, Sync, Flush, FunctionCall, and
-// CopyDone and CopyFail, which end a COPY.
+// roundTrip are the types of messages that make a server answer at once: Query, Sync, Flush,
+// FunctionCall, and CopyDone and CopyFail, which end a COPY.
 const roundTrip = "QSHFcf"
 
-// RoundTrips returns how often clients have asked for an answer: Query, Sync, Flush, FunctionCall, CopyDone and
-// CopyFail messages. Connecting and authenticating is not counted, nor are cancel requests. A message is counted
-// before it is passed on, so what a client has the answer to is in.
+// RoundTrips returns how often clients have asked for an answer: Query, Sync, Flush, FunctionCall,
+// CopyDone and CopyFail messages. Connecting and authenticating is not counted, nor are cancel
+// requests. A message is counted before it is passed on, so what a client has the answer to is in.
 func (p *Proxy) RoundTrips() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -91,17 +91,17 @@ func (p *Proxy) RoundTrips() int64 {
 	return n
 }
 
-// Messages returns how many messages of each type clients have sent, after the first of a connection: 'P' Parse,
-// 'B' Bind, 'E' Execute, 'C' Close, 'S' Sync, 'Q' Query, 'p' password, 'X' Terminate, and so on. The map is the
-// caller's.
+// Messages returns how many messages of each type clients have sent, after the first of a
+// connection: 'P' Parse, 'B' Bind, 'E' Execute, 'C' Close, 'S' Sync, 'Q' Query, 'p' password, 'X'
+// Terminate, and so on. The map is the caller's.
 func (p *Proxy) Messages() map[byte]int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return maps.Clone(p.messages)
 }
 
-// Connections returns how many sessions clients have asked for, whether or not they were let in. Cancel requests
-// are not among them.
+// Connections returns how many sessions clients have asked for, whether or not they were let in.
+// Cancel requests are not among them.
 func (p *Proxy) Connections() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -123,8 +123,8 @@ func (p *Proxy) Reset() {
 	p.connections, p.cancels = 0, 0
 }
 
-// Hang stops the traffic in both directions: connections stay open, new ones are accepted, and nobody gets a byte.
-// What is on its way may still arrive.
+// Hang stops the traffic in both directions: connections stay open, new ones are accepted, and no
+// byte passes. Bytes under way may still arrive.
 func (p *Proxy) Hang() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -146,8 +146,8 @@ func (p *Proxy) Flow() {
 	}
 }
 
-// Cut closes all connections that are open now, as a network would that fails. It returns when the clients' sockets have
-// heard of it.
+// Cut closes all connections that are open now, as a network would that fails. It returns when the
+// clients' sockets have heard of it.
 func (p *Proxy) Cut() { p.end(func(net.Conn) {}) }
 
 // end closes all connections that are open now, each of which is prepared before.
@@ -244,7 +244,8 @@ func (p *Proxy) serve(client net.Conn) {
 		}
 	})
 	p.forward(server, l)
-	// A client that is done sending may still wait for an answer: a cancel request's sender waits for the end.
+	// A client that is done sending may still wait for an answer: a cancel request's sender waits
+	// for the end.
 	_ = server.(*net.TCPConn).CloseWrite()
 	back.Wait()
 }
@@ -318,7 +319,8 @@ func (p *Proxy) copy(l *link, server net.Conn) {
 	}
 }
 
-// messageParser finds the messages in a stream: a type, a length of four bytes that includes itself, a body.
+// messageParser finds the messages in a stream: a type, a length of four bytes that includes
+// itself, a body.
 type messageParser struct {
 	head [5]byte
 	have int // bytes of head

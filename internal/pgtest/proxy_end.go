@@ -11,9 +11,9 @@ import (
 // endPatience is how long Cut and Abort wait for the end of connections to arrive.
 const endPatience = time.Second
 
-// hearEnd waits until the clients' sockets have heard that their connections were closed, or hold something else that
-// they have not read. On a busy machine that may be a moment later, even on the loopback. Where the system does not tell,
-// it does not wait.
+// hearEnd waits until the clients' sockets have heard that their connections were closed, or hold
+// something else that they have not read. On a busy machine that may be a moment later, even on the
+// loopback. Where the system does not tell, it does not wait.
 func hearEnd(clients []net.Conn) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -44,8 +44,8 @@ func anyUnaware(clients []net.Conn) bool {
 	return false
 }
 
-// kernelAddr writes an IPv4 address as the table does on machines whose lowest byte comes first; on others no line is
-// found.
+// kernelAddr writes an IPv4 address as the table does on machines whose lowest byte comes first; on
+// others no line is found.
 func kernelAddr(addr net.Addr) string {
 	tcp := addr.(*net.TCPAddr)
 	ip := tcp.IP.To4()

@@ -29,9 +29,10 @@ const (
 	ToClient
 )
 
-// Lose makes the connections that are open now lose all that is sent in these directions from now on, as when the other
-// side is gone without a word: a client does not hear of their end either. The server hears of it when a client closes
-// one, so that it has none left. New connections are as they should be.
+// Lose makes the connections that are open now lose all that is sent in these directions from now
+// on, as when the other side is gone without a word: a client does not hear of their end either.
+// The server hears of it when a client closes one, so that it has none left. New connections are as
+// they should be.
 func (p *Proxy) Lose(where Direction) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -55,13 +56,14 @@ func (p *Proxy) Drip(bytes int) {
 	p.pace.bytes = bytes
 }
 
-// Abort ends all connections that are open now with a reset. It returns when the clients' sockets have heard of it.
+// Abort ends all connections that are open now with a reset. It returns when the clients' sockets
+// have heard of it.
 func (p *Proxy) Abort() {
 	p.end(func(conn net.Conn) { _ = conn.(*net.TCPConn).SetLinger(0) })
 }
 
-// Open returns how many connections clients hold to the proxy now, those of cancel requests and such that have not said
-// yet what they want included.
+// Open returns how many connections clients have to the proxy now. Connections of cancel requests
+// count, and connections that have not sent anything yet.
 func (p *Proxy) Open() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -85,7 +87,7 @@ func (p *Proxy) unlink(l *link) {
 // errEnding says that the test is over.
 var errEnding = errors.New("the proxy ends")
 
-// pass gives data to one side, at the proxy's pace, or nobody.
+// pass gives data to one side, at the proxy's pace, or drops it.
 func (l *link) pass(to net.Conn, data []byte, lost *atomic.Bool) error {
 	l.proxy.wait()
 	l.proxy.mu.Lock()
@@ -107,7 +109,7 @@ func (l *link) pass(to net.Conn, data []byte, lost *atomic.Bool) error {
 		}
 		if _, err := to.Write(data[:n]); err != nil {
 			if l.toClient.Load() {
-				return nil // nobody is told
+				return nil // neither side gets an error
 			}
 			return err
 		}

@@ -2,8 +2,9 @@ package pgtest
 
 import "strings"
 
-// Shows tells whether text holds four characters in a row of secret. Four digits do not count: they may be part of a port, a
-// time or a directory's name, and the ones next to them tell as much.
+// Shows reports whether text holds four characters in a row of secret. Four digits do not count:
+// they may be part of a port, a time or a directory's name. The four characters around them still
+// count.
 func Shows(text, secret string) bool {
 	for i := 0; i+4 <= len(secret); i++ {
 		part := secret[i : i+4]

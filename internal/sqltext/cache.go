@@ -9,24 +9,27 @@ import (
 	"sync/atomic"
 )
 
-// Cache keeps what was made of SQL texts. It holds a bounded number of texts, and of long ones fewer: they may take 4 MiB
-// in all. So texts with embedded literals, each of them new, neither fill the memory nor drive out those that are in use.
-// Of a text longer than 16 KiB only as much as is read counts. It is safe for concurrent use.
+// Cache keeps what was made of SQL texts. It holds a bounded number of texts, and of long ones
+// fewer: they may take 4 MiB in all. So texts with embedded literals, each of them new, neither
+// fill the memory nor drive out those that are in use. Of a text longer than 16 KiB only as much as
+// is read counts. It is safe for concurrent use.
 type Cache[V any] struct {
 	value  func(sql string) V
 	seed   maphash.Seed
 	shards []shard[V]
 }
 
-// perShard is for how many texts a part of a cache has room, at least: enough that a few busy ones in the same part do
-// not drive each other out, and few enough to copy the part for each text that is added.
+// perShard is for how many texts a part of a cache has room, at least: enough that a few busy ones
+// in the same part do not drive each other out, and few enough to copy the part for each text that
+// is added.
 const perShard = 64
 
-// shardBytes bounds the texts of a part of a cache: with 2,048 texts, 32 parts of 2 KiB a text on average.
+// shardBytes bounds the texts of a part of a cache: with 2,048 texts, 32 parts of 2 KiB a text on
+// average.
 const shardBytes = perShard * 2 << 10
 
-// NewCache returns a cache of at most limit texts, or of one if limit is less. value is called for each text that is
-// not in it, by several goroutines at once if they ask for it at once.
+// NewCache returns a cache of at most limit texts, or of one if limit is less. value is called for
+// each text that is not in it, by several goroutines at once if they ask for it at once.
 func NewCache[V any](limit int, value func(sql string) V) *Cache[V] {
 	limit = max(1, limit)
 	c := &Cache[V]{value: value, seed: maphash.MakeSeed()}
@@ -38,7 +41,8 @@ func NewCache[V any](limit int, value func(sql string) V) *Cache[V] {
 	return c
 }
 
-// Get returns what value returned for sql. All callers get the same value for as long as the text is kept.
+// Get returns what value returned for sql. All callers get the same value for as long as the text
+// is kept.
 func (c *Cache[V]) Get(sql string) V {
 	sql = sql[:min(len(sql), maxRead+1)] // no more of it is read; one byte more says that there is more
 	hash := maphash.String(c.seed, sql)
@@ -61,8 +65,9 @@ func (c *Cache[V]) Len() int {
 	return n
 }
 
-// shard is a part of a cache. Readers take no lock: the map that they see is never written to, but replaced. When it is full a hand goes around its ring: it takes out the first entry that nobody
-// used since it last came by.
+// shard is a part of a cache. Readers take no lock: the map that they see is never written to, but
+// replaced. When it is full, a hand goes around its ring and removes the first entry that was not
+// used since the hand last passed.
 type shard[V any] struct {
 	entries atomic.Pointer[map[uint64]*entry[V]]
 	mu      sync.Mutex  // guards replacing entries, and all below
@@ -91,8 +96,8 @@ func (s *shard[V]) find(hash uint64, sql string) *entry[V] {
 	return e
 }
 
-// add keeps an entry, and returns the one that is kept for its text. Of two texts with the same hash, which is not to
-// be expected in the life of a program, the first is kept.
+// add keeps an entry, and returns the one that is kept for its text. Of two texts with the same
+// hash, which is not to be expected in the life of a program, the first is kept.
 func (s *shard[V]) add(e *entry[V]) *entry[V] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -117,7 +122,8 @@ func (s *shard[V]) add(e *entry[V]) *entry[V] {
 	return e
 }
 
-// next moves the hand to the first entry that nobody used since it last came by, and returns that.
+// next moves the hand to the first entry that was not used since the hand last passed, and returns
+// it.
 func (s *shard[V]) next() *entry[V] {
 	for s.ring[s.hand].used.Swap(false) {
 		s.hand = (s.hand + 1) % len(s.ring)

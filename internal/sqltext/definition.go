@@ -19,7 +19,8 @@ const (
 )
 
 var objects = map[string]object{
-	"ACCESS": partOfName, "ACCESS METHOD": plainObject, "AGGREGATE": plainObject, "CAST": nameless, "COLLATION": plainObject,
+	"ACCESS": partOfName, "ACCESS METHOD": plainObject, "AGGREGATE": plainObject, "CAST": nameless,
+	"COLLATION":  plainObject,
 	"CONVERSION": plainObject, "DATABASE": withSettings, "DEFAULT": partOfName, "DEFAULT PRIVILEGES": nameless,
 	"DOMAIN": plainObject, "EVENT": partOfName, "EVENT TRIGGER": plainObject, "EXTENSION": plainObject,
 	"FOREIGN": partOfName, "FOREIGN DATA": partOfName, "FOREIGN DATA WRAPPER": plainObject, "FOREIGN TABLE": plainObject,
@@ -132,7 +133,7 @@ func (p *parser) defining(kind string, about object) {
 	}
 }
 
-// mentions tells whether a word stands anywhere in the rest of the statement.
+// mentions reports whether a word is anywhere in the rest of the statement.
 func (p *parser) mentions(key string) bool {
 	for _, t := range p.tokens[p.at:] {
 		if t.key == key {

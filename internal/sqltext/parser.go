@@ -34,7 +34,7 @@ func (p *parser) after() string {
 
 func (p *parser) more() bool { return p.at < len(p.tokens) }
 
-// is tells whether the next token is one of keys.
+// is reports whether the next token is one of keys.
 func (p *parser) is(keys ...string) bool {
 	key := p.peek().key
 	for _, k := range keys {
@@ -115,7 +115,8 @@ func (p *parser) target() {
 	}
 }
 
-// targets adds the names of a list. What follows a name in parentheses, columns or arguments, is left out.
+// targets adds the names of a list. What follows a name in parentheses, columns or arguments, is
+// left out.
 func (p *parser) targets() {
 	for {
 		p.skip("ONLY")

@@ -15,15 +15,16 @@ func readable(sql string) (text string, whole bool) {
 	return text, len(text) == len(sql)
 }
 
-// How plain separates two lexemes: as the text does, by a blank, or by a mark that stands for nothing.
+// How plain separates two lexemes: as the text does, by a blank, or by a mark that stands for
+// nothing.
 const (
 	gap   = ' '
 	touch = '\t'
 )
 
-// plain rewrites a text so that go-sqllexer reads it as PostgreSQL reads the original: each literal is an empty string,
-// there are no comments, and lexemes are kept apart by gap or touch. Of a text that is not whole, a last word is left
-// out, because it may be half of one.
+// plain rewrites a text so that go-sqllexer reads it as PostgreSQL reads the original: each literal
+// is an empty string, there are no comments, and lexemes are kept apart by gap or touch. Of a text
+// that is not whole, a last word is left out, because it may be half of one.
 func plain(text string, whole bool) string {
 	var out strings.Builder
 	out.Grow(len(text) + len(text)/2)
@@ -60,8 +61,9 @@ func rewritten(l lexeme, text string) string {
 	return text
 }
 
-// opaque puts a word into double quotes if it has a character which is a part of words to PostgreSQL but no letter to
-// go-sqllexer: many scripts have such. There it would end the word, and a dollar sign behind it would begin a string.
+// opaque puts a word into double quotes if it has a character which is a part of words to
+// PostgreSQL but no letter to go-sqllexer: many scripts have such. There it would end the word, and
+// a dollar sign behind it would begin a string.
 func opaque(word string) string {
 	for _, c := range word {
 		if c >= utf8.RuneSelf && !unicode.IsLetter(c) {
@@ -71,7 +73,8 @@ func opaque(word string) string {
 	return word
 }
 
-// operator tells the signs that make up longer ones together (scan.l, op_chars; ":" is for "::" and ":=").
+// operator tells the signs that make up longer ones together (scan.l, op_chars; ":" is for "::" and
+// ":=").
 func operator(c byte) bool { return strings.IndexByte("~!@#^&|`?+-*/%<>=:", c) >= 0 }
 
 // shield finds lexemes in all readings that a text may have.
@@ -89,9 +92,10 @@ func newShield(text string, whole bool) *shield {
 	return s
 }
 
-// lex returns the lexeme at i. If the readings differ on where a literal ends, it ends where they meet again. The
-// escaping one is given up if it leaves something open at the end of a whole text while the standard one, which all
-// servers begin with, does not: a server that reads so would refuse the text.
+// lex returns the lexeme at i. If the readings differ on where a literal ends, it ends where they
+// meet again. The escaping one is given up if it leaves something open at the end of a whole text
+// while the standard one, which all servers begin with, does not: a server that reads so would
+// refuse the text.
 func (s *shield) lex(i int) lexeme {
 	first := s.readings[0].lex(s.text, i)
 	if first.kind != literal || len(s.readings) == 1 {

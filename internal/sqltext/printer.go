@@ -40,7 +40,8 @@ func (p *printer) print(tokens []token) {
 	}
 }
 
-// literals returns where the list that tokens[i] opens ends, if it holds nothing but literals. Else it returns 0.
+// literals returns where the list that tokens[i] opens ends, if it holds nothing but literals. Else
+// it returns 0.
 func literals(tokens []token, i int) (end int) {
 	if i >= len(tokens) || tokens[i].key != "(" && tokens[i].key != "[" {
 		return 0
@@ -93,7 +94,8 @@ func (p *printer) add(gap, text string) {
 	}
 }
 
-// finish returns the masked text. It is marked as cut if it is, or if the original was not read whole.
+// finish returns the masked text. It is marked as cut if it is, or if the original was not read
+// whole.
 func (p *printer) finish(whole bool) string {
 	if (p.full || !whole) && p.text.Len() > 0 {
 		p.text.WriteString(cutMark)

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// level is what is known between two parentheses, or outside of all. In one that holds an expression nothing is
-// ever expected, so EXTRACT(year FROM ts) has no target.
+// level is what is known between two parentheses, or outside of all. In one that holds an
+// expression nothing is ever expected, so EXTRACT(year FROM ts) has no target.
 type level struct {
 	outer *level
 
@@ -88,8 +88,8 @@ func (l *level) comma() {
 	}
 }
 
-// begin reads an operation that may only stand where a query begins: elsewhere its word is a name, or part of a clause
-// such as FOR UPDATE.
+// begin reads an operation that may only stand where a query begins: elsewhere its word is a name,
+// or part of a clause such as FOR UPDATE.
 func (p *parser) begin(l *level, key string) bool {
 	switch key {
 	case "INSERT", "MERGE", "UPDATE", "DELETE":
@@ -173,7 +173,8 @@ func (p *parser) clause(l *level, key string) bool {
 	return true
 }
 
-// values reads VALUES, which is an operation of its own only where it is the whole query. Without rows it is a name.
+// values reads VALUES, which is an operation of its own only where it is the whole query. Without
+// rows it is a name.
 func (p *parser) values(l *level) bool {
 	if p.after() != "(" {
 		return false
@@ -187,7 +188,8 @@ func (p *parser) values(l *level) bool {
 	return true
 }
 
-// with begins a list of common table expressions, where one may stand. WITH ORDINALITY and the like begin none.
+// with begins a list of common table expressions, where one may stand. WITH ORDINALITY and the like
+// begin none.
 func (l *level) with() {
 	if l.operation == "" || l.operation == "INSERT" {
 		l.operation, l.expect = "WITH", cteName
@@ -240,7 +242,7 @@ func (p *parser) named(l *level) {
 	}
 }
 
-// knows tells whether a name is that of a common table expression.
+// knows reports whether a common table expression has this name.
 func (l *level) knows(name string) bool {
 	for ; l != nil; l = l.outer {
 		if slices.Contains(l.ctes, name) {

@@ -14,7 +14,8 @@ const (
 	symbol              // operators and punctuation
 )
 
-// A reading is how backslashes in plain strings are read. The server's standard_conforming_strings chooses.
+// A reading is how backslashes in plain strings are read. The server's standard_conforming_strings
+// chooses.
 type reading uint8
 
 const (
@@ -101,8 +102,9 @@ func (r reading) text(s string, i int) lexeme {
 	return lexeme{end: len(s), kind: literal, open: true}
 }
 
-// continued finds the rest of a string whose first part ended before s[i]: one that begins on a later line, with
-// nothing but blanks and "--" comments between, goes on with the same rules (scan.l, quotecontinue).
+// continued finds the rest of a string whose first part ended before s[i]: one that begins on a
+// later line, with nothing but blanks and "--" comments between, goes on with the same rules
+// (scan.l, quotecontinue).
 func continued(s string, i int) (content int, more bool) {
 	newline := false
 	for i < len(s) {
@@ -121,7 +123,8 @@ func continued(s string, i int) (content int, more bool) {
 	return i, false
 }
 
-// name reads a name in double quotes, whose content begins at s[i]. One that is not closed is nobody's name.
+// name reads a name in double quotes, whose content begins at s[i]. A name that is not closed names
+// nothing.
 func name(s string, i int) lexeme {
 	for i < len(s) {
 		switch {
@@ -136,8 +139,8 @@ func name(s string, i int) lexeme {
 	return lexeme{end: len(s), kind: literal, open: true}
 }
 
-// dollar reads what a dollar sign at s[i] begins: a parameter, a dollar-quoted string, or nothing that PostgreSQL
-// knows, which is then masked with the word it touches.
+// dollar reads what a dollar sign at s[i] begins: a parameter, a dollar-quoted string, or nothing
+// that PostgreSQL knows, which is then masked with the word it touches.
 func dollar(s string, i int) lexeme {
 	end := i + 1
 	if end < len(s) && digit(s[end]) {
@@ -160,8 +163,8 @@ func dollar(s string, i int) lexeme {
 	return lexeme{end: end + 1 + n + len(tag), kind: literal}
 }
 
-// number reads a number and all that touches it: before PostgreSQL 15 "123abc" was two tokens, and before 16 so were
-// 0x1F and 1_000.
+// number reads a number and all that touches it: before PostgreSQL 15 "123abc" was two tokens, and
+// before 16 so were 0x1F and 1_000.
 func number(s string, i int) lexeme {
 	end := i + 1
 	for end < len(s) && (wordPart(s[end]) || s[end] == '.' || exponentSign(s, end)) {
@@ -202,7 +205,8 @@ func (r reading) word(s string, i int) lexeme {
 
 func digit(c byte) bool { return '0' <= c && c <= '9' }
 
-// wordStart is scan.l's ident_start: every byte of a character that is not ASCII counts as a letter.
+// wordStart is scan.l's ident_start: every byte of a character that is not ASCII counts as a
+// letter.
 func wordStart(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_' || c >= 0x80
 }

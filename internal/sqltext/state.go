@@ -7,8 +7,9 @@ import (
 
 // State is a set of what a statement can leave behind in its session when its transaction is over.
 //
-// Only words tell: a function, a procedure or a DO block that does such things by itself leaves no trace in the text.
-// What LOAD has loaded stays for the life of the connection, and is no State, because nothing can undo it.
+// Only words tell: a function, a procedure or a DO block that does such things by itself leaves no
+// trace in the text. What LOAD has loaded stays for the life of the connection, and is no State,
+// because nothing can undo it.
 type State uint16
 
 // What can be left behind.
@@ -17,7 +18,7 @@ const (
 	Role                          // SET ROLE, SET SESSION AUTHORIZATION
 	Listening                     // LISTEN
 	Temporary                     // CREATE TEMP, SELECT INTO TEMP; not with ON COMMIT DROP
-	Locks                         // pg_advisory_lock and its like, but for those of a transaction
+	Locks                         // pg_advisory_lock and its like, except a transaction's locks
 	Cursors                       // DECLARE ... WITH HOLD
 	Prepared                      // PREPARE
 	Deallocated                   // DEALLOCATE ALL, DISCARD ALL: statements that the driver takes to be prepared are not
@@ -37,10 +38,13 @@ func (s State) Names() []string {
 	return names
 }
 
-// stateWords are those without which a text leaves nothing behind. SET, which is part of UPDATE too, is not among them.
-var stateWords = [...]string{"reset", "set_config", "listen", "temp", "advisory", "hold", "prepare", "deallocate", "discard"}
+// stateWords are those without which a text leaves nothing behind. SET, which is part of UPDATE
+// too, is not among them.
+var stateWords = [...]string{"reset", "set_config", "listen", "temp", "advisory", "hold", "prepare", "deallocate",
+	"discard"}
 
-// MayLeave reports false if a text certainly leaves nothing behind, at a fraction of what Read costs.
+// MayLeave reports false if a text certainly leaves nothing behind, at a fraction of what Read
+// costs.
 func MayLeave(sql string) bool {
 	sql = strings.ToLower(sql[:min(len(sql), maxRead)])
 	for _, word := range stateWords {
@@ -51,7 +55,8 @@ func MayLeave(sql string) bool {
 	return strings.Contains(sql, "set") && !singleQuery(sql)
 }
 
-// singleQuery recognises most texts whose SET, if there is one, is not the first word of a statement.
+// singleQuery recognises most texts whose SET, if there is one, is not the first word of a
+// statement.
 func singleQuery(lower string) bool {
 	for _, verb := range [...]string{"select", "update", "insert", "with", "delete", "merge"} {
 		if strings.HasPrefix(lower, verb) {
@@ -61,7 +66,8 @@ func singleQuery(lower string) bool {
 	return false
 }
 
-// overlap is how much of what Read has read of a long text Unread returns again: it may have ended within a statement.
+// overlap is how much of what Read has read of a long text Unread returns again: it may have ended
+// within a statement.
 const overlap = 1 << 10
 
 // Unread returns the end of a text that is too long to be read to it, "" of others.
@@ -72,15 +78,15 @@ func Unread(sql string) string {
 	return sql[maxRead-overlap:]
 }
 
-// Doubtful reports whether Read may miss a statement of a text, or a part of one, because it takes it for that of
-// something else: a literal with a backslash in it ends elsewhere with another standard_conforming_strings, and a body of
-// BEGIN ATOMIC is taken to go to the text's end.
+// Doubtful reports whether Read may miss a statement of a text or a part of it. A literal with a
+// backslash ends elsewhere with another standard_conforming_strings. Read takes a body of BEGIN
+// ATOMIC to reach to the text's end.
 func Doubtful(sql string) bool {
 	return strings.Contains(sql, `\`) || strings.Contains(strings.ToLower(sql), "atomic")
 }
 
-// guesses are words that leave something behind, wherever they stand. A command begins a statement, and what Read misses is
-// not the first one.
+// guesses are words that leave something behind, wherever they stand. A command begins a statement,
+// and what Read misses is not the first one.
 var guesses = []struct {
 	words   *regexp.Regexp
 	command bool
@@ -96,8 +102,8 @@ var guesses = []struct {
 	{regexp.MustCompile(`\b(deallocate|discard)\b`), true, Settings | Role | Deallocated},
 }
 
-// Guess is for a text that Read cannot read, or may misread. It finds too much rather than too little: words in literals
-// and comments count as well.
+// Guess is for a text that Read cannot read, or may misread. It finds too much rather than too
+// little: words in literals and comments count as well.
 func Guess(sql string) State {
 	lower := strings.ToLower(sql)
 	several, found := strings.Contains(lower, ";"), strings.Contains(lower, "set")
@@ -152,7 +158,7 @@ func (p *parser) leavesTemporary() {
 	p.leaves(Temporary)
 }
 
-// inTemporarySchema tells whether the name that comes next is qualified by pg_temp.
+// inTemporarySchema reports whether the next name is qualified by pg_temp.
 func (p *parser) inTemporarySchema() bool {
 	return fold(p.peek().text) == "pg_temp" && p.after() == "."
 }
@@ -173,7 +179,8 @@ func (p *parser) called(function string) {
 	p.classify(Session)
 }
 
-// lastArgumentIs tells whether the last argument in the parentheses that open here is the word key, and no more than that.
+// lastArgumentIs reports whether the last argument in the parentheses that open here is the word
+// key and nothing else.
 func (p *parser) lastArgumentIs(key string) bool {
 	at := p.at
 	p.skipGroup()

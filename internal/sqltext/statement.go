@@ -97,8 +97,8 @@ func (p *parser) simple(key string) {
 	}
 }
 
-// transaction reads what begins, divides or ends a transaction. The names of savepoints and of prepared transactions
-// are left out.
+// transaction reads what begins, divides or ends a transaction. The names of savepoints and of
+// prepared transactions are left out.
 func (p *parser) transaction(key string) {
 	p.skip("WORK", "TRANSACTION")
 	switch {
@@ -125,8 +125,8 @@ func (p *parser) transaction(key string) {
 	}
 }
 
-// set reads SET. Values are masked whatever they are: SET app.secret = hunter2 needs no quotes. Roles and the modes of
-// transactions are no values in this sense.
+// set reads SET. Values are masked whatever they are: SET app.secret = hunter2 needs no quotes.
+// Roles and the modes of transactions are no values in this sense.
 func (p *parser) set() {
 	operation, class, stays := "SET", Session, Settings|Role
 	if p.skip("LOCAL") {
@@ -153,7 +153,7 @@ func (p *parser) set() {
 		stays &= Settings
 		p.at += 2
 		p.secret = p.at
-	default: // the name may be that of the role
+	default: // the name may be the role's
 		p.classify(class)
 		p.leaves(stays)
 		p.out.operation(operation)

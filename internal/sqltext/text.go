@@ -11,20 +11,24 @@ const (
 	maxSummary = 255      // bytes of Text.Summary: OpenTelemetry's limit for db.query.summary
 )
 
-// Text is what may be told of a SQL text. Its strings are valid UTF-8 and share no memory with the text.
+// Text is what may be told of a SQL text. Its strings are valid UTF-8 and share no memory with the
+// text.
 type Text struct {
-	// Summary is OpenTelemetry's db.query.summary, such as "SELECT users": the operations, in upper case, each with its
-	// targets as they are written, in the order of the text; "; " stands between statements. It has at most 255 bytes
-	// and is cut between two names. It is empty only if no statement begins with a command that PostgreSQL has.
+	// Summary is OpenTelemetry's db.query.summary, such as "SELECT users": the operations, in upper
+	// case, each with its targets as they are written, in the order of the text; "; " stands
+	// between statements. It has at most 255 bytes and is cut between two names. It is empty only
+	// if no statement begins with a command that PostgreSQL has.
 	//
-	// Common table expressions, savepoints, cursors and prepared statements are no targets: their names say nothing
-	// about the database, and some are generated. A function in FROM is one. Names are as they are, so a target of
-	// which there are thousands, such as a partition for each day, makes as many summaries.
+	// Common table expressions, savepoints, cursors and prepared statements are no targets: their
+	// names say nothing about the database, and some are generated. A function in FROM is one.
+	// Names are as they are, so a target of which there are thousands, such as a partition for each
+	// day, makes as many summaries.
 	Summary string
 
-	// Masked is OpenTelemetry's db.query.text: each literal is "?", comments are gone, blanks are one space. Lists of
-	// nothing but literals are alike whatever their length: IN (?), ARRAY[?], and of several rows of VALUES the first.
-	// It has at most 4 KiB and ends in " ..." if there was more. It is empty if nothing of the text may be shown.
+	// Masked is OpenTelemetry's db.query.text: each literal is "?", comments are gone, blanks are
+	// one space. Lists of nothing but literals are alike whatever their length: IN (?), ARRAY[?],
+	// and of several rows of VALUES the first. It has at most 4 KiB and ends in " ..." if there was
+	// more. It is empty if nothing of the text may be shown.
 	Masked string
 
 	// Operation is the first operation of Summary: "SELECT", "CREATE TABLE".
@@ -36,9 +40,10 @@ type Text struct {
 	Leaves State
 }
 
-// Class is what a text does, as far as its words tell: what a function does that it calls is not known.
-// Of several statements the strongest counts, and later constants are stronger. Only of Begin and End it is the
-// last in the text that counts, because that is the state which the text leaves.
+// Class is what a text does, as far as its words tell: what a function does that it calls is not
+// known. Of several statements the strongest counts, and later constants are stronger. Only of
+// Begin and End it is the last in the text that counts, because that is the state which the text
+// leaves.
 type Class uint8
 
 // The classes, from weak to strong.
@@ -48,7 +53,7 @@ const (
 	Write                  // INSERT, UPDATE, DELETE and MERGE, also in WITH; TRUNCATE, COPY FROM, REFRESH
 	Schema                 // CREATE, ALTER, DROP, GRANT, REVOKE, COMMENT, SELECT INTO
 	Savepoint              // SAVEPOINT, RELEASE, ROLLBACK TO
-	Session                // what outlives the transaction: SET, RESET, LISTEN, PREPARE, WITH HOLD, temporary tables, advisory locks
+	Session                // outlives the transaction: SET, RESET, LISTEN, PREPARE, WITH HOLD, temporary tables, locks
 	Begin                  // BEGIN, START TRANSACTION
 	End                    // COMMIT, END, ROLLBACK, ABORT, PREPARE TRANSACTION
 )
@@ -99,8 +104,9 @@ func Read(sql string) Text {
 	return t
 }
 
-// split cuts the tokens at each semicolon that ends a statement. Those in parentheses do not (CREATE RULE), nor do
-// those in the body of a function, which goes from BEGIN ATOMIC to the end of the text.
+// split cuts the tokens at each semicolon that ends a statement. Those in parentheses do not
+// (CREATE RULE), nor do those in the body of a function, which goes from BEGIN ATOMIC to the end of
+// the text.
 func split(tokens []token) [][]token {
 	var statements [][]token
 	start, depth := 0, 0

@@ -14,7 +14,7 @@ type token struct {
 	blank bool   // there was a blank before it
 }
 
-// named tells whether the token may be a name.
+// named reports whether the token may be a name.
 func (t token) named() bool { return t.kind == word || t.kind == quoted }
 
 // gap is what stands before the token.
@@ -25,8 +25,8 @@ func (t token) gap() string {
 	return ""
 }
 
-// tokenize cuts a plain text into tokens. What go-sqllexer cuts although nothing separates it is one token, such as
-// "a""b" or an operator of several signs.
+// tokenize cuts a plain text into tokens. What go-sqllexer cuts although nothing separates it is
+// one token, such as "a""b" or an operator of several signs.
 func tokenize(text string) []token {
 	lexer := sqllexer.New(text, sqllexer.WithDBMS(sqllexer.DBMSPostgres))
 	upper := strings.Map(upperCase, text)

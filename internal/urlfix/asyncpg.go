@@ -5,34 +5,41 @@ import (
 	"strings"
 )
 
-// asyncpgURI is what asyncpg reads: _parse_connect_dsn_and_args in connect_utils.py. What it does not know is a
-// server setting to it.
+// asyncpgURI is what asyncpg reads: _parse_connect_dsn_and_args in connect_utils.py. What it does
+// not know is a server setting to it.
 var asyncpgURI = dialect{name: "asyncpg", read: parseAsyncpg, tool: &asyncpgTool, query: queryForm, settings: true}
 
-// asyncpgTool are the parameters of a connection and of a pool (connection.py, pool.py). Some are taken from the URI
-// by encode/databases (backends/asyncpg.py), which is where ssl=true comes from, too.
+// asyncpgTool are the parameters of a connection and of a pool (connection.py, pool.py). Some are
+// taken from the URI by encode/databases (backends/asyncpg.py), which is where ssl=true comes from,
+// too.
 var asyncpgTool = tool{name: "asyncpg", finish: finishAsyncpg, rules: table(
-	&rule{name: "ssl", use: useLater, check: asyncpgSSL, hint: "write sslmode=require, or sslmode=verify-full to check the server's certificate"},
+	&rule{name: "ssl", use: useLater, check: asyncpgSSL,
+		hint: "write sslmode=require, or sslmode=verify-full to check the server's certificate"},
 	&rule{name: "min_size", use: usePool, to: "pool_min_idle_conns", check: checkCount, drop: []string{"0"}},
 	&rule{name: "max_size", use: usePool, to: "pool_max_conns", check: checkPositive},
-	&rule{name: "max_inactive_connection_lifetime", use: usePool, to: "pool_max_conn_idle_time", check: checkFraction, drop: []string{"0"}},
-	ignored("max_queries", "left out: asyncpg replaces a connection after so many queries; pool_max_conn_lifetime replaces it after a time"),
-	ignored("command_timeout", "left out: asyncpg ends a query after this time; give the query a context with a deadline, or set statement_timeout"),
+	&rule{name: "max_inactive_connection_lifetime", use: usePool, to: "pool_max_conn_idle_time", check: checkFraction,
+		drop: []string{"0"}},
+	ignored("max_queries",
+		"left out: asyncpg replaces a connection after so many queries; pool_max_conn_lifetime replaces it after a time"),
+	ignored("command_timeout",
+		"left out: asyncpg ends a query after this time; give the query a context with a deadline, or set statement_timeout"),
 	statementCacheSize,
 	ignored("max_cached_statement_lifetime", ""),
 	ignored("max_cacheable_statement_size", ""),
 	&rule{name: "server_settings", use: useRefuse, hint: "write each setting as a parameter of its own"},
-	&rule{name: "direct_tls", use: useRefuse, hint: "write sslnegotiation=direct and sslmode=require, or sslmode=verify-full to check the server's certificate"},
+	&rule{name: "direct_tls", use: useRefuse,
+		hint: "write sslnegotiation=direct and sslmode=require, or sslmode=verify-full to check the server's certificate"},
 )}
 
-// parseAsyncpg: asyncpg looks for the first "@", and fails on a second one, which it takes into the host.
+// parseAsyncpg: asyncpg looks for the first "@", and fails on a second one, which it takes into the
+// host.
 func parseAsyncpg(d *DSN, s string, base int, rules *dialect) *Error {
 	return parseWebOnce(d, s, base, rules, webForm{path: unquote, settle: settleAsyncpg})
 }
 
-// settleAsyncpg: the path outranks the database of the query, and the hosts of the query carry ports and brackets
-// (_parse_hostlist). That the host before the path outranks the one of the query, to which libpq gives the preference,
-// is left as a contradiction.
+// settleAsyncpg: the path outranks the database of the query, and the hosts of the query carry
+// ports and brackets (_parse_hostlist). That the host before the path outranks the one of the
+// query, to which libpq gives the preference, is left as a contradiction.
 func settleAsyncpg(d *DSN, p *parts) *Error {
 	pathWins(d, p)
 	var list []pair
@@ -60,8 +67,8 @@ func asyncpgSSL(value string) (string, string) {
 	return checkSSLMode(value)
 }
 
-// finishAsyncpg: ssl=True is Python's ssl.create_default_context, which checks certificate and name against the roots
-// of the system.
+// finishAsyncpg: ssl=True is Python's ssl.create_default_context, which checks certificate and name
+// against the roots of the system.
 func finishAsyncpg(b *builder) *Error {
 	b.finishStatementCacheSize()
 	switch ssl := b.later("ssl"); {

@@ -14,8 +14,8 @@ type builder struct {
 	seen  *seen
 }
 
-// seen are the parameters that get their meaning together with others. They are behind a pointer of their own so
-// that the compiler can keep the DSN of Normalize on the stack.
+// seen are the parameters that get their meaning together with others. They are behind a pointer of
+// their own so that the compiler can keep the DSN of Normalize on the stack.
 type seen struct {
 	host, port         given  // of the query, or of the keywords
 	mode, modeByAlias  given  // sslmode, and ssl
@@ -23,7 +23,7 @@ type seen struct {
 	fallbackName       given
 	userSet, secretSet bool
 	later              []late
-	tools              []*tool // whose foreign keys there are, once somebody asked
+	tools              []*tool // the tools of the foreign keys, nil before the first question
 }
 
 // late is a parameter that the tool's finish looks at.
@@ -46,8 +46,8 @@ func tooManyParams() *Error {
 	return fault(CodeTooLong, "parameters", -1, "there are more than 1,000", "leave out what is not needed")
 }
 
-// build gives the parts that a grammar found their meaning, in d. Nothing reaches d that was not looked up in the
-// tables and checked.
+// build gives the parts that a grammar found their meaning, in d. Nothing reaches d that was not
+// looked up in the tables and checked.
 func build(d *DSN, rules *dialect, p *parts) *Error {
 	if len(p.pairs) > maxParams {
 		return tooManyParams()
@@ -87,8 +87,9 @@ func build(d *DSN, rules *dialect, p *parts) *Error {
 	return b.names()
 }
 
-// finish lets the tools in question look at what they put off, and at what they assume. They are called through
-// tables: with values of their own, the compiler can keep the DSN of Normalize on the stack, see parse.
+// finish lets the tools in question look at what they put off, and at what they assume. They are
+// called through tables: with values of their own, the compiler can keep the DSN of Normalize on
+// the stack, see parse.
 func finish(d DSN, together seen, rules *dialect) (DSN, seen, *Error) {
 	b := &builder{d: &d, rules: rules, p: &parts{}, seen: &together}
 	tools := together.tools
@@ -145,8 +146,9 @@ func (b *builder) add(one pair) *Error {
 	return b.place(r, one, value)
 }
 
-// place puts a checked value where its rule says. For a parameter that is given more than once, the last one counts,
-// as in libpq (conninfo_storeval); only what names the server or the user must not change on the way.
+// place puts a checked value where its rule says. For a parameter that is given more than once, the
+// last one counts, as in libpq (conninfo_storeval); only what names the server or the user must not
+// change on the way.
 func (b *builder) place(r *rule, one pair, value string) *Error {
 	d := b.d
 	switch r.use {
@@ -221,8 +223,8 @@ func (b *builder) place(r *rule, one pair, value string) *Error {
 	return nil
 }
 
-// contradiction is the error for what stands in two places with two values. libpq would take the second one in
-// silence, and send the password of the one to the server of the other.
+// contradiction is the error for what stands in two places with two values. libpq would take the
+// second one in silence, and send the password of the one to the server of the other.
 func contradiction(part string, pos int) *Error {
 	return fault(CodeConflict, part, pos, "it is given twice, with different values", "leave one of the two out")
 }
@@ -239,14 +241,15 @@ func (b *builder) empty(keyword string, r *rule, value string) {
 	switch {
 	case value != "":
 	case b.markEmpty(keyword):
-		b.d.warn(r.name, "an empty value keeps the environment and the service file from filling it in; the canonical URI does not say that")
+		b.d.warn(r.name,
+			"an empty value keeps the environment and the service file from filling it in; the canonical URI does not say that")
 	default:
 		b.d.warn(r.name, "an empty value is taken as not given")
 	}
 }
 
-// markEmpty puts a keyword into DSN.Empty, and reports whether it did: what an empty value means to another tool than
-// libpq is that tool's own.
+// markEmpty puts a keyword into DSN.Empty, and reports whether it did: what an empty value means to
+// another tool than libpq is that tool's own.
 func (b *builder) markEmpty(keyword string) bool {
 	if !b.rules.answersTo("libpq") {
 		return false
@@ -280,8 +283,8 @@ func (b *builder) set(list *[]Param, key, value string) {
 	*list = append(*list, Param{key, value})
 }
 
-// setting puts a server setting into Settings. Known names become lower case, because two spellings of one name would
-// otherwise be two settings.
+// setting puts a server setting into Settings. Known names become lower case, because two spellings
+// of one name would otherwise be two settings.
 func (b *builder) setting(key, value string) {
 	key = settingName(key)
 	for i := range b.d.Settings {
@@ -319,7 +322,8 @@ func (b *builder) names() *Error {
 		d.warn("database", "it looks like a path; a socket directory is written as postgres:///DATABASE?host=/DIRECTORY")
 	}
 	if separated(d.User, "password") || separated(d.Database, "password") {
-		return fault(CodeValue, "user or database", -1, "a password parameter stands in it, behind a separator that means nothing there", encodeHint)
+		return fault(CodeValue, "user or database", -1,
+			"a password parameter stands in it, behind a separator that means nothing there", encodeHint)
 	}
 	if separated(d.Database, "sslmode") {
 		d.warn("database", "sslmode stands in it, and has no effect there: parameters begin with a question mark")

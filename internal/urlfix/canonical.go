@@ -14,21 +14,21 @@ const (
 	maskSecrets
 )
 
-// URI returns the canonical libpq URI, with its secrets. Any libpq tool accepts it: it has no pool and driver keys,
-// and Settings are part of options. Parse of it gives the same URI again.
+// URI returns the canonical libpq URI, with its secrets. Any libpq tool accepts it: it has no pool
+// and driver keys, and Settings are part of options. Parse of it gives the same URI again.
 func (d *DSN) URI() string { return string(d.appendURI(nil, showSecrets)) }
 
-// SafeURI is URI without Password, SSLPassword and Settings, for a driver that is given those apart. Its query has
-// the keys of Params only, and host and port. Settings are better sent as startup parameters than in options: a
-// pooler in between knows some of them, and no options.
+// SafeURI is URI without Password, SSLPassword and Settings, for a driver that is given those
+// apart. Its query has the keys of Params only, and host and port. Settings are better sent as
+// startup parameters than in options: a pooler in between knows some of them, and no options.
 func (d *DSN) SafeURI() string {
 	bare := *d
 	bare.Settings = nil
 	return string(bare.appendURI(nil, omitSecrets))
 }
 
-// appendURI writes the URI. The slash after the authority is always there: it ends libpq's search for "@", so that
-// nothing in the query can be taken for userinfo.
+// appendURI writes the URI. The slash after the authority is always there: it ends libpq's search
+// for "@", so that nothing in the query can be taken for userinfo.
 func (d *DSN) appendURI(b []byte, mode secrets) []byte {
 	b = append(b, "postgres://"...)
 	b = d.appendUserinfo(b, mode)
@@ -67,7 +67,8 @@ func appendSecret(b []byte, s Secret, mode secrets) []byte {
 	return appendEscaped(b, s.Reveal(), "")
 }
 
-// appendHost writes a host for the authority: IPv6 in brackets, a directory with its slashes encoded.
+// appendHost writes a host for the authority: IPv6 in brackets, a directory with its slashes
+// encoded.
 func appendHost(b []byte, h Host) []byte {
 	if strings.IndexByte(h.Name, ':') >= 0 && h.Name[0] != '/' {
 		b = append(b, '[')
@@ -83,12 +84,12 @@ func appendHost(b []byte, h Host) []byte {
 	return b
 }
 
-// queryLiterals stand for themselves in a query value for libpq, pgx and RFC 3986 alike. "+" does not: dialects
-// disagree on it.
+// queryLiterals stand for themselves in a query value for libpq, pgx and RFC 3986 alike. "+" does
+// not: dialects disagree on it.
 const queryLiterals = "/:,"
 
-// appendQuery writes host and port if they are not in the authority, then Params in their order, then what has no
-// place in them. Read again, everything is in the place where it was.
+// appendQuery writes host and port if they are not in the authority, then Params in their order,
+// then what has no place in them. Read again, everything is in the place where it was.
 func (d *DSN) appendQuery(b []byte, mode secrets) []byte {
 	separator := byte('?')
 	key := func(name string) {
@@ -130,8 +131,8 @@ func (d *DSN) appendQuery(b []byte, mode secrets) []byte {
 	return b
 }
 
-// appendSettings writes Settings as "-c name=value" for the server, which splits options at white space and takes a
-// backslash as an escape (pg_split_opts, postinit.c).
+// appendSettings writes Settings as "-c name=value" for the server, which splits options at white
+// space and takes a backslash as an escape (pg_split_opts, postinit.c).
 func (d *DSN) appendSettings(b []byte, after bool) []byte {
 	var text strings.Builder
 	for _, s := range d.Settings {

@@ -14,14 +14,16 @@ func letterOrDigit(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
-// hostNameChar reports whether c may be in a host name. The underscore may not by RFC 952, but Docker's do.
+// hostNameChar reports whether c may be in a host name. The underscore may not by RFC 952, but
+// Docker's do.
 func hostNameChar(c byte) bool {
 	return letterOrDigit(c) || c == '-' || c == '_' || c == '.'
 }
 
 func control(c byte) bool { return c < 0x20 || c == 0x7f }
 
-// class names the kind of a character that is in no host name for an error text, which may say no more about it.
+// class names the kind of a character that is in no host name for an error text, which may say no
+// more about it.
 func class(c byte) string {
 	switch {
 	case c == ' ':
@@ -60,9 +62,9 @@ func hasEscape(s string) bool {
 	return false
 }
 
-// decode percent-decodes s as conninfo_uri_decode (fe-connect.c) of libpq 18 does, except that blanks at the edges
-// are refused like those inside: versions of libpq differ on them. "+" stands for itself. When s is invalid, at is
-// the offset of the fault in s and reason says what it is.
+// decode percent-decodes s as conninfo_uri_decode (fe-connect.c) of libpq 18 does, except that
+// blanks at the edges are refused like those inside: versions of libpq differ on them. "+" stands
+// for itself. When s is invalid, at is the offset of the fault in s and reason says what it is.
 func decode(s string) (text string, at int, reason string) {
 	if i := strings.IndexByte(s, ' '); i >= 0 {
 		return "", i, "a blank must be written as %20"
@@ -94,8 +96,9 @@ func decode(s string) (text string, at int, reason string) {
 	return string(b), 0, ""
 }
 
-// decodeLenient decodes as Python's urllib.parse.unquote does: a percent sign that starts no escape stands for
-// itself. With plus, "+" is a blank (unquote_plus). It fails where Python would substitute a character.
+// decodeLenient decodes as Python's urllib.parse.unquote does: a percent sign that starts no escape
+// stands for itself. With plus, "+" is a blank (unquote_plus). It fails where Python would
+// substitute a character.
 func decodeLenient(s string, plus bool) (text string, ok bool) {
 	if !strings.ContainsAny(s, "%+") {
 		return s, true

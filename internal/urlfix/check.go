@@ -7,10 +7,11 @@ import (
 	"unicode/utf8"
 )
 
-// Check is Parse for one keyword that does not come from a string, but from a service file or the environment. It
-// returns the keyword under libpq's name with its value in canonical form, or no Key if it changes nothing. Server
-// settings pass if they may be named as keys. Keys of the driver and its pool are unknown here, and so are the
-// secrets, password and sslpassword, which need no check.
+// Check is Parse for one keyword that does not come from a string, but from a service file or the
+// environment. It returns the keyword under libpq's name with its value in canonical form, or no
+// Key if it changes nothing. Server settings pass if they may be named as keys. Keys of the driver
+// and its pool are unknown here, and so are the secrets, password and sslpassword, which need no
+// check.
 func Check(key, value string) (Param, *Error) {
 	r := keywords[key]
 	if r == nil && IsSetting(key) {
@@ -36,7 +37,8 @@ func Check(key, value string) (Param, *Error) {
 	return r.param(key, value)
 }
 
-// outsideStrings reports whether the rule is for a keyword that service files and the environment may have too.
+// outsideStrings reports whether the rule is for a keyword that service files and the environment
+// may have too.
 func (r *rule) outsideStrings() bool {
 	switch r.use {
 	case usePassword, useSSLPassword, useSSL, usePool, useDriver, useLater:
@@ -68,7 +70,8 @@ func (r *rule) param(key, value string) (Param, *Error) {
 	return Param{r.name, value}, nil
 }
 
-// settingName makes known names lower case, because two spellings of one name would otherwise be two settings.
+// settingName makes known names lower case, because two spellings of one name would otherwise be
+// two settings.
 func settingName(key string) string {
 	if lower := strings.ToLower(key); knownSettings[lower] {
 		return lower
@@ -94,8 +97,8 @@ func checkPortList(value string) *Error {
 	return nil
 }
 
-// HostParams returns host and port as libpq's keywords, each only if the string gives it: else PGHOST and PGPORT
-// count. An empty port in a list is the default one.
+// HostParams returns host and port as libpq's keywords, each only if the string gives it: else
+// PGHOST and PGPORT count. An empty port in a list is the default one.
 func (d *DSN) HostParams() []Param {
 	var names, ports []string
 	named, numbered := false, false

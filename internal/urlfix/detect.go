@@ -31,8 +31,8 @@ func parseDetected(d *DSN, s, given string) *Error {
 	return confirmName(d, name, given)
 }
 
-// confirmName refuses a name that the string does not give as a parameter, but inside another value, a password say;
-// and one that it gives twice.
+// confirmName refuses a name that the string does not give as a parameter, but inside another
+// value, a password say; and one that it gives twice.
 func confirmName(d *DSN, name, given string) *Error {
 	found := given != "" || name == ""
 	for _, p := range d.Driver {
@@ -40,12 +40,14 @@ func confirmName(d *DSN, name, given string) *Error {
 			continue
 		}
 		if p.Value != name {
-			return fault(CodeAmbiguous, dialectKey, -1, "it stands in the string more than once, or percent-encoded", "write it once, as it is")
+			return fault(CodeAmbiguous, dialectKey, -1, "it stands in the string more than once, or percent-encoded",
+				"write it once, as it is")
 		}
 		found = true
 	}
 	if !found {
-		return fault(CodeAmbiguous, dialectKey, -1, "it stands inside another value", "percent-encode that value, or name the dialect in code")
+		return fault(CodeAmbiguous, dialectKey, -1, "it stands inside another value",
+			"percent-encode that value, or name the dialect in code")
 	}
 	return nil
 }
@@ -55,7 +57,8 @@ func upper(r rune) bool { return 'A' <= r && r <= 'Z' }
 // dialectKey is the parameter that names the dialect.
 const dialectKey = "pgsafe_dialect"
 
-// nameOf returns the name of the dialect: the one the caller gives, which the string must not contradict.
+// nameOf returns the name of the dialect: the one the caller gives, which the string must not
+// contradict.
 func nameOf(s, given string) (string, *Error) {
 	name := given
 	if i := strings.Index(s, dialectKey); i >= 0 {
@@ -64,7 +67,8 @@ func nameOf(s, given string) (string, *Error) {
 			name = leadingName(strings.TrimLeft(value, " '\""))
 		}
 		if given != "" && name != given {
-			return "", fault(CodeConflict, dialectKey, i, "it contradicts the dialect that the caller names", "leave one of the two out")
+			return "", fault(CodeConflict, dialectKey, i, "it contradicts the dialect that the caller names",
+				"leave one of the two out")
 		}
 	}
 	if _, known := named[name]; !known && name != "" {
@@ -164,7 +168,7 @@ func schemeDialect(scheme string) (*dialect, *Error) {
 	return nil, fault(CodeUnsupported, "scheme", 0, "it is not known", shapeURI)
 }
 
-// schemes are those of single tools.
+// schemes are the schemes of single tools.
 var schemes = map[string]*dialect{
 	"ecto": &ectoURI, "pg": &nodeURI, "socket": &nodeSocket,
 	"pdo-pgsql": &doctrineURI, "pdo_pgsql": &doctrineURI,
@@ -188,8 +192,9 @@ var otherDatabases = map[string]string{
 	"valkey": "Valkey", "mssql": "SQL Server", "sqlserver": "SQL Server", "oracle": "Oracle", "db2": "Db2",
 	"clickhouse": "ClickHouse", "snowflake": "Snowflake", "bigquery": "BigQuery", "cassandra": "Cassandra",
 	"neo4j": "Neo4j", "bolt": "Neo4j", "couchbase": "Couchbase", "amqp": "AMQP", "amqps": "AMQP",
-	"kafka": "Kafka", "nats": "NATS", "prisma": "Prisma Accelerate", "http": "a web server", "https": "a web server", "ftp": "an FTP server",
-	"ws": "a web server", "wss": "a web server", "ssh": "SSH", "ldap": "LDAP", "ldaps": "LDAP", "s3": "S3", "file": "a file", "odbc": "ODBC",
+	"kafka": "Kafka", "nats": "NATS", "prisma": "Prisma Accelerate", "http": "a web server", "https": "a web server",
+	"ftp": "an FTP server", "ws": "a web server", "wss": "a web server", "ssh": "SSH", "ldap": "LDAP",
+	"ldaps": "LDAP", "s3": "S3", "file": "a file", "odbc": "ODBC",
 }
 
 // opaque are the strings that are told by what stands before the first colon.
@@ -200,7 +205,8 @@ var opaque = []struct {
 	reason, hint string
 }{
 	{"jdbc:postgresql:", &jdbc, "", "", ""},
-	{"jdbc:postgres:", nil, CodeSyntax, "the JDBC driver is called postgresql", "write jdbc:postgresql://HOST:PORT/DATABASE"},
+	{"jdbc:postgres:", nil, CodeSyntax, "the JDBC driver is called postgresql",
+		"write jdbc:postgresql://HOST:PORT/DATABASE"},
 	{"jdbc:", nil, CodeOtherDatabase, thisIs + "another JDBC driver" + notPostgres, shapeURI},
 	{"pgsql:", &pdo, "", "", ""},
 	{"pg:", &dburlUnix, "", "", ""},

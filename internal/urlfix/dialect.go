@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// dialect is a way to write a connection string: a grammar, and what the parameters mean where that is not libpq's
-// meaning.
+// dialect is a way to write a connection string: a grammar, and what the parameters mean where that
+// is not libpq's meaning.
 type dialect struct {
 	name string // in DSN.Dialect
 	// answers are further names by which a caller may ask for it.
@@ -18,15 +18,17 @@ type dialect struct {
 	tool *tool
 	// query is how the query of a URI is cut and decoded.
 	query queryStyle
-	// settings: keys that nobody else knows may name server settings.
+	// settings: keys that are not known otherwise may name server settings.
 	settings bool
 	// foreign: keys of exactly one tool are translated as that tool means them.
 	foreign bool
-	// hostPorts: a host in the query may carry its port, as in host=h1:5432,h2:5433. libpq would look up the whole.
+	// hostPorts: a host in the query may carry its port, as in host=h1:5432,h2:5433. libpq would
+	// look up the whole.
 	hostPorts bool
 	// queryWins: host and port in the query replace the URL's, instead of contradicting them.
 	queryWins bool
-	// defaults sets what the tool assumes where the string says nothing, and libpq assumes less. It may be nil.
+	// defaults sets what the tool assumes where the string says nothing, and libpq assumes less. It
+	// may be nil.
 	defaults func(b *builder)
 }
 
@@ -36,10 +38,11 @@ type tool struct {
 	rules map[string]*rule
 	// private are the keys that mean this in the tool's own dialect only, and not in a plain URI.
 	private []string
-	// finish gives a meaning to the parameters with useLater, and to those that mean more next to the tool's keys in a
-	// plain URI. It may be nil.
+	// finish gives a meaning to the parameters with useLater, and to those that mean more next to
+	// the tool's keys in a plain URI. It may be nil.
 	finish func(b *builder) *Error
-	// finishLater is finish for a tool that looks at parameters with useLater only, and has nothing to do without any.
+	// finishLater is finish for a tool that looks at parameters with useLater only, and has nothing
+	// to do without any.
 	finishLater func(b *builder) *Error
 }
 
@@ -53,8 +56,10 @@ const (
 )
 
 var (
-	libpqURI     = dialect{name: "libpq", answers: []string{"pgx"}, read: parseURI, settings: true, foreign: true, hostPorts: true}
-	libpqKeyword = dialect{name: "libpq-keyword", answers: []string{"libpq", "pgx"}, read: parseKeywordValue, tool: &keywordTool, settings: true}
+	libpqURI = dialect{name: "libpq", answers: []string{"pgx"}, read: parseURI, settings: true, foreign: true,
+		hostPorts: true}
+	libpqKeyword = dialect{name: "libpq-keyword", answers: []string{"libpq", "pgx"}, read: parseKeywordValue,
+		tool: &keywordTool, settings: true}
 )
 
 // keywordTool also has lib/pq's own keys: of the tools in foreign.go, it alone reads this form.
@@ -65,8 +70,8 @@ var keywordTool = tool{name: "libpq", finishLater: finishLibpqGo, rules: with(ta
 // forms are the dialects in which one tool reads the two forms of libpq. nil: it does not.
 type forms struct{ uri, keyword *dialect }
 
-// named are the dialects that a caller may ask for. Those without forms have a form of their own, by which they are
-// recognised anyway.
+// named are the dialects that a caller may ask for. Those without forms have a form of their own,
+// by which they are recognised anyway.
 var named = map[string]forms{
 	"libpq":      {&libpqURI, &libpqKeyword},
 	"pgx":        {&libpqURI, &libpqKeyword},
@@ -97,8 +102,8 @@ func (d *dialect) finishes() bool {
 // settingRule is the rule of all server settings. Its name takes the place of the key in errors.
 var settingRule = &rule{name: "server setting", use: useSetting}
 
-// lookup returns the rule for a key, or nil if the key is unknown. For a key of another tool it returns
-// foreignRule: what that means is known only when all keys of the string are.
+// lookup returns the rule for a key, or nil if the key is unknown. For a key of another tool it
+// returns foreignRule: what that means is known only when all keys of the string are.
 func (d *dialect) lookup(key string) *rule {
 	if d.tool != nil {
 		if r, ok := d.tool.rules[key]; ok {
@@ -124,7 +129,8 @@ func unknownKey(key string, pos int) *Error {
 		for _, u := range users {
 			tools = append(tools, u.tool.name)
 		}
-		return fault(CodeUnsupported, key, pos, "it belongs to "+strings.Join(slices.Compact(tools), " and ")+", and this is no string of theirs",
+		return fault(CodeUnsupported, key, pos,
+			"it belongs to "+strings.Join(slices.Compact(tools), " and ")+", and this is no string of theirs",
 			"write libpq's keyword for it, or name the dialect that the string is written in")
 	}
 	return unknownIn(key, pos, `if it is part of a password, write & as %26 and = as %3D`)

@@ -2,14 +2,16 @@ package urlfix
 
 import "strings"
 
-// djangoURI is what dj-database-url (dj_database_url/__init__.py) and django-environ (environ/environ.py) read, and
-// Laravel (Support/ConfigurationUrlParser.php), whose scheme is one of theirs.
+// djangoURI is what dj-database-url (dj_database_url/__init__.py) and django-environ
+// (environ/environ.py) read, and Laravel (Support/ConfigurationUrlParser.php), whose scheme is one
+// of theirs.
 var djangoURI = dialect{
 	name: "django", answers: []string{"pdo"}, read: parseWeb, tool: &djangoTool,
 	query: queryForm, settings: true, defaults: djangoSocket,
 }
 
-// djangoTool are Django's own settings, which both take from the query, one of them in capitals too.
+// djangoTool are Django's own settings, which both take from the query, one of them in capitals
+// too.
 var djangoTool = tool{
 	name: "Django",
 	rules: with(table(
@@ -21,7 +23,8 @@ var djangoTool = tool{
 		ignored("server_side_binding", "left out: parameters are always bound by the server"),
 		refused("assume_role", "set the role in code after connecting"),
 	), djangoSettings(
-		&rule{name: "conn_max_age", use: usePool, to: "pool_max_conn_lifetime", check: checkSeconds, drop: []string{"0", "None"}},
+		&rule{name: "conn_max_age", use: usePool, to: "pool_max_conn_lifetime", check: checkSeconds,
+			drop: []string{"0", "None"}},
 		&rule{name: "conn_health_checks", use: useIgnore},
 		&rule{name: "atomic_requests", use: useIgnore, drop: []string{"False", "false"},
 			warn: "left out: Django makes a transaction of each request; begin one in code"},
@@ -40,7 +43,8 @@ func djangoSettings(rules ...*rule) []*rule {
 	return rules
 }
 
-// djangoSocket is django-environ's way to write a socket directory: postgis:////var/run/postgresql/DATABASE.
+// djangoSocket is django-environ's way to write a socket directory:
+// postgis:////var/run/postgresql/DATABASE.
 func djangoSocket(b *builder) {
 	i := strings.LastIndexByte(b.d.Database, '/')
 	if i <= 0 || b.d.Database[0] != '/' || b.seen.host.ok {

@@ -7,7 +7,8 @@ import (
 
 // DSN is what a connection string means, in libpq's words. Printed in any way it shows no secret.
 type DSN struct {
-	// Dialect is the language the string was written in: "libpq", "libpq-keyword", "sqlalchemy+psycopg2", ...
+	// Dialect is the language the string was written in: "libpq", "libpq-keyword",
+	// "sqlalchemy+psycopg2", ...
 	Dialect string
 	// Hosts are tried in order. Empty means libpq's default: PGHOST, else the local socket.
 	Hosts []Host
@@ -19,10 +20,12 @@ type DSN struct {
 	SSLPassword Secret
 	// Params are the other connection keywords, decoded and checked, each at most once.
 	Params []Param
-	// FallbackName: the application_name in Params was given as fallback_application_name. PGAPPNAME outranks it.
+	// FallbackName: the application_name in Params was given as fallback_application_name.
+	// PGAPPNAME outranks it.
 	FallbackName bool
-	// Empty names keywords of libpq that the string gives the empty value. They are no part of URI, where nothing says
-	// so; to libpq such a value keeps that of the service file and of the environment away.
+	// Empty names the keywords of libpq that have the empty value in the string. URI leaves them
+	// out, because a URI cannot express them. To libpq such a value excludes the service file and
+	// the environment.
 	Empty []string
 	// Settings are server settings that were given as bare keys. In URI they are part of options.
 	Settings []Param
@@ -30,17 +33,17 @@ type DSN struct {
 	Pool []Param
 	// Driver are the keys for the driver: default_query_exec_mode, pgsafe_*.
 	Driver []Param
-	// Changes tell what differs from the string as it was written, Warnings what to have a look at.
+	// Changes list what differs from the string as it was written. Warnings list what to check.
 	Changes  []Note
 	Warnings []Note
 
-	// hostsInQuery: the hosts can only be written as host= in the query. In the authority, an empty host means
-	// PGHOST, and a list of hosts without ports shuts out PGPORT.
+	// hostsInQuery: the hosts can only be written as host= in the query. In the authority, an empty
+	// host means PGHOST, and a list of hosts without ports shuts out PGPORT.
 	hostsInQuery bool
 }
 
-// Host is one server to try. Name is a host name, an IP address without brackets, a socket directory, or "" for
-// libpq's default. Port 0 is "not given".
+// Host is one server to try. Name is a host name, an IP address without brackets, a socket
+// directory, or "" for libpq's default. Port 0 is "not given".
 type Host struct {
 	Name string
 	Port uint16

@@ -2,7 +2,8 @@ package urlfix
 
 import "strings"
 
-// ectoURI is what Ecto reads: parse_url in lib/ecto/repo/supervisor.ex, and the options of Postgrex.
+// ectoURI is what Ecto reads: parse_url in lib/ecto/repo/supervisor.ex, and the options of
+// Postgrex.
 var ectoURI = dialect{name: "ecto", read: parseEcto, tool: &ectoTool, query: queryForm}
 
 var ectoTool = tool{
@@ -22,13 +23,16 @@ var ectoTool = tool{
 		ignored("handshake_timeout", "left out: connect_timeout is for the whole way to a connection"),
 		ignored("ping_timeout", "left out: pool_ping_timeout is its equal"),
 		ignored("currentSchema", "left out: Ecto takes it, and Postgrex does not look at it; write search_path"),
-		&rule{name: "target_server_type", to: "target_session_attrs", check: oneOfThese("any", "any", "primary", "primary", "secondary", "standby")},
+		&rule{name: "target_server_type", to: "target_session_attrs",
+			check: oneOfThese("any", "any", "primary", "primary", "secondary", "standby")},
 
 		poolSize,
 		&rule{name: "pool_timeout", use: usePool, to: "pool_acquire_timeout", check: checkMillis, drop: []string{"infinity"}},
 		ignored("pool_count", "left out: there is one pool"),
-		ignored("idle_interval", "left out: Ecto asks idle connections for a sign of life; here, a connection is checked when it is taken"),
-		ignored("idle_limit", "left out: Ecto asks idle connections for a sign of life; here, a connection is checked when it is taken"),
+		ignored("idle_interval",
+			"left out: Ecto asks idle connections for a sign of life; here, a connection is checked when it is taken"),
+		ignored("idle_limit",
+			"left out: Ecto asks idle connections for a sign of life; here, a connection is checked when it is taken"),
 		ignored("queue_target", "left out: Ecto sheds load by it; pool_acquire_timeout limits the wait for a connection"),
 		ignored("queue_interval", "left out: Ecto sheds load by it; pool_acquire_timeout limits the wait for a connection"),
 		prepare,
@@ -38,8 +42,8 @@ var ectoTool = tool{
 	),
 }
 
-// finishEcto translates the parameters whose meaning depends on others. Postgrex verifies with the roots of the
-// system.
+// finishEcto translates the parameters whose meaning depends on others. Postgrex verifies with the
+// roots of the system.
 func finishEcto(b *builder) *Error {
 	switch ssl := b.later("ssl"); {
 	case ssl.value == "true" || b.sslVerifies():
@@ -61,7 +65,8 @@ func parseEcto(d *DSN, s string, base int, rules *dialect) *Error {
 		return err
 	}
 	if d.Database == "" || strings.IndexByte(d.Database, '/') >= 0 {
-		return fault(CodeSyntax, "database", -1, "the path must be the name of a database", "write ecto://USER:PASSWORD@HOST:PORT/DATABASE")
+		return fault(CodeSyntax, "database", -1, "the path must be the name of a database",
+			"write ecto://USER:PASSWORD@HOST:PORT/DATABASE")
 	}
 	return nil
 }

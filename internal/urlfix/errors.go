@@ -13,7 +13,7 @@ const (
 	CodeSyntax Code = "syntax"
 	// CodeAmbiguous: there are two readings, and they name different servers, users or passwords.
 	CodeAmbiguous Code = "ambiguous"
-	// CodeUnknownKey: a parameter that nobody knows. It is never sent to a server.
+	// CodeUnknownKey: no tool knows the parameter. It is never sent to a server.
 	CodeUnknownKey Code = "unknown_key"
 	// CodeUnsupported: the meaning is clear, and cannot be honoured.
 	CodeUnsupported Code = "unsupported"
@@ -21,7 +21,8 @@ const (
 	CodeOtherDatabase Code = "other_database"
 	// CodeConflict: two places of the string contradict each other.
 	CodeConflict Code = "conflict"
-	// CodeValue: a parameter, host or port has a value it cannot have, or one that would weaken TLS.
+	// CodeValue: a parameter, host or port has a value it cannot have, or one that would weaken
+	// TLS.
 	CodeValue Code = "value"
 	// CodeControlCharacter: NUL, a newline or another control character.
 	CodeControlCharacter Code = "control_character"
@@ -29,9 +30,9 @@ const (
 	CodeTooLong Code = "too_long"
 )
 
-// Error says what is wrong with a connection string. All texts in it are static ones of this package, or names
-// from its tables: never a slice of the string, because a misplaced separator turns any part into password text.
-// It wraps nothing.
+// Error says what is wrong with a connection string. All texts in it are static ones of this
+// package, or names from its tables: never a slice of the string, because a misplaced separator
+// turns any part into password text. It wraps nothing.
 type Error struct {
 	Code   Code
 	Part   string // the part of the string: "host", "query", or the name of a known parameter
@@ -61,15 +62,17 @@ func (e *Error) Error() string {
 
 // Shapes for hints: what a correct string looks like, with placeholders.
 const (
-	shapeURI      = "write postgres://USER:PASSWORD@HOST:PORT/DATABASE"
-	shapeKeyword  = "host=HOST user=USER password='PASSWORD' dbname=DATABASE"
-	shapeBoth     = shapeURI + " or " + shapeKeyword
-	encodeHint    = "percent-encode special characters of user and password (@ as %40, / as %2F, : as %3A, ? as %3F, # as %23, % as %25), or write " + shapeKeyword
+	shapeURI     = "write postgres://USER:PASSWORD@HOST:PORT/DATABASE"
+	shapeKeyword = "host=HOST user=USER password='PASSWORD' dbname=DATABASE"
+	shapeBoth    = shapeURI + " or " + shapeKeyword
+	encodeHint   = "percent-encode special characters of user and password (@ as %40, / as %2F, : as %3A, ? as %3F, # " +
+		"as %23, % as %25), or write " + shapeKeyword
 	encodeKVHint  = "percent-encode it in the query (& as %26, = as %3D, % as %25, blank as %20)"
 	quoteHint     = "put the value in single quotes, as in password='PASSWORD'"
 	valueHint     = "correct the value, or leave the parameter out"
 	notYetHint    = "leave it out, or configure the connection in code"
-	hostShapeHint = "a host is a name, an IPv4 address, an IPv6 address in brackets, or a socket directory as in postgres:///DATABASE?host=/DIRECTORY"
+	hostShapeHint = "a host is a name, an IPv4 address, an IPv6 address in brackets, or a socket directory as in " +
+		"postgres:///DATABASE?host=/DIRECTORY"
 )
 
 // fault builds an Error. Every argument is a static text or a name from the tables.

@@ -2,8 +2,9 @@ package urlfix
 
 import "slices"
 
-// A plain postgres:// string has libpq's meaning. But tools write parameters of their own into it, which libpq
-// refuses. Those are translated as their tool means them, if it is clear which tool that is.
+// A plain postgres:// string has libpq's meaning. But tools write parameters of their own into it,
+// which libpq refuses. Those are translated as their tool means them, if it is clear which tool
+// that is.
 
 // foreignTools are the tools whose parameters are found in plain URIs.
 var foreignTools = []*tool{
@@ -33,8 +34,8 @@ var foreignKeys = func() map[string][]foreignUse {
 // foreignRule stands for a key whose tool is not known yet.
 var foreignRule = &rule{name: "parameter"}
 
-// findTools decides whose the foreign keys of the string are: the tools that know all of them, or, if there is none,
-// each tool for the keys that it alone knows.
+// findTools decides whose the foreign keys of the string are: the tools that know all of them, or,
+// if there is none, each tool for the keys that it alone knows.
 func (b *builder) findTools() {
 	first := true
 	for _, one := range b.p.pairs {

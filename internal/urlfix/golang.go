@@ -6,14 +6,17 @@ import "strings"
 
 // libpqGoURI and libpqGoKeyword are what lib/pq reads: connector.go and conn.go.
 var (
-	libpqGoURI     = dialect{name: "libpq-go", read: parseURI, tool: &libpqGoTool, settings: true, defaults: libpqGoDefaults}
-	libpqGoKeyword = dialect{name: "libpq-go", read: parseKeywordValue, tool: &libpqGoTool, settings: true, defaults: libpqGoDefaults}
+	libpqGoURI = dialect{name: "libpq-go", read: parseURI, tool: &libpqGoTool, settings: true,
+		defaults: libpqGoDefaults}
+	libpqGoKeyword = dialect{name: "libpq-go", read: parseKeywordValue, tool: &libpqGoTool, settings: true,
+		defaults: libpqGoDefaults}
 )
 
 var libpqGoTool = tool{name: "lib/pq", finishLater: finishLibpqGo, rules: table(
 	&rule{name: "binary_parameters", use: useLater, check: checkGoBool},
 	&rule{name: "disable_prepared_binary_result", use: useIgnore, check: checkGoBool},
-	&rule{name: "sslinline", use: useRefuse, drop: []string{"false", "no", "0"}, hint: "put certificate and key into files, and name them as sslcert and sslkey"},
+	&rule{name: "sslinline", use: useRefuse, drop: []string{"false", "no", "0"},
+		hint: "put certificate and key into files, and name them as sslcert and sslkey"},
 	&rule{name: "tz", use: useSetting, to: "timezone", check: notEmpty},
 )}
 
@@ -45,19 +48,23 @@ func libpqGoDefaults(b *builder) {
 	}
 }
 
-// migrateURI is what golang-migrate reads, which takes out its own parameters and hands the rest to pgx: Open in
-// database/pgx/v5/pgx.go.
-var migrateURI = dialect{name: "golang-migrate", answers: []string{"pgx"}, read: parseWeb, tool: &migrateTool, query: queryForm, settings: true}
+// migrateURI is what golang-migrate reads, which takes out its own parameters and hands the rest to
+// pgx: Open in database/pgx/v5/pgx.go.
+var migrateURI = dialect{name: "golang-migrate", answers: []string{"pgx"}, read: parseWeb, tool: &migrateTool,
+	query: queryForm, settings: true}
 
 var migrateTool = tool{name: "golang-migrate", rules: with(table(), ignoredAll("left out: it is about migrations", `
 	x-force-lock x-lock-strategy x-lock-table x-max-retries x-max-retry-elapsed-time x-max-retry-interval
 	x-migrations-table x-migrations-table-quoted x-multi-statement x-multi-statement-max-size x-statement-timeout
 `))}
 
-// dburlUnix is dburl's form for a socket directory: pg+unix:/DIRECTORY:PORT/DATABASE (GenPostgres in dsn.go).
-var dburlUnix = dialect{name: "dburl", answers: []string{"pgx", "libpq-go"}, read: parseDburlUnix, tool: &libpqGoTool, query: queryForm, settings: true}
+// dburlUnix is dburl's form for a socket directory: pg+unix:/DIRECTORY:PORT/DATABASE (GenPostgres
+// in dsn.go).
+var dburlUnix = dialect{name: "dburl", answers: []string{"pgx", "libpq-go"}, read: parseDburlUnix, tool: &libpqGoTool,
+	query: queryForm, settings: true}
 
-// parseDburlUnix reads "USER:PASSWORD@" and then a path. What has no path is a URI without its slashes.
+// parseDburlUnix reads "USER:PASSWORD@" and then a path. What has no path is a URI without its
+// slashes.
 func parseDburlUnix(d *DSN, s string, base int, rules *dialect) *Error {
 	end := base + indexAny(s[base:], "?")
 	path := base
@@ -95,8 +102,8 @@ func parseDburlUnix(d *DSN, s string, base int, rules *dialect) *Error {
 	return build(d, rules, &p)
 }
 
-// cutSocketPath splits "/DIRECTORY:PORT/DATABASE". dburl looks at the file system to see where the directory ends; the
-// port tells it as well, and so do the directories that servers use.
+// cutSocketPath splits "/DIRECTORY:PORT/DATABASE". dburl looks at the file system to see where the
+// directory ends; the port tells it as well, and so do the directories that servers use.
 func cutSocketPath(path string) (dir, port, database string, known bool) {
 	if colon := strings.IndexByte(path, ':'); colon >= 0 {
 		port, database, _ = strings.Cut(path[colon+1:], "/")

@@ -5,8 +5,9 @@ import "strings"
 // maxHosts bounds what a connection is configured for, host by host.
 const maxHosts = 1000
 
-// hosts merges the hosts of the authority with host and port of the query. libpq lets the query win, in silence;
-// here both must agree. For a list of hosts, one port counts for all of them, and an empty element is the default.
+// hosts merges the hosts of the authority with host and port of the query. libpq lets the query
+// win, in silence; here both must agree. For a list of hosts, one port counts for all of them, and
+// an empty element is the default.
 func (b *builder) hosts() *Error {
 	list, err := b.hostList()
 	if err != nil {
@@ -83,8 +84,8 @@ func (b *builder) hostList() ([]Host, *Error) {
 	return named, nil
 }
 
-// cutHostPorts takes the ports out of host=h1:5432,h2:5433 in a query, as asyncpg and SQLAlchemy do, if every element
-// is a host, with a port or without.
+// cutHostPorts takes the ports out of host=h1:5432,h2:5433 in a query, as asyncpg and SQLAlchemy
+// do, if every element is a host, with a port or without.
 func (b *builder) cutHostPorts() {
 	var names, ports []string
 	numbered := false
@@ -103,7 +104,8 @@ func (b *builder) cutHostPorts() {
 	}
 }
 
-// namedHostFault is hostFault for a host parameter. Its value is decoded, so there is no position inside it to tell.
+// namedHostFault is hostFault for a host parameter. Its value is decoded, so there is no position
+// inside it to tell.
 func namedHostFault(pos int, reason string) *Error {
 	code := CodeValue
 	if reason == reasonAbstract {
@@ -134,7 +136,8 @@ func (b *builder) withAddresses(list []Host) ([]Host, *Error) {
 	count := 1 + strings.Count(addresses.Value, ",")
 	named := len(list) > 1 || len(list) == 1 && list[0].Name != ""
 	if named && count != len(list) {
-		return nil, fault(CodeValue, "hostaddr", -1, "the numbers of hosts and addresses differ", "give as many addresses as hosts; an element may be empty")
+		return nil, fault(CodeValue, "hostaddr", -1, "the numbers of hosts and addresses differ",
+			"give as many addresses as hosts; an element may be empty")
 	}
 	if !named && count > 1 {
 		port := uint16(0)
@@ -147,7 +150,8 @@ func (b *builder) withAddresses(list []Host) ([]Host, *Error) {
 		}
 	}
 	if mode := param(b.d, "sslmode"); !named && mode != nil && mode.Value == "verify-full" {
-		return nil, fault(CodeValue, "hostaddr", -1, "verify-full needs the name that the certificate must hold", "add host, which is then not looked up")
+		return nil, fault(CodeValue, "hostaddr", -1, "verify-full needs the name that the certificate must hold",
+			"add host, which is then not looked up")
 	}
 	return list, nil
 }
@@ -160,13 +164,15 @@ func (b *builder) withPorts(list []Host) ([]Host, *Error) {
 	}
 	texts := strings.Split(b.seen.port.value, ",")
 	if len(texts) != 1 && len(texts) != len(list) {
-		return nil, fault(CodeValue, part, b.seen.port.pos, "the numbers of hosts and ports differ", "give one port, or as many ports as hosts")
+		return nil, fault(CodeValue, part, b.seen.port.pos, "the numbers of hosts and ports differ",
+			"give one port, or as many ports as hosts")
 	}
 	for i := range list {
 		text := texts[min(i, len(texts)-1)]
 		n, ok := plainPort(text)
 		if !ok {
-			return nil, fault(CodeValue, part, b.seen.port.pos, "it is not a number from 1 to 65535", "write port=5432, say, or leave it out")
+			return nil, fault(CodeValue, part, b.seen.port.pos, "it is not a number from 1 to 65535",
+				"write port=5432, say, or leave it out")
 		}
 		if n == 0 && len(list) == 1 {
 			n = 5432 // an empty port that is given is the default, whatever PGPORT says
@@ -179,8 +185,8 @@ func (b *builder) withPorts(list []Host) ([]Host, *Error) {
 	return list, nil
 }
 
-// plainPort is readPort without percent-escapes, for a value that is decoded already. Blanks around it are libpq's
-// (parse_int_param).
+// plainPort is readPort without percent-escapes, for a value that is decoded already. Blanks around
+// it are libpq's (parse_int_param).
 func plainPort(s string) (uint16, bool) {
 	if strings.IndexByte(s, '%') >= 0 {
 		return 0, false

@@ -15,11 +15,13 @@ var jdbcTool = tool{name: "JDBC", finish: finishJDBC, rules: with(table(
 	&rule{name: "PGDBNAME", use: useDatabase},
 	currentSchema,
 	&rule{name: "ApplicationName", to: "application_name"},
-	&rule{name: "readOnly", use: useSetting, to: "default_transaction_read_only", check: anyCase(oneOfThese("true", "on")), drop: []string{"false"}},
+	&rule{name: "readOnly", use: useSetting, to: "default_transaction_read_only",
+		check: anyCase(oneOfThese("true", "on")), drop: []string{"false"}},
 	ignored("readOnlyMode", "left out: readOnly=true makes every transaction of the session read-only"),
 
-	&rule{name: "ssl", use: useLater, check: anyCase(oneOfThese("true", "verify-full", "", "verify-full", "false", "prefer", "0", "prefer", "1", "prefer")),
-		hint: "to JDBC, true is sslmode=verify-full, and all else is sslmode=prefer; write sslmode"},
+	&rule{name: "ssl", use: useLater,
+		check: anyCase(oneOfThese("true", "verify-full", "", "verify-full", "false", "prefer", "0", "prefer", "1", "prefer")),
+		hint:  "to JDBC, true is sslmode=verify-full, and all else is sslmode=prefer; write sslmode"},
 	&rule{name: "sslmode", use: useSSLMode, check: anyCase(checkSSLMode), hint: hintSSLMode},
 	&rule{name: "sslfactory", use: useLater, check: checkSSLFactory, hint: hintInCode,
 		drop: []string{"", "org.postgresql.ssl.LibPQFactory", "org.postgresql.ssl.jdbc4.LibPQFactory"}},
@@ -31,7 +33,8 @@ var jdbcTool = tool{name: "JDBC", finish: finishJDBC, rules: with(table(
 	refused("cloudSqlInstance", "write host=/cloudsql/INSTANCE, or use Cloud SQL's connector in code", ""),
 	refused("authenticationPluginClassName", hintInCode, ""),
 	refused("localSocketAddress", hintInCode, ""),
-	refused("hostaddr", "JDBC has no such property, and it decides which server is reached; write the address as the host", ""),
+	refused("hostaddr",
+		"JDBC has no such property, and it decides which server is reached; write the address as the host", ""),
 	refused("jaasApplicationName", hintKerberos, "", "pgjdbc"),
 	refused("sspiServiceClass", hintKerberos, "", "POSTGRES"),
 	refused("useSpnego", hintKerberos, "false"),
@@ -48,20 +51,25 @@ var jdbcTool = tool{name: "JDBC", finish: finishJDBC, rules: with(table(
 	&rule{name: "connectTimeout", use: useLater, check: checkTimeout},
 	&rule{name: "loginTimeout", use: useLater, check: checkTimeout, drop: []string{"0"}},
 	&rule{name: "socketTimeout", use: useIgnore, drop: []string{"0"},
-		warn: "left out: JDBC gives up a connection that is silent for so many seconds; give queries a context with a deadline"},
+		warn: "left out: JDBC gives up a connection that is silent for so many seconds; " +
+			"give queries a context with a deadline"},
 	&rule{name: "queryTimeout", use: useIgnore, drop: []string{"0"},
-		warn: "left out: JDBC ends a query after so many seconds; give queries a context with a deadline, or set statement_timeout"},
+		warn: "left out: JDBC ends a query after so many seconds; " +
+			"give queries a context with a deadline, or set statement_timeout"},
 	&rule{name: "tcpKeepAlive", to: "keepalives", check: anyCase(oneOfThese("true", "1", "false", "0"))},
 	&rule{name: "targetServerType", to: "target_session_attrs", hint: "preferPrimary has no equal; write any or primary",
 		check: oneOfThese("any", "any", "primary", "primary", "master", "primary", "secondary", "standby", "slave", "standby",
 			"preferSecondary", "prefer-standby", "preferSlave", "prefer-standby")},
-	&rule{name: "loadBalanceHosts", to: "load_balance_hosts", check: anyCase(oneOfThese("true", "random")), drop: []string{"false"}},
+	&rule{name: "loadBalanceHosts", to: "load_balance_hosts", check: anyCase(oneOfThese("true", "random")),
+		drop: []string{"false"}},
 
 	&rule{name: "prepareThreshold", use: useLater},
-	&rule{name: "preferQueryMode", use: useLater, check: oneOf("simple", "extended", "extendedForPrepared", "extendedCacheEverything")},
+	&rule{name: "preferQueryMode", use: useLater,
+		check: oneOf("simple", "extended", "extendedForPrepared", "extendedCacheEverything")},
 	&rule{name: "stringtype", use: useIgnore, drop: []string{"varchar"},
 		warn: "left out: JDBC lets the server guess the types of texts; here, cast a parameter where its type is not clear"},
-	&rule{name: "autosave", use: useIgnore, drop: []string{"never"}, warn: "left out: JDBC goes on in a transaction after an error; here, set a savepoint"},
+	&rule{name: "autosave", use: useIgnore, drop: []string{"never"},
+		warn: "left out: JDBC goes on in a transaction after an error; here, set a savepoint"},
 	ignored("preparedStatementCacheQueries", "left out: use statement_cache_capacity"),
 	ignored("preparedStatementCacheSizeMiB", "left out: use statement_cache_capacity"),
 	ignored("defaultRowFetchSize", "left out: rows are read as they arrive"),
@@ -110,7 +118,8 @@ func (b *builder) jdbcStatements() {
 	case threshold.value == "0":
 		b.exec("prepareThreshold")
 	case threshold.ok || mode.value == "extendedForPrepared":
-		b.d.warn("prepareThreshold", "left out: JDBC prepares a statement when it has run some times; here, it is prepared at once")
+		b.d.warn("prepareThreshold",
+			"left out: JDBC prepares a statement when it has run some times; here, it is prepared at once")
 	}
 }
 
@@ -133,7 +142,8 @@ func (b *builder) jdbcSSL() {
 	}
 }
 
-// jdbcSSLFactory applies a factory, which outranks sslmode: in every mode with TLS, it alone judges the certificate.
+// jdbcSSLFactory applies a factory, which outranks sslmode: in every mode with TLS, it alone judges
+// the certificate.
 func (b *builder) jdbcSSLFactory() *Error {
 	factory, mode := b.later("sslfactory"), b.seen.mode.value
 	if mode == "" && b.seen.sslText != "true" { // ssl=verify-full in a plain URI
@@ -145,7 +155,8 @@ func (b *builder) jdbcSSLFactory() *Error {
 		b.d.change("sslfactory", "became sslmode=verify-full with the roots of the system")
 	case factory.value != "unverified":
 	case mode == "verify-ca" || mode == "verify-full":
-		return fault(CodeConflict, "sslfactory", factory.pos, "it lets every certificate pass, and sslmode asks for a good one", "leave one of the two out")
+		return fault(CodeConflict, "sslfactory", factory.pos,
+			"it lets every certificate pass, and sslmode asks for a good one", "leave one of the two out")
 	default:
 		if mode == "" || mode == "require" {
 			b.setMode("require")
@@ -155,7 +166,8 @@ func (b *builder) jdbcSSLFactory() *Error {
 	return nil
 }
 
-// parseJDBC cuts the string at the first "?", as parseURL does. Before it is the server, after it the properties.
+// parseJDBC cuts the string at the first "?", as parseURL does. Before it is the server, after it
+// the properties.
 func parseJDBC(d *DSN, s string, base int, rules *dialect) *Error {
 	if s[len(s)-1] == ' ' {
 		return endsWithBlank(s)
@@ -184,7 +196,8 @@ func parseJDBC(d *DSN, s string, base int, rules *dialect) *Error {
 	return build(d, rules, &p)
 }
 
-// slashless reports whether the hosts of "//HOSTS/DATABASE" have no slash after them, on which JDBC fails.
+// slashless reports whether the hosts of "//HOSTS/DATABASE" have no slash after them, on which JDBC
+// fails.
 func slashless(server string) bool {
 	hosts, found := strings.CutPrefix(server, "//")
 	return found && strings.IndexByte(hosts, '/') < 0
@@ -220,7 +233,8 @@ func readJDBCServer(p *parts, s string, from, end int) *Error {
 	return nil
 }
 
-// decodeJava decodes as java.net.URLDecoder does: "+" is a blank, and a percent sign must start an escape.
+// decodeJava decodes as java.net.URLDecoder does: "+" is a blank, and a percent sign must start an
+// escape.
 func decodeJava(s string) (text string, ok bool) {
 	for i := range len(s) {
 		if s[i] == '%' && !escapeAt(s, i) {
@@ -265,8 +279,8 @@ func readProperty(d *DSN, raw string, pos int, rules *dialect) (pair, *Error) {
 	return pair{key, value, pos}, nil
 }
 
-// jdbcHosts fills in the default, which is not the local socket, unless a service may name the host. A list of hosts
-// can be replaced only by one as long: the ports of the first stay.
+// jdbcHosts fills in the default, which is not the local socket, unless a service may name the
+// host. A list of hosts can be replaced only by one as long: the ports of the first stay.
 func jdbcHosts(p *parts, rules *dialect) *Error {
 	elsewhere := false
 	for _, one := range p.pairs {

@@ -50,7 +50,8 @@ func readKeyword(d *DSN, s string, pos int, rules *dialect) (pair, int, *Error) 
 	}
 	key := s[pos:end]
 	if end = skipBlanks(s, end); end == len(s) || s[end] != '=' {
-		return pair{}, 0, fault(CodeSyntax, "keyword", pos, `no "=" follows it`, "put a value that holds blanks in single quotes: "+shapeKeyword)
+		return pair{}, 0, fault(CodeSyntax, "keyword", pos, `no "=" follows it`,
+			"put a value that holds blanks in single quotes: "+shapeKeyword)
 	}
 	r := rules.lookup(key)
 	if r == nil {
@@ -108,19 +109,23 @@ func startsParameter(text string, rules *dialect) bool {
 	return found && rules.lookup(key) != nil
 }
 
-// checkUnquoted refuses what libpq reads in a way that nobody means.
+// checkUnquoted refuses what libpq reads in an unexpected way.
 func checkUnquoted(d *DSN, raw string, r *rule, pos int, rules *dialect) *Error {
 	if startsParameter(raw, rules) {
 		return fault(CodeAmbiguous, r.name, pos,
-			"its value looks like the next parameter; an empty value swallows what follows it", "write '' for an empty value, or "+quoteHint)
+			"its value looks like the next parameter; an empty value swallows what follows it",
+			"write '' for an empty value, or "+quoteHint)
 	}
-	if _, rest, found := strings.Cut(raw, ";"); found && slices.ContainsFunc(strings.Split(rest, ";"), func(piece string) bool {
-		return startsParameter(piece, rules)
-	}) {
-		return fault(CodeAmbiguous, r.name, pos, "a semicolon and another parameter are in its value", "separate parameters by blanks, or "+quoteHint)
+	if _, rest, found := strings.Cut(raw, ";"); found &&
+		slices.ContainsFunc(strings.Split(rest, ";"), func(piece string) bool {
+			return startsParameter(piece, rules)
+		}) {
+		return fault(CodeAmbiguous, r.name, pos, "a semicolon and another parameter are in its value",
+			"separate parameters by blanks, or "+quoteHint)
 	}
 	if slices.ContainsFunc(strings.Split(raw, " ")[1:], func(piece string) bool { return startsParameter(piece, rules) }) {
-		return fault(CodeAmbiguous, r.name, pos, "a backslash before a blank makes the next parameter a part of its value", quoteHint)
+		return fault(CodeAmbiguous, r.name, pos, "a backslash before a blank makes the next parameter a part of its value",
+			quoteHint)
 	}
 	if strings.HasSuffix(raw, ",") && r.use != usePassword && r.use != useSSLPassword {
 		return fault(CodeSyntax, r.name, pos+len(raw)-1, "a comma follows its value",

@@ -1,7 +1,7 @@
 package urlfix
 
-// keywords are those of PQconndefaults in PostgreSQL 18, and ours. A keyword that gets honoured later changes its
-// row, and nothing else.
+// keywords are the keywords of PQconndefaults in PostgreSQL 18, and pgsafe's. To honour another
+// one, change its row and nothing else.
 var keywords = table(
 	&rule{name: "user", use: useUser},
 	&rule{name: "password", use: usePassword},
@@ -11,14 +11,16 @@ var keywords = table(
 	&rule{name: "database", use: useDatabase}, // pgx, lib/pq, asyncpg, psycopg2
 	&rule{name: "sslpassword", use: useSSLPassword},
 	&rule{name: "sslmode", use: useSSLMode, check: checkSSLMode, hint: hintSSLMode},
-	&rule{name: "ssl", use: useSSL, check: checkSSL, hint: "tools disagree on ssl=; write sslmode=require, or sslmode=verify-full to check the server's certificate"},
+	&rule{name: "ssl", use: useSSL, check: checkSSL,
+		hint: "tools disagree on ssl=; write sslmode=require, or sslmode=verify-full to check the server's certificate"},
 
 	&rule{name: "application_name"},
 	&rule{name: "fallback_application_name", use: useFallbackName},
 	&rule{name: "options"},
 	&rule{name: "client_encoding", check: checkEncoding, drop: []string{"auto"}, hint: "write client_encoding=UTF8"},
 	&rule{name: "connect_timeout", check: checkTimeout},
-	&rule{name: "target_session_attrs", check: oneOf("any", "read-write", "read-only", "primary", "standby", "prefer-standby")},
+	&rule{name: "target_session_attrs",
+		check: oneOf("any", "read-write", "read-only", "primary", "standby", "prefer-standby")},
 	&rule{name: "passfile", use: useOptional},
 	&rule{name: "service", check: notEmpty},
 	&rule{name: "sslcert", use: useOptional},
@@ -74,7 +76,8 @@ var keywords = table(
 	&rule{name: "pool_acquire_timeout", use: usePool},
 	&rule{name: "pool_warmup", use: usePool},
 
-	&rule{name: "default_query_exec_mode", use: useDriver, check: oneOf("cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol")},
+	&rule{name: "default_query_exec_mode", use: useDriver,
+		check: oneOf("cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol")},
 	&rule{name: "statement_cache_capacity", use: useDriver, check: checkCount},
 	&rule{name: "description_cache_capacity", use: useDriver, check: checkCount},
 	&rule{name: "pgsafe_conn", use: useDriver, check: notEmpty},

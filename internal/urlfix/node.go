@@ -6,8 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// nodeURI is what node-postgres reads: pg-connection-string/index.js, and connection-parameters.js and client.js of
-// pg. The scheme pg is dburl's as well, which hands everything to lib/pq: so server settings are accepted.
+// nodeURI is what node-postgres reads: pg-connection-string/index.js, and connection-parameters.js
+// and client.js of pg. The scheme pg is dburl's as well, which hands everything to lib/pq: so
+// server settings are accepted.
 var nodeURI = dialect{name: "node", read: parseNode, tool: &nodeTool, query: queryForm, queryWins: true, settings: true}
 
 // nodeSocket is node-postgres' form for a socket directory.
@@ -16,8 +17,10 @@ var nodeSocket = dialect{name: "node", read: parseNodeSocket, tool: &nodeTool, q
 // nodeTool are the parameters of a client and of a pool (client.js, pg-pool/index.js).
 var nodeTool = tool{name: "node-postgres", finish: finishNode, private: []string{"db"}, rules: table(
 	&rule{name: "db", use: useDatabase}, // of a socket: URL
-	&rule{name: "sslmode", use: useLater, check: nodeMode, hint: "it is one of disable, prefer, require, verify-ca, verify-full, no-verify"},
-	&rule{name: "ssl", use: useLater, check: nodeSSL, hint: "write sslmode=verify-full, or sslmode=no-verify for an unverified connection"},
+	&rule{name: "sslmode", use: useLater, check: nodeMode,
+		hint: "it is one of disable, prefer, require, verify-ca, verify-full, no-verify"},
+	&rule{name: "ssl", use: useLater, check: nodeSSL,
+		hint: "write sslmode=verify-full, or sslmode=no-verify for an unverified connection"},
 	&rule{name: "uselibpqcompat", use: useLater},
 	&rule{name: "connectionTimeoutMillis", to: "connect_timeout", check: checkMillisAsSeconds},
 	&rule{name: "keepAlive", to: "keepalives", check: anyCase(oneOfThese("true", "1", "false", "0"))},
@@ -26,13 +29,18 @@ var nodeTool = tool{name: "node-postgres", finish: finishNode, private: []string
 	&rule{name: "poolSize", use: usePool, to: "pool_max_conns", check: checkPositive},
 	&rule{name: "min", use: usePool, to: "pool_min_idle_conns", check: checkCount, drop: []string{"0"}},
 	&rule{name: "idleTimeoutMillis", use: usePool, to: "pool_max_conn_idle_time", check: checkMillis, drop: []string{"0"}},
-	&rule{name: "maxLifetimeSeconds", use: usePool, to: "pool_max_conn_lifetime", check: checkSeconds, drop: []string{"0"}},
-	ignored("maxUses", "left out: node-postgres closes a connection after so many uses; pool_max_conn_lifetime closes it after a time"),
-	ignored("query_timeout", "left out: node-postgres gives up on a query after this time; give the query a context with a deadline, or set statement_timeout"),
+	&rule{name: "maxLifetimeSeconds", use: usePool, to: "pool_max_conn_lifetime", check: checkSeconds,
+		drop: []string{"0"}},
+	ignored("maxUses",
+		"left out: node-postgres closes a connection after so many uses; pool_max_conn_lifetime closes it after a time"),
+	ignored("query_timeout",
+		"left out: node-postgres gives up on a query after this time; "+
+			"give the query a context with a deadline, or set statement_timeout"),
 	encoding,
 	ignored("allowExitOnIdle", ""),
 	ignored("binary", ""),
-	ignored("enableChannelBinding", "left out: channel binding is used where the server offers it, as with channel_binding=prefer"),
+	ignored("enableChannelBinding",
+		"left out: channel binding is used where the server offers it, as with channel_binding=prefer"),
 	ignored("parseInputDatesAsUTC", ""),
 )}
 
@@ -40,13 +48,15 @@ var nodeTool = tool{name: "node-postgres", finish: finishNode, private: []string
 func parseNode(d *DSN, s string, base int, rules *dialect) *Error {
 	// A socket directory as the host is part of the database's name if the query names a host.
 	directory := ""
-	if rest := s[base+1+strings.LastIndexByte(s[base:base+indexAny(s[base:], "/?#")], '@'):]; startsWithEscapedSlash(rest) {
+	authority := s[base : base+indexAny(s[base:], "/?#")]
+	if rest := s[base+1+strings.LastIndexByte(authority, '@'):]; startsWithEscapedSlash(rest) {
 		directory = rest[:indexAny(rest, ":/?#")]
 	}
 	return parseWebForm(d, s, base, rules, webForm{path: decodeURI, settle: func(d *DSN, p *parts) *Error {
 		overrideUserinfo(d, p)
 		if directory != "" && valueOf(p.pairs, "host") != "" {
-			d.warn("database", "the socket directory before it became a part of it, as in node-postgres, since the query names a host")
+			d.warn("database",
+				"the socket directory before it became a part of it, as in node-postgres, since the query names a host")
 			p.hosts[0].Name, p.database = "", directory+"/"+p.database
 		}
 		pathWins(d, p)
@@ -58,7 +68,8 @@ func startsWithEscapedSlash(s string) bool {
 	return len(s) >= 3 && strings.EqualFold(s[:3], "%2f")
 }
 
-// overrideUserinfo: user and password of the query replace those before the host, unless they are empty.
+// overrideUserinfo: user and password of the query replace those before the host, unless they are
+// empty.
 func overrideUserinfo(d *DSN, p *parts) {
 	for _, one := range [...]struct {
 		key  string
@@ -85,8 +96,8 @@ func valueOf(pairs []pair, key string) string {
 	return ""
 }
 
-// decodeURI is JavaScript's: the escapes of characters that separate the parts of a URI stand for themselves, and bad
-// ones are taken as they are.
+// decodeURI is JavaScript's: the escapes of characters that separate the parts of a URI stand for
+// themselves, and bad ones are taken as they are.
 func decodeURI(raw string) (text string, ok bool) {
 	b := make([]byte, 0, len(raw))
 	for i := 0; i < len(raw); i++ {
@@ -151,7 +162,8 @@ func parseNodeSocket(d *DSN, s string, base int, rules *dialect) *Error {
 
 const shapeSocket = "write socket:/DIRECTORY?db=DATABASE, or postgres:///DATABASE?host=/DIRECTORY"
 
-// nodeMode are the values that somebody means. node-postgres takes every other text for verify-full.
+// nodeMode knows the values that have a meaning. node-postgres takes every other text for
+// verify-full.
 func nodeMode(value string) (string, string) {
 	switch value {
 	case "", "no-verify":
@@ -160,8 +172,8 @@ func nodeMode(value string) (string, string) {
 	return checkSSLMode(value)
 }
 
-// nodeSSL: any text that is not empty turns TLS on in JavaScript, and the certificate is checked; only no-verify does
-// not. "false" is documented to turn it off.
+// nodeSSL: any text that is not empty turns TLS on in JavaScript, and the certificate is checked;
+// only no-verify does not. "false" is documented to turn it off.
 func nodeSSL(value string) (string, string) {
 	switch value {
 	case "0", "false":
@@ -174,8 +186,8 @@ func nodeSSL(value string) (string, string) {
 	return "", "node-postgres takes every text for true, and this one hardly means that"
 }
 
-// finishNode finds the sslmode, as parse in index.js does, for a URI that is known to be node-postgres'. In a plain
-// URI, an sslmode that libpq knows as well keeps libpq's meaning.
+// finishNode finds the sslmode, as parse in index.js does, for a URI that is known to be
+// node-postgres'. In a plain URI, an sslmode that libpq knows as well keeps libpq's meaning.
 func finishNode(b *builder) *Error {
 	if b.rules.tool == nil {
 		return b.nodeInPlainURI()
@@ -188,7 +200,8 @@ func finishNode(b *builder) *Error {
 		b.decideMode(b.nodeMode(mode.value), mode.pos)
 	case b.nodeImpliesTLS():
 		b.decideMode("verify-full", -1)
-		b.d.change("sslmode", "became verify-full: node-postgres turns TLS on when it is given a certificate, a key or sslnegotiation=direct")
+		b.d.change("sslmode",
+			"became verify-full: node-postgres turns TLS on when it is given a certificate, a key or sslnegotiation=direct")
 	case ssl.ok:
 		b.decideMode(ssl.value, ssl.pos)
 		b.d.change("ssl", "became sslmode")
@@ -218,7 +231,8 @@ func (b *builder) nodeMode(value string) string {
 	return "verify-full"
 }
 
-// nodeCompatible reports whether sslmode has libpq's meaning, as far as node-postgres has one for it.
+// nodeCompatible reports whether sslmode has libpq's meaning, as far as node-postgres has one for
+// it.
 func (b *builder) nodeCompatible() bool { return b.later("uselibpqcompat").value == "true" }
 
 // nodeImpliesTLS reports whether a parameter turns TLS on that is not about that.
@@ -245,7 +259,8 @@ func (b *builder) nodeInPlainURI() *Error {
 		b.d.warn("sslmode", "it has libpq's meaning here; to node-postgres 8 it is verify-full")
 	case !mode.ok && !b.seen.modeByAlias.ok && b.nodeImpliesTLS():
 		b.decideMode("verify-full", -1)
-		b.d.change("sslmode", "became verify-full: node-postgres turns TLS on when it is given a certificate, a key or sslnegotiation=direct")
+		b.d.change("sslmode",
+			"became verify-full: node-postgres turns TLS on when it is given a certificate, a key or sslnegotiation=direct")
 	}
 	return nil
 }

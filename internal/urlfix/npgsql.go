@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// npgsql is the ADO.NET form of Npgsql: the grammar of .NET's DbConnectionStringBuilder (GetKeyValuePair in
-// DbConnectionOptions.Common.cs), the keys of NpgsqlConnectionStringBuilder.cs.
+// npgsql is the ADO.NET form of Npgsql: the grammar of .NET's DbConnectionStringBuilder
+// (GetKeyValuePair in DbConnectionOptions.Common.cs), the keys of NpgsqlConnectionStringBuilder.cs.
 var npgsql = dialect{name: "npgsql", read: parseNpgsql, tool: &npgsqlTool}
 
 // npgsqlTool has its keys without blanks and in lower case, see npgsqlKey. Synonyms share a rule.
@@ -20,48 +20,69 @@ var npgsqlTool = tool{name: "Npgsql", finish: finishNpgsql, rules: with(synonyms
 	{"applicationname", &rule{name: "Application Name", to: "application_name"}},
 	{"searchpath", &rule{name: "Search Path", use: useSetting, to: "search_path", check: notEmpty}},
 	{"timezone", &rule{name: "Timezone", use: useSetting, to: "timezone", check: notEmpty}},
-	{"clientencoding", &rule{name: "Client Encoding", to: "client_encoding", check: checkEncoding, hint: "write Client Encoding=UTF8"}},
-	{"encoding", &rule{name: "Encoding", use: useIgnore, check: checkEncoding, hint: "write Encoding=UTF8, or leave it out"}},
+	{"clientencoding", &rule{name: "Client Encoding", to: "client_encoding", check: checkEncoding,
+		hint: "write Client Encoding=UTF8"}},
+	{"encoding", &rule{name: "Encoding", use: useIgnore, check: checkEncoding,
+		hint: "write Encoding=UTF8, or leave it out"}},
 
 	{"sslmode", &rule{name: "SSL Mode", use: useLater, check: checkNpgsqlMode}},
 	{"trustservercertificate", &rule{name: "Trust Server Certificate", use: useLater, check: checkBool}},
 	{"sslnegotiation", &rule{name: "SSL Negotiation", to: "sslnegotiation", check: anyCase(oneOf("postgres", "direct"))}},
-	{"sslcertificate clientcertificate", &rule{name: "SSL Certificate", use: useOptional, to: "sslcert", check: checkPEM, hint: hintPEM}},
-	{"sslkey clientcertificatekey", &rule{name: "SSL Key", use: useOptional, to: "sslkey", check: checkPEM, hint: hintPEM}},
-	{"rootcertificate", &rule{name: "Root Certificate", use: useOptional, to: "sslrootcert", check: checkPEM, hint: hintPEM}},
-	{"checkcertificaterevocation", refused("Check Certificate Revocation", "name a list of revoked certificates as sslcrl", "false", "False")},
-	{"gssencryptionmode", refused("GSS Encryption Mode", "GSSAPI encryption is not supported", "disable", "prefer", "Disable", "Prefer")},
+	{"sslcertificate clientcertificate", &rule{name: "SSL Certificate", use: useOptional, to: "sslcert", check: checkPEM,
+		hint: hintPEM}},
+	{"sslkey clientcertificatekey", &rule{name: "SSL Key", use: useOptional, to: "sslkey", check: checkPEM,
+		hint: hintPEM}},
+	{"rootcertificate", &rule{name: "Root Certificate", use: useOptional, to: "sslrootcert", check: checkPEM,
+		hint: hintPEM}},
+	{"checkcertificaterevocation", refused("Check Certificate Revocation",
+		"name a list of revoked certificates as sslcrl", "false", "False")},
+	{"gssencryptionmode", refused("GSS Encryption Mode", "GSSAPI encryption is not supported", "disable", "prefer",
+		"Disable", "Prefer")},
 	{"ssl", refused("SSL", "Npgsql 3 removed it; write SSL Mode=Require or SSL Mode=VerifyFull")},
 	{"integratedsecurity", refused("Integrated Security", "write Username and Password; "+hintKerberos, "false", "False")},
-	{"channelbinding", &rule{name: "Channel Binding", to: "channel_binding", check: anyCase(oneOf("disable", "prefer", "require"))}},
+	{"channelbinding", &rule{name: "Channel Binding", to: "channel_binding",
+		check: anyCase(oneOf("disable", "prefer", "require"))}},
 	{"requireauth", &rule{name: "Require Auth", use: useOptional, to: "require_auth", check: checkNpgsqlAuth}},
-	{"kerberosservicename krbsrvname", &rule{name: "Kerberos Service Name", use: useOptional, to: "krbsrvname", drop: []string{"postgres"}}},
+	{"kerberosservicename krbsrvname", &rule{name: "Kerberos Service Name", use: useOptional, to: "krbsrvname",
+		drop: []string{"postgres"}}},
 
 	{"targetsessionattributes", &rule{name: "Target Session Attributes", to: "target_session_attrs",
-		hint: "prefer-primary has no equal; write any or primary", check: anyCase(oneOf("any", "primary", "standby", "prefer-standby", "read-write", "read-only"))}},
+		hint:  "prefer-primary has no equal; write any or primary",
+		check: anyCase(oneOf("any", "primary", "standby", "prefer-standby", "read-write", "read-only"))}},
 	{"loadbalancehosts", &rule{name: "Load Balance Hosts", to: "load_balance_hosts",
 		check: anyCase(oneOfThese("true", "random")), drop: []string{"false", "False"}}},
 	{"timeout", &rule{name: "Timeout", to: "connect_timeout", check: checkCount}},
-	{"tcpkeepalive", &rule{name: "TCP Keepalive", to: "keepalives", check: anyCase(oneOfThese("true", "1", "false", "0"))}},
+	{"tcpkeepalive", &rule{name: "TCP Keepalive", to: "keepalives",
+		check: anyCase(oneOfThese("true", "1", "false", "0"))}},
 	{"tcpkeepalivetime", &rule{name: "TCP Keepalive Time", to: "keepalives_idle", check: checkCount, drop: []string{"0"}}},
-	{"tcpkeepaliveinterval", &rule{name: "TCP Keepalive Interval", to: "keepalives_interval", check: checkCount, drop: []string{"0"}}},
+	{"tcpkeepaliveinterval", &rule{name: "TCP Keepalive Interval", to: "keepalives_interval", check: checkCount,
+		drop: []string{"0"}}},
 	{"keepalive", &rule{name: "Keepalive", use: useIgnore, drop: []string{"0"},
-		warn: "left out: Npgsql asks an idle connection for a sign of life after so many seconds; here, a connection is checked when it is taken"}},
+		warn: "left out: Npgsql asks an idle connection for a sign of life after so many seconds; " +
+			"here, a connection is checked when it is taken"}},
 	{"commandtimeout", &rule{name: "Command Timeout", use: useIgnore, drop: []string{"0"},
-		warn: "left out: Npgsql ends a command after so many seconds; give queries a context with a deadline, or set statement_timeout"}},
+		warn: "left out: Npgsql ends a command after so many seconds; " +
+			"give queries a context with a deadline, or set statement_timeout"}},
 
-	{"maximumpoolsize maxpoolsize", &rule{name: "Maximum Pool Size", use: usePool, to: "pool_max_conns", check: checkPositive}},
-	{"minimumpoolsize minpoolsize", &rule{name: "Minimum Pool Size", use: usePool, to: "pool_min_idle_conns", check: checkCount}},
+	{"maximumpoolsize maxpoolsize", &rule{name: "Maximum Pool Size", use: usePool, to: "pool_max_conns",
+		check: checkPositive}},
+	{"minimumpoolsize minpoolsize", &rule{name: "Minimum Pool Size", use: usePool, to: "pool_min_idle_conns",
+		check: checkCount}},
 	{"connectionidlelifetime", &rule{name: "Connection Idle Lifetime", use: usePool, to: "pool_max_conn_idle_time",
 		check: checkSeconds, drop: []string{"0"}}},
-	{"connectionlifetime loadbalancetimeout", &rule{name: "Connection Lifetime", use: usePool, to: "pool_max_conn_lifetime",
+	{"connectionlifetime loadbalancetimeout", &rule{name: "Connection Lifetime", use: usePool,
+		to:    "pool_max_conn_lifetime",
 		check: checkSeconds, drop: []string{"0"}}},
 	{"connectionpruninginterval", &rule{name: "Connection Pruning Interval", use: usePool, to: "pool_health_check_period",
 		check: checkSeconds, drop: []string{"0"}}},
-	{"pooling", &rule{name: "Pooling", use: useIgnore, check: checkBool, drop: []string{"true", "True"}, warn: "left out: connections are always pooled"}},
-	{"maxautoprepare", ignored("Max Auto Prepare", "left out: statements are prepared at once; see statement_cache_capacity")},
-	{"includeerrordetail includeerrordetails", ignored("Include Error Detail", "left out: what the server sends with an error is always there")},
-	{"noresetonclose", ignored("No Reset On Close", "left out: a connection keeps what a session changed; change it back, or set it inside a transaction")},
+	{"pooling", &rule{name: "Pooling", use: useIgnore, check: checkBool, drop: []string{"true", "True"},
+		warn: "left out: connections are always pooled"}},
+	{"maxautoprepare", ignored("Max Auto Prepare",
+		"left out: statements are prepared at once; see statement_cache_capacity")},
+	{"includeerrordetail includeerrordetails", ignored("Include Error Detail",
+		"left out: what the server sends with an error is always there")},
+	{"noresetonclose", ignored("No Reset On Close",
+		"left out: a connection keeps what a session changed; change it back, or set it inside a transaction")},
 	{"enlist", ignored("Enlist", "left out: there are no distributed transactions")},
 
 	{"driver", refused("Driver", "this is a string for ODBC; "+shapeBoth)},
@@ -90,7 +111,8 @@ func synonyms(all []called) map[string]*rule {
 	return m
 }
 
-// npgsqlKey is the key under which the table has what is written as key: "SSL Mode" and "SslMode" are the same.
+// npgsqlKey is the key under which the table has what is written as key: "SSL Mode" and "SslMode"
+// are the same.
 func npgsqlKey(key string) string { return strings.ToLower(strings.ReplaceAll(key, " ", "")) }
 
 // checkNpgsqlMode reads the enum SslMode, also with libpq's hyphen.
@@ -124,8 +146,9 @@ func finishNpgsql(b *builder) *Error {
 	return nil
 }
 
-// npgsqlTLS: what SSL Mode=Require checks was changed twice. Npgsql 8 checks nothing, 6 and 7 refuse it without Trust
-// Server Certificate=true, those before check the certificate unless that is true.
+// npgsqlTLS: what SSL Mode=Require checks was changed twice. Npgsql 8 checks nothing, 6 and 7
+// refuse it without Trust Server Certificate=true, those before check the certificate unless that
+// is true.
 func (b *builder) npgsqlTLS() {
 	mode, trust := b.later("SSL Mode"), b.later("Trust Server Certificate")
 	switch {
@@ -133,10 +156,12 @@ func (b *builder) npgsqlTLS() {
 		return
 	case mode.value != "require":
 	case !trust.ok:
-		b.d.warn("SSL Mode", "as in Npgsql 8 and later, the server's certificate is not checked; SSL Mode=VerifyFull checks it")
+		b.d.warn("SSL Mode",
+			"as in Npgsql 8 and later, the server's certificate is not checked; SSL Mode=VerifyFull checks it")
 	case trust.value == "false":
 		mode.value = "verify-full"
-		b.d.warn("Trust Server Certificate", "the server's certificate is checked, as Npgsql before 6 does; Npgsql 8 and later do not look at it")
+		b.d.warn("Trust Server Certificate",
+			"the server's certificate is checked, as Npgsql before 6 does; Npgsql 8 and later do not look at it")
 	}
 	b.decideMode(mode.value, mode.pos)
 	b.d.change("SSL Mode", "became sslmode")
@@ -161,7 +186,8 @@ func (b *builder) npgsqlHosts() {
 
 const quoteADOHint = `put the value in double quotes, and double those inside it: Password="..."`
 
-// parseNpgsql reads "Key=Value;..." The last value of a key counts, and an empty one takes the others back.
+// parseNpgsql reads "Key=Value;..." The last value of a key counts, and an empty one takes the
+// others back.
 func parseNpgsql(d *DSN, s string, base int, rules *dialect) *Error {
 	d.Dialect = rules.name
 	var p parts
@@ -217,7 +243,8 @@ func readADOKey(s string, pos int, rules *dialect) (r *rule, start int, err *Err
 		return nil, 0, fault(CodeSyntax, "keyword", pos, `no "=" follows it`, quoteADOHint)
 	}
 	if r = rules.lookup(npgsqlKey(key)); r == nil || !npgsqlHas(r, npgsqlKey(key)) {
-		return nil, 0, fault(CodeUnknownKey, "parameter", pos, "its name is not known", "if it is part of a value, "+quoteADOHint)
+		return nil, 0, fault(CodeUnknownKey, "parameter", pos, "its name is not known",
+			"if it is part of a value, "+quoteADOHint)
 	}
 	if start < len(s) && s[start] == '=' {
 		return nil, 0, fault(CodeSyntax, r.name, start, `"==" is a "=" that belongs to the key`, quoteADOHint)
@@ -225,7 +252,8 @@ func readADOKey(s string, pos int, rules *dialect) (r *rule, start int, err *Err
 	return r, start, nil
 }
 
-// npgsqlHas reports whether a key is Npgsql's or ours, and not only libpq's: those three have the same name in both.
+// npgsqlHas reports whether a key is Npgsql's or ours, and not only libpq's: those three have the
+// same name in both.
 func npgsqlHas(r *rule, key string) bool {
 	switch key {
 	case "passfile", "options", "sslpassword":
@@ -262,8 +290,8 @@ func readADOValue(s string, pos int, r *rule) (value string, next int, err *Erro
 	return "", 0, fault(CodeSyntax, r.name, start, "the closing quote is missing", quoteADOHint)
 }
 
-// adoNet reports whether s is a list of "Key=Value;". It is if its first key is Npgsql's and not libpq's. One that is
-// both needs a second one: in libpq's form a password may hold ";".
+// adoNet reports whether s is a list of "Key=Value;". It is if its first key is Npgsql's and not
+// libpq's. One that is both needs a second one: in libpq's form a password may hold ";".
 func adoNet(s string) bool {
 	first, rest, found := strings.Cut(strings.TrimLeft(s, "; "), ";")
 	if !adoNetPair(first) || !found && strings.Count(s, "=") > 1 {
@@ -275,12 +303,14 @@ func adoNet(s string) bool {
 		return true
 	}
 	if strings.HasPrefix(strings.TrimLeft(value, " "), "'") {
-		// In libpq's form no ";" follows a quoted value, but one may follow a quote in it, after a backslash.
+		// In libpq's form no ";" follows a quoted value, but one may follow a quote in it, after a
+		// backslash.
 		_, next, err := readADOValue(s, strings.IndexByte(s, '=')+1, r)
 		return err == nil && next < len(s) && !hasKeywordForm(s)
 	}
 	second, _, _ := strings.Cut(rest, ";")
-	return found && !strings.Contains(value, "=") && (strings.Trim(second, " ") == "" || adoNetPair(second) && strings.Count(second, "=") == 1)
+	return found && !strings.Contains(value, "=") &&
+		(strings.Trim(second, " ") == "" || adoNetPair(second) && strings.Count(second, "=") == 1)
 }
 
 // adoNetPair reports whether pair starts with a key of Npgsql.

@@ -1,6 +1,7 @@
-// Package urlfix reads connection strings of PostgreSQL, also those whose password was pasted in without being
-// percent-encoded, and writes each as one canonical libpq URI. It gives the meaning the string has for the tool it
-// was written for, or an error. It never guesses: where two readings are possible, it refuses.
+// Package urlfix reads connection strings of PostgreSQL, also those whose password was pasted in
+// without being percent-encoded, and writes each as one canonical libpq URI. It gives the meaning
+// the string has for the tool it was written for, or an error. It never guesses: where two readings
+// are possible, it refuses.
 //
 // The grammars:
 //   - libpq URI: conninfo_uri_parse_options, conninfo_uri_parse_params and conninfo_uri_decode in
@@ -17,8 +18,8 @@
 //   - Keywords that a Go driver cannot honour are refused by name, or left out where that changes nothing.
 //   - No error text holds a piece of the string.
 //
-// A dialect is a file: its grammar, and a table of the parameters that mean something else than libpq's. Each names
-// the sources of its tool that it follows.
+// A dialect is a file: its grammar, and a table of the parameters that mean something else than
+// libpq's. Each names the sources of its tool that it follows.
 package urlfix
 
 import (
@@ -29,16 +30,17 @@ import (
 // MaxLength is the length in bytes above which Parse refuses a string unread.
 const MaxLength = 1 << 20
 
-// Parse reads a connection string of any supported dialect. The empty string is valid: it leaves all to the PG*
-// environment variables and defaults, which Parse itself does not look at. It reads no file either. Its time grows
-// linearly with len(dsn). The error is always an *Error.
+// Parse reads a connection string of any supported dialect. The empty string is valid: it leaves
+// all to the PG* environment variables and defaults, which Parse itself does not look at. It reads
+// no file either. Its time grows linearly with len(dsn). The error is always an *Error.
 //
-// The form of a string tells its dialect, or its key pgsafe_dialect does. A plain URI or keyword/value string that
-// does not has libpq's meaning; parameters in it that belong to one tool only have that tool's.
+// The form of a string tells its dialect, or its key pgsafe_dialect does. A plain URI or
+// keyword/value string that does not has libpq's meaning; parameters in it that belong to one tool
+// only have that tool's.
 func Parse(dsn string) (*DSN, error) { return ParseAs(dsn, "") }
 
-// ParseAs is Parse of a string that is written in a dialect, one of Dialects. It refuses a string that has the form
-// of another one. "" is for a dialect that is not known.
+// ParseAs is Parse of a string that is written in a dialect, one of Dialects. It refuses a string
+// that has the form of another one. "" is for a dialect that is not known.
 func ParseAs(dsn, dialect string) (*DSN, error) {
 	d := new(DSN)
 	if err := parse(d, dsn, dialect); err != nil {
@@ -47,8 +49,9 @@ func ParseAs(dsn, dialect string) (*DSN, error) {
 	return d, nil
 }
 
-// Normalize returns the canonical URI of dsn, as Parse and URI do, and dsn itself if it is canonical already; and the
-// keys that are no part of it, as DSN.Pool and DSN.Driver. dialect is that of ParseAs. The error is always an *Error.
+// Normalize returns the canonical URI of dsn, as Parse and URI do, and dsn itself if it is
+// canonical already; and the keys that are no part of it, as DSN.Pool and DSN.Driver. dialect means
+// the same as to ParseAs. The error is always an *Error.
 func Normalize(dsn, dialect string) (uri string, pool, driver []Param, err error) {
 	var d DSN
 	if err := parse(&d, dsn, dialect); err != nil {
@@ -72,8 +75,8 @@ func parse(d *DSN, s, dialect string) *Error {
 			return parseURI(d, s, base, &libpqURI)
 		}
 	}
-	// The dialects are called through tables. With a DSN of their own, the compiler can keep that of Normalize on the
-	// stack in the usual case.
+	// The dialects are called through tables. They get a separate DSN, so that the compiler can
+	// usually keep Normalize's DSN on the stack.
 	own := new(DSN)
 	err := parseDetected(own, s, dialect)
 	*d = *own

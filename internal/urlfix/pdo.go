@@ -2,12 +2,13 @@ package urlfix
 
 import "strings"
 
-// pdo is PHP's form: pdo_pgsql_handle_factory in ext/pdo_pgsql/pgsql_driver.c of php-src. It hands libpq what follows
-// "pgsql:", with a blank in place of every semicolon.
+// pdo is PHP's form: pdo_pgsql_handle_factory in ext/pdo_pgsql/pgsql_driver.c of php-src. It hands
+// libpq what follows "pgsql:", with a blank in place of every semicolon.
 var pdo = dialect{name: "pdo", read: parsePDO, tool: &pdoTool}
 
 var pdoTool = tool{name: "PDO", rules: table(
-	&rule{name: "charset", to: "client_encoding", check: checkCharset, hint: "write client_encoding=UTF8, or leave it out"},
+	&rule{name: "charset", to: "client_encoding", check: checkCharset,
+		hint: "write client_encoding=UTF8, or leave it out"},
 	&rule{name: "ssl", use: useRefuse, hint: "write sslmode=require or sslmode=verify-full"},
 )}
 
@@ -17,8 +18,8 @@ func checkCharset(value string) (string, string) {
 	return "UTF8", reason
 }
 
-// parsePDO reads libpq's form with blanks for semicolons. One that belongs to a value in quotes would change on the way
-// to libpq, which nobody means.
+// parsePDO reads libpq's form with blanks for semicolons. PDO would replace a semicolon in a quoted
+// value too, so such a value is refused.
 func parsePDO(d *DSN, s string, base int, rules *dialect) *Error {
 	d.Dialect = rules.name
 	text := s[:base] + strings.ReplaceAll(s[base:], ";", " ")

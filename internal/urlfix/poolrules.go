@@ -5,12 +5,14 @@ import (
 	"strconv"
 )
 
-// More rules that several tools share, like those in shared.go: the ones about pools and statements.
+// More rules that several tools share, like those in shared.go: the ones about pools and
+// statements.
 var (
 	// maxConns is node-postgres' and postgres.js'.
 	maxConns = &rule{name: "max", use: usePool, to: "pool_max_conns", check: checkPositive}
 	// idleTimeout is in seconds to postgres.js and Rails. To both, zero is never.
-	idleTimeout = &rule{name: "idle_timeout", use: usePool, to: "pool_max_conn_idle_time", check: checkFraction, drop: []string{"0", "-1"}}
+	idleTimeout = &rule{name: "idle_timeout", use: usePool, to: "pool_max_conn_idle_time", check: checkFraction,
+		drop: []string{"0", "-1"}}
 	// encoding is Rails', and has no effect in node-postgres.
 	encoding = &rule{name: "encoding", use: useIgnore, check: checkEncoding, hint: "write encoding=utf8, or leave it out"}
 	// statementCacheSize is Prisma's and asyncpg's: the number of prepared statements to keep.
@@ -40,8 +42,8 @@ func (b *builder) hasDriver(key string) bool {
 	return false
 }
 
-// solely reports whether the tool called name is the only one that can have written the string: it was named, or a
-// plain URI has a key that no other tool knows.
+// solely reports whether the tool called name is the only one that can have written the string: it
+// was named, or a plain URI has a key that no other tool knows.
 func (b *builder) solely(name string) bool {
 	return b.rules.tool != nil || len(b.seen.tools) == 1 && b.seen.tools[0].name == name
 }

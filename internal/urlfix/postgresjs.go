@@ -1,12 +1,14 @@
 package urlfix
 
-// postgresjsURI is what postgres.js reads: parseOptions and parseUrl in src/index.js, and src/connection.js. What it
-// does not know is a startup parameter to it, that is, a server setting.
-var postgresjsURI = dialect{name: "postgresjs", read: parsePostgresJS, tool: &postgresjsTool, query: queryForm, settings: true}
+// postgresjsURI is what postgres.js reads: parseOptions and parseUrl in src/index.js, and
+// src/connection.js. What it does not know is a startup parameter to it, that is, a server setting.
+var postgresjsURI = dialect{name: "postgresjs", read: parsePostgresJS, tool: &postgresjsTool, query: queryForm,
+	settings: true}
 
 var postgresjsTool = tool{name: "postgres.js", finish: finishPostgresJS, rules: table(
 	&rule{name: "sslmode", use: useLater, check: checkPostgresJSMode, hint: hintSSLMode},
-	&rule{name: "ssl", use: useLater, check: checkPostgresJSMode, hint: "write ssl=require, or ssl=verify-full to check the server's certificate"},
+	&rule{name: "ssl", use: useLater, check: checkPostgresJSMode,
+		hint: "write ssl=require, or ssl=verify-full to check the server's certificate"},
 	maxConns,
 	idleTimeout,
 	&rule{name: "max_lifetime", use: usePool, to: "pool_max_conn_lifetime", check: checkFraction, drop: []string{"0"}},
@@ -19,8 +21,8 @@ var postgresjsTool = tool{name: "postgres.js", finish: finishPostgresJS, rules: 
 	ignored("publications", "left out: it is for logical replication"),
 )}
 
-// parsePostgresJS reads a URI by the WHATWG's URL standard. The database before the query is the only one. postgres.js
-// leaves it encoded, so that it is only found if it needs no encoding.
+// parsePostgresJS reads a URI by the WHATWG's URL standard. The database before the query is the
+// only one. postgres.js leaves it encoded, so that it is only found if it needs no encoding.
 func parsePostgresJS(d *DSN, s string, base int, rules *dialect) *Error {
 	return parseWebForm(d, s, base, rules, webForm{path: unquote, settle: func(d *DSN, p *parts) *Error {
 		pathWins(d, p)
@@ -28,8 +30,8 @@ func parsePostgresJS(d *DSN, s string, base int, rules *dialect) *Error {
 	}})
 }
 
-// checkPostgresJSMode refuses the values that turn TLS on in postgres.js, where every text is true, and hardly mean
-// that.
+// checkPostgresJSMode refuses the values that turn TLS on in postgres.js, where every text is true,
+// and hardly mean that.
 func checkPostgresJSMode(value string) (string, string) {
 	switch value {
 	case "", "0", "off", "no", "null", "undefined":
@@ -38,8 +40,8 @@ func checkPostgresJSMode(value string) (string, string) {
 	return value, ""
 }
 
-// postgresjsMode is the meaning of ssl and sslmode in secure of src/connection.js: the certificate is checked with
-// every text that it does not know.
+// postgresjsMode is the meaning of ssl and sslmode in secure of src/connection.js: the certificate
+// is checked with every text that it does not know.
 func postgresjsMode(value string) string {
 	switch value {
 	case "disable", "false":
@@ -83,7 +85,8 @@ func finishPostgresJS(b *builder) *Error {
 	return nil
 }
 
-// postgresjsInPlainURI is for plain URIs with keys that only postgres.js has: its modes are never weaker than libpq's.
+// postgresjsInPlainURI is for plain URIs with keys that only postgres.js has: its modes are never
+// weaker than libpq's.
 func (b *builder) postgresjsInPlainURI() *Error {
 	if mode := b.seen.mode; !b.sslVerifies() && b.solely("postgres.js") && mode.ok {
 		b.decidePostgresJS(b.seen.modeText, mode.pos)

@@ -1,7 +1,8 @@
 package urlfix
 
-// prismaURI is what Prisma's native engine reads, up to Prisma 6: quaint/src/connector/postgres/url.rs and
-// native/mod.rs in prisma-engines. Prisma 7 uses node-postgres.
+// prismaURI is what Prisma's native engine reads, up to Prisma 6:
+// quaint/src/connector/postgres/url.rs and native/mod.rs in prisma-engines. Prisma 7 uses
+// node-postgres.
 var prismaURI = dialect{
 	name: "prisma", read: parsePrisma, tool: &prismaTool, query: queryForm, queryWins: true, defaults: prismaDefaults,
 }
@@ -14,16 +15,20 @@ var prismaTool = tool{name: "Prisma", finish: finishPrisma, rules: table(
 	refused("port", "Prisma does not look for it in the query; write it after the host"),
 	&rule{name: "connection_limit", use: usePool, to: "pool_max_conns", check: checkPositive, drop: []string{"0"}},
 	&rule{name: "pool_timeout", use: usePool, to: "pool_acquire_timeout", check: checkSeconds, drop: []string{"0"}},
-	&rule{name: "max_connection_lifetime", use: usePool, to: "pool_max_conn_lifetime", check: checkSeconds, drop: []string{"0"}},
-	&rule{name: "max_idle_connection_lifetime", use: usePool, to: "pool_max_conn_idle_time", check: checkSeconds, drop: []string{"0"}},
-	ignored("socket_timeout", "left out: Prisma ends a query after this time; give the query a context with a deadline, or set statement_timeout"),
+	&rule{name: "max_connection_lifetime", use: usePool, to: "pool_max_conn_lifetime", check: checkSeconds,
+		drop: []string{"0"}},
+	&rule{name: "max_idle_connection_lifetime", use: usePool, to: "pool_max_conn_idle_time", check: checkSeconds,
+		drop: []string{"0"}},
+	ignored("socket_timeout",
+		"left out: Prisma ends a query after this time; give the query a context with a deadline, or set statement_timeout"),
 	&rule{name: "pgbouncer", use: useLater, check: checkBool},
 	statementCacheSize,
 )}
 
 const hintPKCS12 = "convert the PKCS-12 file to PEM, and name its two parts as sslcert and sslkey"
 
-// parsePrisma reads a URI by the WHATWG's URL standard. The database before the query is the only one.
+// parsePrisma reads a URI by the WHATWG's URL standard. The database before the query is the only
+// one.
 func parsePrisma(d *DSN, s string, base int, rules *dialect) *Error {
 	return parseWebForm(d, s, base, rules, webForm{path: unquote, settle: func(d *DSN, p *parts) *Error {
 		pathWins(d, p)
@@ -31,8 +36,8 @@ func parsePrisma(d *DSN, s string, base int, rules *dialect) *Error {
 	}})
 }
 
-// prismaDefaults are those of dbname in url.rs, which no environment variable changes. That connecting ends after 5 s
-// is not among them: it ends here anyway.
+// prismaDefaults are the defaults of dbname in url.rs. No environment variable changes them.
+// Prisma's connect timeout of 5 s is not among them, because there is a timeout here anyway.
 func prismaDefaults(b *builder) {
 	if b.d.Database == "" {
 		b.d.Database = "postgres"
@@ -49,8 +54,8 @@ func finishPrisma(b *builder) *Error {
 	return b.prismaTLS()
 }
 
-// prismaTLS: whatever is not accept_invalid_certs is strict to Prisma: certificate and name are checked. sslcert is
-// the certificate of the server's authority there, and no client's.
+// prismaTLS: whatever is not accept_invalid_certs is strict to Prisma: certificate and name are
+// checked. sslcert is the certificate of the server's authority there, and no client's.
 func (b *builder) prismaTLS() *Error {
 	accept := b.later("sslaccept")
 	if !accept.ok && !b.solely("Prisma") {
@@ -64,7 +69,8 @@ func (b *builder) prismaTLS() *Error {
 		return nil
 	}
 	if b.seen.mode.ok && b.seen.mode.value == "disable" {
-		return fault(CodeConflict, "sslaccept", accept.pos, "it checks the certificate, and sslmode turns TLS off", "leave one of the two out")
+		return fault(CodeConflict, "sslaccept", accept.pos, "it checks the certificate, and sslmode turns TLS off",
+			"leave one of the two out")
 	}
 	b.decideMode("verify-full", accept.pos)
 	b.d.change("sslaccept", "became sslmode=verify-full")
@@ -73,8 +79,8 @@ func (b *builder) prismaTLS() *Error {
 	return nil
 }
 
-// prismaMode: what is none of disable, prefer and require is prefer to Prisma, in silence. The stronger modes keep
-// their meaning, and allow, which is weaker, does not.
+// prismaMode: what is none of disable, prefer and require is prefer to Prisma, in silence. The
+// stronger modes keep their meaning, and allow, which is weaker, does not.
 func (b *builder) prismaMode() {
 	switch b.seen.modeText {
 	case "", "disable", "prefer", "require":
@@ -86,8 +92,8 @@ func (b *builder) prismaMode() {
 	b.d.warn("sslmode", "Prisma knows disable, prefer and require, and takes every other value for prefer")
 }
 
-// prismaAuthority makes sslrootcert of sslcert, unless there is a key with it: then it is libpq's. It reports whether
-// it did.
+// prismaAuthority makes sslrootcert of sslcert, unless there is a key with it: then it is libpq's.
+// It reports whether it did.
 func (b *builder) prismaAuthority() bool {
 	cert := param(b.d, "sslcert")
 	if cert == nil || param(b.d, "sslkey") != nil || param(b.d, "sslrootcert") != nil {

@@ -2,15 +2,17 @@ package urlfix
 
 import "strings"
 
-// A reading is one way to cut a URI into userinfo, authority, path and query. It is an offset only: the "@" that
-// ends the userinfo, or -1 for none. Everything else follows from it.
+// A reading is one way to cut a URI into userinfo, authority, path and query. It is an offset only:
+// the "@" that ends the userinfo, or -1 for none. Everything else follows from it.
 //
-// Reading A is libpq's: the first "@", if no "/" stands before it. Reading B is that of RFC 3986: the authority ends
-// at the first "/", "?" or "#", and the last "@" in it ends the userinfo. A reading is tight if nothing in it looks
-// like a piece of password: hosts are hosts, ports are numbers, keys are known, escapes are valid.
+// Reading A is libpq's: the first "@", if no "/" stands before it. Reading B follows RFC 3986: the
+// authority ends at the first "/", "?" or "#", and the last "@" in it ends the userinfo. A reading
+// is tight if nothing in it looks like a piece of password: hosts are hosts, ports are numbers,
+// keys are known, escapes are valid.
 const noUserinfo = -1
 
-// parseURI takes reading A if it is tight and B is no other tight one. Otherwise it looks for the one reading that is.
+// parseURI takes reading A if it is tight and B is no other tight one. Otherwise it looks for the
+// one reading that is.
 func parseURI(d *DSN, s string, base int, rules *dialect) *Error {
 	if s[len(s)-1] == ' ' && strings.IndexByte(s, '?') < 0 {
 		return endsWithBlank(s)
@@ -48,8 +50,8 @@ func readingA(s string, base int) int {
 	return noUserinfo
 }
 
-// readingBDiffers reports whether reading B is tight and not the tight reading A. They can differ only by a "?" or
-// "#" before the "@".
+// readingBDiffers reports whether reading B is tight and not the tight reading A. They can differ
+// only by a "?" or "#" before the "@".
 func readingBDiffers(s string, base, a int, rules *dialect) bool {
 	if a == noUserinfo {
 		return false
@@ -112,10 +114,10 @@ func authorityEnd(s string, from int) int {
 	return len(s)
 }
 
-// parseRecovered reads a string whose reading A is not tight, for the reason given. If exactly one "@" is followed by
-// a tight authority, or only the string without userinfo starts with one, that is the reading, and user and password
-// are taken as they stand. Each "@" is a candidate, wherever it stands, so that the end of a password is never taken
-// for the server.
+// parseRecovered reads a string whose reading A is not tight, for the reason given. If exactly one
+// "@" is followed by a tight authority, or only the string without userinfo starts with one, that
+// is the reading, and user and password are taken as they stand. Each "@" is a candidate, wherever
+// it stands, so that the end of a password is never taken for the server.
 func parseRecovered(d *DSN, s string, base int, rules *dialect, a int, reason *Error) *Error {
 	at, count := candidates(s, base)
 	switch {
@@ -137,7 +139,8 @@ func parseRecovered(d *DSN, s string, base int, rules *dialect, a int, reason *E
 		return err
 	}
 	if holdsQuery(s[base:at], rules) {
-		return fault(CodeAmbiguous, "string", at, `the "@" may end the password, or be part of the query, with a fault before it`, encodeHint)
+		return fault(CodeAmbiguous, "string", at,
+			`the "@" may end the password, or be part of the query, with a fault before it`, encodeHint)
 	}
 	if at == a && !hasBadEscape(s[base:at]) && strings.IndexByte(s[base:at], ' ') < 0 && hasEscape(s[base:at]) {
 		reason.Code = CodeAmbiguous // an escape stands for NUL, or they are no UTF-8: or is it meant as it stands?
@@ -154,8 +157,8 @@ func parseRecovered(d *DSN, s string, base int, rules *dialect, a int, reason *E
 	return build(d, rules, &p)
 }
 
-// candidates counts the readings with a tight authority, up to two, and returns the last one found. It looks at
-// each byte at most twice: an authority ends at the next "@", and then is not tight.
+// candidates counts the readings with a tight authority, up to two, and returns the last one found.
+// It looks at each byte at most twice: an authority ends at the next "@", and then is not tight.
 func candidates(s string, base int) (at, count int) {
 	at = noUserinfo
 	if tightAuthority(s, base) {
@@ -170,7 +173,8 @@ func candidates(s string, base int) (at, count int) {
 	return at, count
 }
 
-// tightAuthority is readAuthority without its result, in time linear to the next "@", and without an allocation.
+// tightAuthority is readAuthority without its result, in time linear to the next "@", and without
+// an allocation.
 func tightAuthority(s string, from int) bool {
 	end := from
 	for end < len(s) && s[end] != '/' && s[end] != '?' && s[end] != '#' { // "#" for RFC 3986's reading
@@ -219,8 +223,8 @@ func readRawUserinfo(p *parts, s string, base, at int) *Error {
 	return nil
 }
 
-// holdsQuery reports whether a known parameter stands in what would be user and password. Then the whole is more
-// likely a string with a wrong port, say, and what follows the "@" is no server.
+// holdsQuery reports whether a known parameter stands in what would be user and password. Then the
+// whole is more likely a string with a wrong port, say, and what follows the "@" is no server.
 func holdsQuery(raw string, rules *dialect) bool {
 	_, query, found := strings.Cut(raw, "?")
 	if !found {

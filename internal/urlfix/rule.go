@@ -64,8 +64,8 @@ func refused(name, hint string, drop ...string) *rule {
 	return &rule{name: name, use: useRefuse, hint: hint, drop: drop}
 }
 
-// ignored is a parameter that has no meaning in a Go driver, or one that it always honours. why is for a warning;
-// without one, it is only told that the parameter was left out.
+// ignored is a parameter that has no meaning in a Go driver, or one that it always honours. why is
+// for a warning; without one, it is only told that the parameter was left out.
 func ignored(name, why string) *rule {
 	return &rule{name: name, use: useIgnore, warn: why}
 }

@@ -9,11 +9,12 @@ import (
 // redacted is what a set Secret shows to whoever does not ask for it by name.
 const redacted = "[redacted]"
 
-// Secret is a text that shows itself only through Reveal. Printed in any way (fmt with any verb, slog, JSON,
-// text encoding) it is "[redacted]", or "" when it is not set. The zero value is not set.
+// Secret is a text that shows itself only through Reveal. Printed in any way (fmt with any verb,
+// slog, JSON, text encoding) it is "[redacted]", or "" when it is not set. The zero value is not
+// set.
 //
-// The text lies behind a pointer, so that fmt shows an address even where it cannot call methods: in an
-// unexported field of another struct.
+// The text lies behind a pointer, so that fmt shows an address even where it cannot call methods:
+// in an unexported field of another struct.
 type Secret struct {
 	text *string
 }

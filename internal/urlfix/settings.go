@@ -2,8 +2,9 @@ package urlfix
 
 import "strings"
 
-// knownSettings are the settings of PostgreSQL 12 to 18 that a session may change, in lower case: the server does not
-// tell the case of a name apart. Those that are also keywords of libpq are not among them.
+// knownSettings are the settings of PostgreSQL 12 to 18 that a session may change, in lower case:
+// the server does not tell the case of a name apart. Those that are also keywords of libpq are not
+// among them.
 var knownSettings = func() map[string]bool {
 	m := make(map[string]bool)
 	for name := range strings.FieldsSeq(settingNames) {
@@ -56,8 +57,8 @@ const settingNames = `
 	xmlbinary xmloption
 `
 
-// customSetting reports whether key is the name of an extension's or an application's setting: identifiers with
-// dots between them (valid_custom_variable_name, guc.c).
+// customSetting reports whether key is the name of an extension's or an application's setting:
+// identifiers with dots between them (valid_custom_variable_name, guc.c).
 func customSetting(key string) bool {
 	dots, start := 0, true
 	for i := range len(key) {

@@ -5,29 +5,34 @@ import (
 	"strings"
 )
 
-// Rules that mean the same to more than one tool. The tools hold the same pointer, so that such a key in a plain URI
-// is clear although nothing tells which of them wrote it (foreign.go).
+// Rules that mean the same to more than one tool. The tools hold the same pointer, so that such a
+// key in a plain URI is clear although nothing tells which of them wrote it (foreign.go).
 var (
-	// currentSchema is JDBC's, and dj-database-url's after it. The value is a search_path as it stands.
+	// currentSchema is JDBC's, and dj-database-url's after it. The value is a search_path as it
+	// stands.
 	currentSchema = &rule{name: "currentSchema", use: useSetting, to: "search_path", check: notEmpty}
 	// charset is Doctrine's and Laravel's, from MySQL.
 	charset = &rule{name: "charset", use: useIgnore, check: checkEncoding, hint: "write charset=utf8, or leave it out"}
 	// poolSize is the number of connections that Ecto opens, at once and for good.
 	poolSize = &rule{name: "pool_size", use: usePool, to: "pool_max_conns", check: checkPositive}
 	// prepare is Ecto's and postgres.js', with values of their own; see finishPrepare.
-	prepare = &rule{name: "prepare", use: useLater, check: oneOfThese("named", "named", "true", "named", "unnamed", "unnamed", "false", "unnamed")}
+	prepare = &rule{name: "prepare", use: useLater,
+		check: oneOfThese("named", "named", "true", "named", "unnamed", "unnamed", "false", "unnamed")}
 	// timeout is the time of a query to Ecto, and SQLite's to Django.
-	timeout = &rule{name: "timeout", use: useIgnore, check: checkTimeoutOrInfinity, warn: "left out: Ecto ends a query after this time, Django and Rails have it for SQLite; " +
-		"give the query a context with a deadline, or set statement_timeout"}
+	timeout = &rule{name: "timeout", use: useIgnore, check: checkTimeoutOrInfinity,
+		warn: "left out: Ecto ends a query after this time, Django and Rails have it for SQLite; " +
+			"give the query a context with a deadline, or set statement_timeout"}
 )
 
 const (
 	hintPEM      = "convert it to PEM, with openssl pkcs12 or openssl pkcs8, and name the new file"
 	hintKerberos = "Kerberos is set up in code"
-	hintInCode   = "its part is played by code, which a connection string cannot bring along; configure the connection in code"
+	hintInCode   = "its part is played by code, which a connection string cannot bring along; " +
+		"configure the connection in code"
 )
 
-// checkPEM refuses the names of files in the formats that Java and .NET prefer, which crypto/tls does not read.
+// checkPEM refuses the names of files in the formats that Java and .NET prefer, which crypto/tls
+// does not read.
 func checkPEM(value string) (string, string) {
 	lower := strings.ToLower(value)
 	for _, suffix := range [...]string{".pk8", ".p12", ".pfx", ".der", ".jks"} {
@@ -38,7 +43,8 @@ func checkPEM(value string) (string, string) {
 	return value, ""
 }
 
-// checkTimeoutOrInfinity reads a number, which may have a fraction, or the word that Ecto has for none.
+// checkTimeoutOrInfinity reads a number, which may have a fraction, or the word that Ecto has for
+// none.
 func checkTimeoutOrInfinity(value string) (string, string) {
 	if _, err := strconv.ParseFloat(value, 64); err == nil || value == "infinity" {
 		return value, ""
@@ -54,7 +60,8 @@ func checkPositive(value string) (string, string) {
 	return "", "the value is not a number from 1 on"
 }
 
-// checkMillisAsSeconds makes whole seconds of milliseconds. A part of a second counts as one, since 0 is for ever.
+// checkMillisAsSeconds makes whole seconds of milliseconds. A part of a second counts as one, since
+// 0 is for ever.
 func checkMillisAsSeconds(value string) (string, string) {
 	n, err := strconv.ParseUint(value, 10, 31)
 	if err != nil {
@@ -63,8 +70,8 @@ func checkMillisAsSeconds(value string) (string, string) {
 	return strconv.FormatUint((n+999)/1000, 10), ""
 }
 
-// oneOfThese makes the check for a parameter whose values have other names than libpq's: pairs of a value and what it
-// becomes.
+// oneOfThese makes the check for a parameter whose values have other names than libpq's: pairs of a
+// value and what it becomes.
 func oneOfThese(pairs ...string) func(string) (string, string) {
 	var known []string
 	for i := 0; i < len(pairs); i += 2 {
@@ -109,8 +116,8 @@ func (b *builder) verify() {
 	}
 }
 
-// sslVerifies reports whether a plain URI has ssl=true, which is require to libpq, and gives it the meaning that it
-// has for the tool whose keys stand next to it: verify-full.
+// sslVerifies reports whether a plain URI has ssl=true, which is require to libpq, and gives it the
+// meaning that it has for the tool whose keys stand next to it: verify-full.
 func (b *builder) sslVerifies() bool {
 	mode, alias := &b.seen.mode, &b.seen.modeByAlias
 	if b.rules.tool != nil || b.seen.sslText != "true" || alias.value != "require" || mode.ok && mode.value != "require" {
@@ -121,7 +128,9 @@ func (b *builder) sslVerifies() bool {
 		mode.value = "verify-full"
 	}
 	b.setMode("verify-full")
-	b.d.warn("ssl", "became sslmode=verify-full, which it means to the tool that the other parameters belong to; to libpq it is sslmode=require")
+	b.d.warn("ssl",
+		"became sslmode=verify-full, which it means to the tool that the other parameters belong to; "+
+			"to libpq it is sslmode=require")
 	return true
 }
 
@@ -133,7 +142,8 @@ func with(rules map[string]*rule, more []*rule) map[string]*rule {
 	return rules
 }
 
-// ignoredAll makes the rules for parameters, given as words, that have no meaning in a Go driver, all for one reason.
+// ignoredAll makes the rules for parameters, given as words, that have no meaning in a Go driver,
+// all for one reason.
 func ignoredAll(why, names string) []*rule {
 	var rules []*rule
 	for name := range strings.FieldsSeq(names) {

@@ -2,7 +2,8 @@ package urlfix
 
 import "strings"
 
-// similar returns the keyword that key is most likely a misspelling of, or "". It returns names of the table only.
+// similar returns the keyword that key is most likely a misspelling of, or "". It returns names of
+// the table only.
 func similar(key string) string {
 	const maxLength = 40 // longer than any keyword by more than the distance allowed
 	if len(key) < 3 || len(key) > maxLength {

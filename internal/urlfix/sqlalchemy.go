@@ -12,7 +12,8 @@ func sqlalchemyDialect(scheme string) *dialect {
 	switch {
 	case name == "cockroachdb" && driver == "":
 		return sqlalchemyDrivers["psycopg2"] // SQLAlchemy's default
-	case name == "postgresql" || name == "postgres" || name == "cockroachdb" || name == "redshift" || name == "timescaledb":
+	case name == "postgresql" || name == "postgres" || name == "cockroachdb" || name == "redshift" ||
+		name == "timescaledb":
 		return sqlalchemyDrivers[driver]
 	}
 	return nil
@@ -28,7 +29,8 @@ var sqlalchemyDrivers = map[string]*dialect{
 	"pg8000":        sqlalchemyDriver("sqlalchemy+pg8000", &psycopgTool),
 }
 
-// sqlalchemyDriver makes the rules for one driver. Server settings as keys are unknown to all of them.
+// sqlalchemyDriver makes the rules for one driver. Server settings as keys are unknown to all of
+// them.
 func sqlalchemyDriver(name string, t *tool) *dialect {
 	_, driver, _ := strings.Cut(name, "+")
 	return &dialect{
@@ -37,21 +39,24 @@ func sqlalchemyDriver(name string, t *tool) *dialect {
 	}
 }
 
-// psycopgTool: SQLAlchemy hands every key to libpq, which knows no server settings and no "ssl" outside of URIs.
+// psycopgTool: SQLAlchemy hands every key to libpq, which knows no server settings and no "ssl"
+// outside of URIs.
 var psycopgTool = tool{name: "SQLAlchemy", finishLater: finishSQLAlchemy, rules: with(table(
 	&rule{name: "ssl", use: useRefuse, hint: "psycopg does not know it; write sslmode=require or sslmode=verify-full"},
 ), engineRules)}
 
 // saAsyncpgTool: dialects/postgresql/asyncpg.py, and SSLMode.parse in asyncpg's connect_utils.py.
 var saAsyncpgTool = tool{name: "SQLAlchemy", finishLater: finishSQLAlchemy, rules: with(table(
-	&rule{name: "ssl", use: useSSL, check: checkSSLMode, hint: "asyncpg fails on ssl=true; write ssl=verify-full, or ssl=require for an unverified connection"},
+	&rule{name: "ssl", use: useSSL, check: checkSSLMode,
+		hint: "asyncpg fails on ssl=true; write ssl=verify-full, or ssl=require for an unverified connection"},
 	&rule{name: "prepared_statement_cache_size", use: useLater, check: checkCount},
 	&rule{name: "statement_cache_size", use: useLater, check: checkCount},
 	&rule{name: "prepared_statement_name_func", use: useRefuse, hint: notYetHint},
 	ignored("async_fallback", ""),
 ), engineRules)}
 
-// engineRules are parameters of create_engine. In a URL, SQLAlchemy hands them to the driver, which fails on them.
+// engineRules are parameters of create_engine. In a URL, SQLAlchemy hands them to the driver, which
+// fails on them.
 var engineRules = []*rule{
 	{name: "pool_size", use: useLater, check: checkCount},
 	{name: "max_overflow", use: useLater, check: checkOverflow},
@@ -59,7 +64,8 @@ var engineRules = []*rule{
 	{name: "pool_recycle", use: usePool, to: "pool_max_conn_lifetime", check: checkSeconds, drop: []string{"-1"}},
 	{name: "pool_pre_ping", use: useIgnore},
 	{name: "pool_use_lifo", use: useIgnore},
-	{name: "echo", use: useIgnore, drop: []string{"False", "false"}, warn: "left out: pgx logs statements, with a tracer in the configuration"},
+	{name: "echo", use: useIgnore, drop: []string{"False", "false"},
+		warn: "left out: pgx logs statements, with a tracer in the configuration"},
 }
 
 // checkOverflow reads a number that may be -1, for no limit.
@@ -76,8 +82,8 @@ func finishSQLAlchemy(b *builder) *Error {
 	return finishStatementCache(b)
 }
 
-// enginePool: a pool keeps pool_size connections and opens max_overflow more when they are in use. Each has a default
-// (QueuePool in pool/impl.py), and a value for no limit.
+// enginePool: a pool keeps pool_size connections and opens max_overflow more when they are in use.
+// Each has a default (QueuePool in pool/impl.py), and a value for no limit.
 func (b *builder) enginePool() {
 	size, overflow := b.later("pool_size"), b.later("max_overflow")
 	if !size.ok && !overflow.ok || size.value == "0" || overflow.value == "-1" {
@@ -104,8 +110,8 @@ func finishStatementCache(b *builder) *Error {
 	return nil
 }
 
-// parseSQLAlchemy reads a URL as _parse_url in engine/url.py does, where that gives a tight authority. The password
-// ends at the first "@" after its colon, whatever is in it.
+// parseSQLAlchemy reads a URL as _parse_url in engine/url.py does, where that gives a tight
+// authority. The password ends at the first "@" after its colon, whatever is in it.
 func parseSQLAlchemy(d *DSN, s string, base int, rules *dialect) *Error {
 	d.Dialect = rules.name
 	if strings.IndexByte(s[:base], '+') >= 0 {
@@ -135,8 +141,8 @@ func parseSQLAlchemy(d *DSN, s string, base int, rules *dialect) *Error {
 	return build(d, rules, &p)
 }
 
-// sqlalchemyUserinfo is (?P<username>[^:/]*)(?::(?P<password>[^@]*))?@ of the pattern in engine/url.py: the offset of
-// the "@". The user takes all it can, even an "@".
+// sqlalchemyUserinfo is (?P<username>[^:/]*)(?::(?P<password>[^@]*))?@ of the pattern in
+// engine/url.py: the offset of the "@". The user takes all it can, even an "@".
 func sqlalchemyUserinfo(s string, base int) int {
 	end := base
 	for end < len(s) && s[end] != ':' && s[end] != '/' {
@@ -153,8 +159,8 @@ func sqlalchemyUserinfo(s string, base int) int {
 	return noUserinfo
 }
 
-// shorterReading reports whether the string is whole and clear with the userinfo ending before at, too: then what
-// SQLAlchemy takes for the password may well be host, port and database.
+// shorterReading reports whether the string is whole and clear with the userinfo ending before at,
+// too: then what SQLAlchemy takes for the password may well be host, port and database.
 func shorterReading(s string, base, at int, rules *dialect) bool {
 	colon := strings.IndexByte(s[base:at], ':')
 	if colon < 0 {
@@ -181,9 +187,9 @@ func readUnquoted(p *parts, s string, base, at int) *Error {
 	return nil
 }
 
-// readForm reads the parameters as Python's parse_qsl: "+" is a blank, "=" may be in a value, a bad escape
-// stands for itself. A repeated host is a list, and may carry ports (_split_multihost_from_url in
-// dialects/postgresql/base.py).
+// readForm reads the parameters as Python's parse_qsl: "+" is a blank, "=" may be in a value, a bad
+// escape stands for itself. A repeated host is a list, and may carry ports
+// (_split_multihost_from_url in dialects/postgresql/base.py).
 func readForm(p *parts, s string, from int, rules *dialect) *Error {
 	var hosts []pair
 	for pos := from; pos < len(s); {
@@ -207,7 +213,8 @@ func readForm(p *parts, s string, from int, rules *dialect) *Error {
 	return addHostList(p, hosts)
 }
 
-// readUnquotedPair reads one parameter of a form. Unlike parse_qsl, it does not skip one without "=".
+// readUnquotedPair reads one parameter of a form. Unlike parse_qsl, it does not skip one without
+// "=".
 func readUnquotedPair(raw string, pos int, rules *dialect) (pair, *Error) {
 	rawKey, rawValue, found := strings.Cut(raw, "=")
 	if !found {
@@ -220,12 +227,14 @@ func readUnquotedPair(raw string, pos int, rules *dialect) (pair, *Error) {
 	}
 	value, ok := decodeLenient(rawValue, plus)
 	if !ok {
-		return pair{}, fault(CodeValue, rules.lookup(key).name, pos, "the percent-escapes do not decode to UTF-8", encodeKVHint)
+		return pair{}, fault(CodeValue, rules.lookup(key).name, pos, "the percent-escapes do not decode to UTF-8",
+			encodeKVHint)
 	}
 	return pair{key, value, pos}, nil
 }
 
-// repeated reports whether a key is there already. SQLAlchemy makes a tuple of it, on which the drivers fail.
+// repeated reports whether a key is there already. SQLAlchemy makes a tuple of it, on which the
+// drivers fail.
 func repeated(pairs []pair, key string) bool {
 	for _, p := range pairs {
 		if p.key == key {
@@ -256,13 +265,15 @@ func addHostList(p *parts, hosts []pair) *Error {
 		return nil
 	}
 	if repeated(p.pairs, "port") {
-		return fault(CodeConflict, "port", hosts[0].pos, "ports are given with the hosts, and again", "leave the parameter port out")
+		return fault(CodeConflict, "port", hosts[0].pos, "ports are given with the hosts, and again",
+			"leave the parameter port out")
 	}
 	p.pairs = append(p.pairs, pair{"port", strings.Join(ports, ","), hosts[0].pos})
 	return nil
 }
 
-// hostAndPort splits a host that may have a port. An IPv6 address keeps its colons, and loses its brackets.
+// hostAndPort splits a host that may have a port. An IPv6 address keeps its colons, and loses its
+// brackets.
 func hostAndPort(text string) (name, port string) {
 	name = text
 	if checkHost(text) != "" {

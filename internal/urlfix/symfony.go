@@ -1,7 +1,9 @@
 package urlfix
 
-// doctrineURI is what Doctrine reads under schemes of its own: Tools/DsnParser.php. Symfony's strings are plain URIs.
-var doctrineURI = dialect{name: "doctrine", answers: []string{"pdo"}, read: parseWeb, tool: &symfonyTool, query: queryForm, settings: true}
+// doctrineURI is what Doctrine reads under schemes of its own: Tools/DsnParser.php. Symfony's
+// strings are plain URIs.
+var doctrineURI = dialect{name: "doctrine", answers: []string{"pdo"}, read: parseWeb, tool: &symfonyTool,
+	query: queryForm, settings: true}
 
 // symfonyTool are the parameters of Doctrine and Symfony in a URI.
 var symfonyTool = tool{name: "Doctrine", rules: table(

@@ -1,7 +1,7 @@
 package urlfix
 
-// tls refuses the combinations that libpq refuses and pgx lets pass with less protection than they ask for
-// (pqConnectOptions2, fe-connect.c).
+// tls refuses the combinations that libpq refuses and pgx lets pass with less protection than they
+// ask for (pqConnectOptions2, fe-connect.c).
 func (b *builder) tls() *Error {
 	d := b.d
 	if b.seen.mode.ok && b.seen.modeByAlias.ok && b.seen.mode.value != b.seen.modeByAlias.value {
@@ -11,7 +11,9 @@ func (b *builder) tls() *Error {
 	if b.seen.modeByAlias.ok {
 		d.change("ssl", "became sslmode")
 		if b.seen.modeByAlias.value == "require" && !b.seen.mode.ok && b.rules.tool == nil {
-			d.warn("ssl", "as in libpq, the connection is encrypted and the server's certificate is not checked; sslmode=verify-full checks it")
+			d.warn("ssl",
+				"as in libpq, the connection is encrypted and the server's certificate is not checked; "+
+					"sslmode=verify-full checks it")
 		}
 	}
 	mode := ""
@@ -31,18 +33,20 @@ func (b *builder) tls() *Error {
 		}
 	}
 	if mode == "verify-ca" && root == nil {
-		return fault(CodeValue, "sslmode", b.modePos(), "verify-ca needs sslrootcert: without it, any public certificate would pass",
+		return fault(CodeValue, "sslmode", b.modePos(),
+			"verify-ca needs sslrootcert: without it, any public certificate would pass",
 			"name the file of your certificate authority as sslrootcert, or write sslmode=verify-full")
 	}
-	if p := param(d, "sslnegotiation"); p != nil && p.Value == "direct" && (mode == "" || mode == "disable" || mode == "allow" || mode == "prefer") {
+	if p := param(d, "sslnegotiation"); p != nil && p.Value == "direct" &&
+		(mode == "" || mode == "disable" || mode == "allow" || mode == "prefer") {
 		return fault(CodeValue, "sslnegotiation", -1, "direct needs sslmode=require or stronger",
 			"add sslmode=require, or sslmode=verify-full to check the server's certificate")
 	}
 	return b.versions()
 }
 
-// plainConflict refuses a plain URI in which ssl and sslmode contradict each other, before a tool whose keys stand next
-// to them decides for one of the two.
+// plainConflict refuses a plain URI in which ssl and sslmode contradict each other, before a tool
+// whose keys stand next to them decides for one of the two.
 func (b *builder) plainConflict() *Error {
 	mode, alias := b.seen.mode, b.seen.modeByAlias
 	if b.rules.tool == nil && mode.ok && alias.ok && mode.value != alias.value {
@@ -55,7 +59,8 @@ func (b *builder) plainConflict() *Error {
 func (b *builder) versions() *Error {
 	low, high := param(b.d, "ssl_min_protocol_version"), param(b.d, "ssl_max_protocol_version")
 	if low != nil && high != nil && low.Value > high.Value { // TLSv1 < TLSv1.1 < ...
-		return fault(CodeValue, "ssl_min_protocol_version", -1, "it is greater than ssl_max_protocol_version", "leave one of the two out")
+		return fault(CodeValue, "ssl_min_protocol_version", -1, "it is greater than ssl_max_protocol_version",
+			"leave one of the two out")
 	}
 	return nil
 }
@@ -72,7 +77,8 @@ func (b *builder) modePos() int {
 func (b *builder) protocol() *Error {
 	low, high := param(b.d, "min_protocol_version"), param(b.d, "max_protocol_version")
 	if low != nil && high != nil && high.Value == "3.0" && low.Value != "3.0" {
-		return fault(CodeValue, "min_protocol_version", -1, "it is greater than max_protocol_version", "leave one of the two out")
+		return fault(CodeValue, "min_protocol_version", -1, "it is greater than max_protocol_version",
+			"leave one of the two out")
 	}
 	return nil
 }

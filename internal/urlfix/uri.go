@@ -23,7 +23,8 @@ type pair struct {
 	pos   int
 }
 
-// readAuthority reads hosts and ports of s[from:end]. There, every host is tight: it is certain to be one.
+// readAuthority reads hosts and ports of s[from:end]. There, every host is tight: it is certain to
+// be one.
 func readAuthority(p *parts, s string, from, end int) *Error {
 	if from == end {
 		return nil
@@ -168,8 +169,8 @@ func readPath(p *parts, s string, from, end int) *Error {
 	return nil
 }
 
-// readQuery reads the parameters after "?" as libpq does (conninfo_uri_parse_params): "&" separates them, one "=" is
-// in each, "+" is a plus sign. Only the password may hold a raw "=" or "%".
+// readQuery reads the parameters after "?" as libpq does (conninfo_uri_parse_params): "&" separates
+// them, one "=" is in each, "+" is a plus sign. Only the password may hold a raw "=" or "%".
 func readQuery(p *parts, s string, from int, rules *dialect) *Error {
 	if from >= len(s) {
 		return nil
@@ -190,15 +191,15 @@ func readQuery(p *parts, s string, from int, rules *dialect) *Error {
 	return nil
 }
 
-// readPair reads one "key=value". The key is looked up at once, because what follows a raw "&" in a password looks
-// like a key, too.
+// readPair reads one "key=value". The key is looked up at once, because what follows a raw "&" in a
+// password looks like a key, too.
 func readPair(raw string, pos int, rules *dialect) (pair, *Error) {
 	eq := strings.IndexByte(raw, '=')
 	if eq < 0 {
 		return pair{}, fault(CodeSyntax, "query", pos, `a parameter has no "="`, encodeKVHint)
 	}
-	// Blanks around key and value are trimmed since libpq 18. Before, those around a key were an error, and those
-	// around a value a part of it.
+	// Blanks around key and value are trimmed since libpq 18. Before, those around a key were an
+	// error, and those around a value a part of it.
 	rawKey, rawValue := raw[:eq], raw[eq+1:]
 	trimmedKey, value := strings.Trim(rawKey, " "), strings.Trim(rawValue, " ")
 	key, at, reason := decode(trimmedKey)
@@ -210,7 +211,8 @@ func readPair(raw string, pos int, rules *dialect) (pair, *Error) {
 		return pair{}, unknownKey(key, pos)
 	}
 	if value != rawValue && trimmedKey == rawKey && (r.use == usePassword || r.use == useUser) {
-		return pair{}, fault(CodeAmbiguous, r.name, pos, "blanks are at its edge, and versions of libpq differ on them", encodeKVHint)
+		return pair{}, fault(CodeAmbiguous, r.name, pos, "blanks are at its edge, and versions of libpq differ on them",
+			encodeKVHint)
 	}
 	text, at, reason := decode(value)
 	if r.use == usePassword && (reason != "" || strings.IndexByte(value, '=') >= 0) {
@@ -228,7 +230,8 @@ func readPair(raw string, pos int, rules *dialect) (pair, *Error) {
 // rawPassword takes a password that libpq refuses as it stands, if that is its only sense.
 func rawPassword(raw, key string, pos int) (pair, *Error) {
 	if hasEscape(raw) {
-		return pair{}, fault(CodeAmbiguous, "password", pos, "it holds both percent-escapes and raw special characters", encodeKVHint)
+		return pair{}, fault(CodeAmbiguous, "password", pos, "it holds both percent-escapes and raw special characters",
+			encodeKVHint)
 	}
 	return pair{key, raw, pos}, nil
 }

@@ -9,8 +9,8 @@ import (
 
 const hintSSLMode = "it is one of disable, allow, prefer, require, verify-ca, verify-full, in lower case"
 
-// checkSSLMode takes what libpq takes, node-postgres' word for require, and asyncpg's underscores (SSLMode.parse in
-// connect_utils.py). pgx would read the empty value as prefer.
+// checkSSLMode takes what libpq takes, node-postgres' word for require, and asyncpg's underscores
+// (SSLMode.parse in connect_utils.py). pgx would read the empty value as prefer.
 func checkSSLMode(value string) (string, string) {
 	switch value {
 	case "disable", "allow", "prefer", "require", "verify-ca", "verify-full":
@@ -25,9 +25,9 @@ func checkSSLMode(value string) (string, string) {
 	return "", "the value is no sslmode"
 }
 
-// checkSSL reads ssl= in a plain URI. "true" is libpq's own alias (conninfo_uri_parse_params), which pgx has as well.
-// Of the other values, those count on which all tools agree that write them into such a URI, or of which the
-// strongest meaning is taken.
+// checkSSL reads ssl= in a plain URI. "true" is libpq's own alias (conninfo_uri_parse_params),
+// which pgx has as well. Of the other values, those count on which all tools agree that write them
+// into such a URI, or of which the strongest meaning is taken.
 func checkSSL(value string) (string, string) {
 	switch value {
 	case "true", "no-verify", "require":
@@ -42,7 +42,8 @@ func checkSSL(value string) (string, string) {
 	return "", "its value has a different meaning in every tool"
 }
 
-// oneOf makes the check for a parameter with a fixed set of values. The empty one is none of them, as in libpq.
+// oneOf makes the check for a parameter with a fixed set of values. The empty one is none of them,
+// as in libpq.
 func oneOf(values ...string) func(string) (string, string) {
 	reason := "the value is none of " + strings.Join(values, ", ")
 	return func(value string) (string, string) {
@@ -107,7 +108,8 @@ func quotedName(value string) (string, string) {
 	return `"` + strings.ReplaceAll(value, `"`, `""`) + `"`, ""
 }
 
-// checkTimeout reads the seconds of connect_timeout. Zero and less mean "for ever" to libpq; pgx knows only zero.
+// checkTimeout reads the seconds of connect_timeout. Zero and less mean "for ever" to libpq; pgx
+// knows only zero.
 func checkTimeout(value string) (string, string) {
 	n, err := strconv.ParseInt(strings.Trim(value, " "), 10, 32)
 	if err != nil {
@@ -116,7 +118,8 @@ func checkTimeout(value string) (string, string) {
 	return strconv.FormatInt(max(n, 0), 10), ""
 }
 
-// checkWhole reads a number as libpq does (parse_int_param, fe-connect.c): blanks around it, and a sign.
+// checkWhole reads a number as libpq does (parse_int_param, fe-connect.c): blanks around it, and a
+// sign.
 func checkWhole(value string) (string, string) {
 	n, err := strconv.ParseInt(strings.Trim(value, " "), 10, 32)
 	if err != nil {
@@ -145,7 +148,8 @@ func checkTLSVersion(value string) (string, string) {
 	return "", "the value is none of TLSv1, TLSv1.1, TLSv1.2, TLSv1.3"
 }
 
-// checkEncoding takes the names the server has for UTF-8 (clean_encoding_name, encnames.c): pgx knows no other.
+// checkEncoding takes the names the server has for UTF-8 (clean_encoding_name, encnames.c): pgx
+// knows no other.
 func checkEncoding(value string) (string, string) {
 	clean := strings.Map(func(r rune) rune {
 		if r < 0x80 && letterOrDigit(byte(r)) {

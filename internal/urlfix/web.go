@@ -5,17 +5,20 @@ import (
 	"strings"
 )
 
-// webForm is where the tools that read a URI with their language's URL library differ from each other.
+// webForm is where the tools that read a URI with their language's URL library differ from each
+// other.
 type webForm struct {
 	// path decodes the name of the database.
 	path func(raw string) (text string, ok bool)
-	// settle looks at what stands in two places, before the parameters get their meaning. It may be nil.
+	// settle looks at what stands in two places, before the parameters get their meaning. It may be
+	// nil.
 	settle func(d *DSN, p *parts) *Error
 }
 
-// parseWeb reads a URI as the URL libraries of most languages do, by RFC 3986 or the WHATWG's URL standard: the
-// authority ends at the first "/", "?" or "#", and the last "@" in it ends the userinfo. Where that gives no server,
-// the tool would fail, and the string is read like a plain one with raw characters.
+// parseWeb reads a URI as the URL libraries of most languages do, by RFC 3986 or the WHATWG's URL
+// standard: the authority ends at the first "/", "?" or "#", and the last "@" in it ends the
+// userinfo. Where that gives no server, the tool would fail, and the string is read like a plain
+// one with raw characters.
 func parseWeb(d *DSN, s string, base int, rules *dialect) *Error {
 	return parseWebForm(d, s, base, rules, webForm{path: unquote})
 }
@@ -66,7 +69,8 @@ func parseWebForm(d *DSN, s string, base int, rules *dialect, form webForm) *Err
 	return build(d, rules, &p)
 }
 
-// checkHidden refuses "a:b?" before a server that comes later: it may be a user and the start of a password.
+// checkHidden refuses "a:b?" before a server that comes later: it may be a user and the start of a
+// password.
 func checkHidden(s string, base, end int) *Error {
 	if end == len(s) || s[end] != '?' || strings.IndexByte(s[base:end], ':') < 0 {
 		return nil
@@ -74,7 +78,8 @@ func checkHidden(s string, base, end int) *Error {
 	if _, count := candidates(s, base); count <= 1 {
 		return nil
 	}
-	return fault(CodeAmbiguous, "string", base, `a host with a port, or user and password, may be before the "?"`, encodeHint)
+	return fault(CodeAmbiguous, "string", base, `a host with a port, or user and password, may be before the "?"`,
+		encodeHint)
 }
 
 // parseWebOnce is parseWebForm for tools that fail on a second "@" in the authority, or misread it.
@@ -104,8 +109,8 @@ func readWebRest(p *parts, s string, pos int, rules *dialect, form webForm) *Err
 	return readWebQuery(p, s, pos+1, rules)
 }
 
-// readWebQuery reads the parameters from offset pos on. Empty ones are skipped; of several values of one key, the last
-// one counts when they get their meaning.
+// readWebQuery reads the parameters from offset pos on. Empty ones are skipped; of several values
+// of one key, the last one counts when they get their meaning.
 func readWebQuery(p *parts, s string, pos int, rules *dialect) *Error {
 	for pos < len(s) {
 		end := pos + indexAny(s[pos:], "&")

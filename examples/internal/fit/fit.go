@@ -15,8 +15,8 @@ import (
 	"github.com/pgsafe/pgsafe/session"
 )
 
-// Notes is what each example makes of its library. It knows nothing of sessions, transactions and tenants: all that is in
-// the context.
+// Notes is what each example makes of its library. It knows nothing of sessions, transactions and
+// tenants: all that is in the context.
 type Notes interface {
 	// Add adds one.
 	Add(ctx context.Context, text string) error

@@ -19,7 +19,8 @@ import (
 	"github.com/pgsafe/pgsafe/session"
 )
 
-// Tenants is a database with the notes of two tenants, "1" and "2": each of their texts is the tenant it belongs to.
+// Tenants is a database with the notes of two tenants, "1" and "2": each of their texts is the
+// tenant it belongs to.
 type Tenants struct {
 	DB    *sql.DB // four connections, of a user who sees the notes of app.tenant only
 	owner *sql.DB
@@ -66,8 +67,8 @@ func Scopes(db *session.DB) []Scope {
 	}}
 }
 
-// Check has 16 goroutines read and write notes for both tenants and for nobody, with contexts that end at random, and
-// checks that none ever meets a note of another.
+// Check has 16 goroutines read and write notes for both tenants and without a tenant, with contexts
+// that end at random. It checks that none ever reads a note of another tenant.
 func (d *Tenants) Check(t *testing.T, notes Notes, scopes ...Scope) {
 	t.Helper()
 	c := &tenantCode{notes: notes, scopes: scopes}
@@ -114,7 +115,7 @@ type tenantCode struct {
 func (c *tenantCode) once(ctx context.Context, rnd *rand.Rand) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	tenant := rnd.IntN(3) // 0 is nobody
+	tenant := rnd.IntN(3) // 0 is no tenant
 	if tenant > 0 {
 		ctx = session.WithSettings(ctx, map[string]string{"app.tenant": strconv.Itoa(tenant)})
 	}
@@ -129,7 +130,7 @@ func (c *tenantCode) once(ctx context.Context, rnd *rand.Rand) error {
 		c.succeeded.Add(1)
 	case ctx.Err() != nil:
 		c.ended.Add(1)
-	case tenant == 0 && pgsafe.SQLState(err) == "42501": // a note of nobody's violates the policy
+	case tenant == 0 && pgsafe.SQLState(err) == "42501": // a note without a tenant violates the policy
 	default:
 		return err
 	}
@@ -144,7 +145,9 @@ func (c *tenantCode) call(ctx context.Context, way int, tenant string) error {
 		return c.notes.AddAll(ctx, tenant, tenant)
 	}
 	texts, err := c.notes.List(ctx)
-	if err != nil { // what was read before it counts; gorm appends one without a text for the row that failed (scan.go, Scan)
+	if err != nil {
+		// What was read before it counts. gorm appends one without a text for the row that failed
+		// (scan.go, Scan).
 		texts = slices.DeleteFunc(texts, func(text string) bool { return text == "" })
 	}
 	for _, text := range texts {
