@@ -93,6 +93,8 @@ func run[T any](ctx context.Context, h *Conn, text string, f func(*serverconn.Co
 		}
 		unbegun, isUnbegun := errors.AsType[*serverconn.UnbegunError](err)
 		switch {
+		case isUnbegun && h.rows.isOpen():
+			return res, unbegun.Kept() // a *sql.Conn waits for its rows before it closes (Conn.close)
 		case !fresh || !isUnbegun:
 			return res, err
 		case try == maxTries:

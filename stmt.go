@@ -51,9 +51,11 @@ func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driv
 }
 
 // stmtFailed keeps the cause of a statement that never began on the connection of a *sql.Conn.
+// database/sql would close the *sql.Conn at a driver.ErrBadConn, try again, and report
+// sql.ErrConnDone (Stmt.ExecContext, Conn.closemuRUnlockCondReleaseConn).
 func stmtFailed(err error) error {
 	if unbegun, ok := errors.AsType[*serverconn.UnbegunError](err); ok {
-		return unbegun.AsOfStmt()
+		return unbegun.Kept()
 	}
 	return err
 }

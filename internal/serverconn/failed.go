@@ -27,16 +27,14 @@ func (e *UnbegunError) SafeToRetry() bool { return true }
 // Is makes it a driver.ErrBadConn.
 func (e *UnbegunError) Is(target error) bool { return target == driver.ErrBadConn }
 
-// AsOfStmt returns the error as a prepared statement reports it: it is no driver.ErrBadConn. For a statement of a
-// *sql.Conn, database/sql would close the *sql.Conn at that, try again, and report sql.ErrConnDone without the cause
-// (Stmt.ExecContext, Conn.closemuRUnlockCondReleaseConn).
-func (e *UnbegunError) AsOfStmt() error { return &unbegunStmtError{e} }
+// Kept returns the error without being a driver.ErrBadConn, at which database/sql closes a *sql.Conn.
+func (e *UnbegunError) Kept() error { return &keptError{e} }
 
-// unbegunStmtError is an UnbegunError that is no driver.ErrBadConn.
-type unbegunStmtError struct{ *UnbegunError }
+// keptError is an UnbegunError that is no driver.ErrBadConn.
+type keptError struct{ *UnbegunError }
 
 // Is hides the method of UnbegunError.
-func (*unbegunStmtError) Is(error) bool { return false }
+func (*keptError) Is(error) bool { return false }
 
 // ErrBusy is the error of a statement while the rows of another one are open on its connection.
 var ErrBusy = errors.New("pgsafe: the connection is busy: the rows of an earlier query are still open")

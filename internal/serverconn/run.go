@@ -43,9 +43,19 @@ func (c *Conn) Query(
 	return rows.(*stdlib.Rows), nil
 }
 
-// ready makes the connection fit for a statement: the cancellation of the last one cannot hit it, and the settings
-// that are wanted are applied.
+// ready makes the connection fit for a statement. It returns ErrBusy while rows are open: pgx would
+// give their reader to the statement before it finds that the connection is busy
+// (pgconn.go, PgConn.execExtendedPrefix).
 func (c *Conn) ready(ctx context.Context, want *ctxsettings.Settings, effects *Effects) error {
+	if c.pgx.PgConn().IsBusy() {
+		return ErrBusy
+	}
+	return c.begin(ctx, want, effects)
+}
+
+// begin makes sure that the cancellation of the last statement cannot hit the next one, and applies
+// the settings that are wanted.
+func (c *Conn) begin(ctx context.Context, want *ctxsettings.Settings, effects *Effects) error {
 	if c.cancel.Fenced() {
 		if err := c.cancel.Clear(); err != nil {
 			c.verdict = max(c.verdict, closedHere)
@@ -68,7 +78,7 @@ func (c *Conn) ready(ctx context.Context, want *ctxsettings.Settings, effects *E
 
 // Raw makes the connection fit for native code.
 func (c *Conn) Raw(ctx context.Context, want *ctxsettings.Settings) error {
-	return c.ready(ctx, want, nil)
+	return c.begin(ctx, want, nil)
 }
 
 // Ping asks the server for a sign of life. If there is none the connection is closed, unless ctx has ended: then

@@ -53,6 +53,9 @@ func (c *Conn) BeginTransaction(ctx context.Context, want *ctxsettings.Settings,
 // If ctx ends meanwhile, the server still has the cancel timeout to answer.
 func (c *Conn) Commit(ctx context.Context) error {
 	if err := c.ready(ctx, c.session.applied, nil); err != nil {
+		if errors.Is(err, ErrBusy) {
+			c.Close() // or the transaction would outlive its sql.Tx
+		}
 		return err
 	}
 	if c.pgx.IsClosed() {
@@ -84,10 +87,10 @@ func (c *Conn) Rollback(ctx context.Context) error {
 	}
 	within, cancel := context.WithTimeout(canceler.Patient(context.WithoutCancel(ctx), 0), limit)
 	defer cancel()
-	if err := c.ready(within, c.session.applied, nil); err != nil {
-		return err
+	err := c.ready(within, c.session.applied, nil)
+	if err == nil {
+		_, err = c.pgx.Exec(within, "rollback")
 	}
-	_, err := c.pgx.Exec(within, "rollback")
 	if err != nil {
 		c.Close()
 	}
