@@ -19,9 +19,9 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
-// What an application sets on its *sql.DB keeps its meaning for the connections that the server sees. These tests
-// take as long as the times they are about: a lease's age decides from 10 s on.
-func TestSettingsOfTheDB(t *testing.T) {
+// What an application sets on its *sql.DB keeps its meaning for the connections that the server
+// sees. These tests take as long as the times they set: a handle's age counts from 10 s on.
+func TestDBSettings(t *testing.T) {
 	t.Run("SetConnMaxLifetime closes connections on the server", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
@@ -47,7 +47,7 @@ func TestSettingsOfTheDB(t *testing.T) {
 		pgtest.Eventually(t, "the connections are closed", func() bool { return w.backends() == 0 })
 		check.Equal(t, db.Stats().MaxIdleTimeClosed, 5)
 	})
-	t.Run("without a profile, connections that nobody uses are closed after 30 s", func(t *testing.T) {
+	t.Run("unused connections are closed after 30 s without a profile", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		db := open(t, pgsafe.DriverName, uri)
@@ -58,7 +58,7 @@ func TestSettingsOfTheDB(t *testing.T) {
 		pgtest.Eventually(t, "the connections are closed", func() bool { return w.backends() == 0 })
 		check.Equal(t, statsOf(t, db).ClosedForIdle, 8)
 	})
-	t.Run("a lease given up for a waiter keeps its connection, however old", func(t *testing.T) {
+	t.Run("a connection handed over to a waiter is kept, however old its handle is", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1"))
 		tx, err := db.BeginTx(t.Context(), nil)
@@ -72,7 +72,7 @@ func TestSettingsOfTheDB(t *testing.T) {
 		check.OK(t, <-done)
 		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
-	t.Run("SetMaxOpenConns bounds what the server sees", func(t *testing.T) {
+	t.Run("SetMaxOpenConns bounds the connections that the server sees", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		db := open(t, pgsafe.DriverName, uri)
@@ -93,7 +93,7 @@ func TestSettingsOfTheDB(t *testing.T) {
 			return one[int](t, db, "select pg_backend_pid()") != first
 		})
 	})
-	t.Run("SetConnMaxLifetime closes those that are kept as well", func(t *testing.T) {
+	t.Run("SetConnMaxLifetime also closes the connections that pool_min_conns keeps", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_min_conns=1"))
 		db.SetConnMaxLifetime(10 * time.Second)
@@ -102,11 +102,12 @@ func TestSettingsOfTheDB(t *testing.T) {
 		w := watch(t, databaseURI(t, db))
 		pgtest.Eventually(t, "its backend is gone", func() bool {
 			var n int
-			check.OK(t, w.conn.QueryRow(t.Context(), "select count(*) from pg_stat_activity where pid = $1", first).Scan(&n))
+			const count = "select count(*) from pg_stat_activity where pid = $1"
+			check.OK(t, w.conn.QueryRow(t.Context(), count, first).Scan(&n))
 			return n == 0
 		})
 	})
-	t.Run("MaxConnLifetime closes a parked connection before its next use", func(t *testing.T) {
+	t.Run("MaxConnLifetime closes an idle connection before its next use", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conn_lifetime=1s"))
 		first := one[int](t, db, "select pg_backend_pid()")
@@ -116,7 +117,7 @@ func TestSettingsOfTheDB(t *testing.T) {
 			t.Error("it was used again")
 		}
 	})
-	t.Run("a connection that the application calls bad is closed", func(t *testing.T) {
+	t.Run("a connection that the application reports as bad is closed", func(t *testing.T) {
 		t.Parallel()
 		for name, discard := range map[string]func(*pgx.Conn) error{
 			"by driver.ErrBadConn": func(*pgx.Conn) error { return driver.ErrBadConn },
@@ -131,7 +132,8 @@ func TestSettingsOfTheDB(t *testing.T) {
 				defer func() { _ = recover() }()
 				_ = pgsafe.Raw(conn, discard)
 			}()
-			check.Equal(t, one[int](t, db, "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"), 0)
+			const locks = "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"
+			check.Equal(t, one[int](t, db, locks), 0)
 			if statsOf(t, db).Opened != 2 {
 				t.Error("the connection was used again after it was discarded " + name)
 			}
@@ -143,14 +145,15 @@ func TestSettingsOfTheDB(t *testing.T) {
 		conn, err := db.Conn(t.Context())
 		check.OK(t, err)
 		check.OK(t, conn.PingContext(t.Context()))
-		exec(t, db, "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
+		exec(t, db, "select pg_terminate_backend(pid) from pg_stat_activity "+
+			"where datname = current_database() and pid <> pg_backend_pid()")
 		check.Equal(t, pgsafe.KindOf(conn.PingContext(t.Context())), pgsafe.KindUnavailable)
 		for range 5 {
 			check.OK(t, db.PingContext(t.Context()))
 		}
 		check.Equal(t, statsOf(t, db).InUse, 0)
 	})
-	t.Run("connections that all died reach nobody", func(t *testing.T) {
+	t.Run("no caller gets one of ten dead connections", func(t *testing.T) {
 		t.Parallel()
 		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
 		db := open(t, pgsafe.DriverName, proxy.URI("postgres"))
@@ -160,7 +163,7 @@ func TestSettingsOfTheDB(t *testing.T) {
 			exec(t, db, "select 1")
 		}
 	})
-	t.Run("a connection that comes back in a transaction is closed", func(t *testing.T) {
+	t.Run("a connection released in a transaction is closed", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		exec(t, db, "begin")
@@ -170,7 +173,7 @@ func TestSettingsOfTheDB(t *testing.T) {
 }
 
 func TestClose(t *testing.T) {
-	t.Run("db.Close closes all that is idle, parked or not", func(t *testing.T) {
+	t.Run("db.Close closes all idle connections, whether database/sql keeps their handles or not", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		db, err := sql.Open(pgsafe.DriverName, uri)
@@ -181,7 +184,7 @@ func TestClose(t *testing.T) {
 		pgtest.Eventually(t, "no connection is left", func() bool { return w.backends() == 0 })
 		check.OK(t, db.Close())
 	})
-	t.Run("db.Close returns at once with leases out, and those close on return", func(t *testing.T) {
+	t.Run("db.Close does not wait for connections in use, which close when they are released", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		db, err := sql.Open(pgsafe.DriverName, uri)
@@ -193,7 +196,7 @@ func TestClose(t *testing.T) {
 		release()
 		pgtest.Eventually(t, "no connection is left", func() bool { return w.backends() == 0 })
 	})
-	t.Run("a lease out at Close goes on working", func(t *testing.T) {
+	t.Run("a connection in use at Close goes on working", func(t *testing.T) {
 		t.Parallel()
 		db, err := sql.Open(pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=2"))
 		check.OK(t, err)
@@ -203,12 +206,12 @@ func TestClose(t *testing.T) {
 		check.OK(t, db.Close())
 		check.OK(t, conn.PingContext(t.Context()))
 		check.OK(t, conn.Close())
-		lease, err := (&pgsafe.Driver{}).Open(pgtest.Shared(t).Database(t))
+		handle, err := (&pgsafe.Driver{}).Open(pgtest.Shared(t).Database(t))
 		check.OK(t, err)
-		check.OK(t, lease.Close())
-		check.Equal(t, errors.Is(lease.(driver.Pinger).Ping(t.Context()), pgsafe.ErrClosed), true)
+		check.OK(t, handle.Close())
+		check.Equal(t, errors.Is(handle.(driver.Pinger).Ping(t.Context()), pgsafe.ErrClosed), true)
 	})
-	t.Run("a connector closed twice, and one never used, close without error", func(t *testing.T) {
+	t.Run("an unused connector closes twice without an error", func(t *testing.T) {
 		t.Parallel()
 		c, err := pgsafe.NewConnector("")
 		check.OK(t, err)
@@ -218,7 +221,7 @@ func TestClose(t *testing.T) {
 		check.Equal(t, errors.Is(err, pgsafe.ErrClosed), true)
 		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
 	})
-	t.Run("Close ends a warm-up that is under way", func(t *testing.T) {
+	t.Run("Close ends a running warm-up", func(t *testing.T) {
 		t.Parallel()
 		host, port := pgtest.SilentListener(t)
 		c, err := pgsafe.NewConnectorConfig(silent(t, host, port), pgsafe.WithProfile(pgsafe.Profile{WarmUp: 3}))
@@ -253,27 +256,29 @@ func TestHooks(t *testing.T) {
 	}
 	t.Run("BeforeConnect may change the configuration of each connection", func(t *testing.T) {
 		t.Parallel()
-		c, err := pgsafe.NewConnectorConfig(config(t), pgsafe.WithBeforeConnect(func(_ context.Context, cc *pgx.ConnConfig) error {
+		before := func(_ context.Context, cc *pgx.ConnConfig) error {
 			cc.RuntimeParams["application_name"] = "set by the hook"
 			return nil
-		}))
+		}
+		c, err := pgsafe.NewConnectorConfig(config(t), pgsafe.WithBeforeConnect(before))
 		check.OK(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
 		check.Equal(t, one[string](t, db, "show application_name"), "set by the hook")
 	})
-	t.Run("AfterConnect prepares each connection", func(t *testing.T) {
+	t.Run("AfterConnect prepares each new connection", func(t *testing.T) {
 		t.Parallel()
-		c, err := pgsafe.NewConnectorConfig(config(t), pgsafe.WithAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+		after := func(ctx context.Context, conn *pgx.Conn) error {
 			_, err := conn.Exec(ctx, "set statement_timeout = '7s'")
 			return err
-		}))
+		}
+		c, err := pgsafe.NewConnectorConfig(config(t), pgsafe.WithAfterConnect(after))
 		check.OK(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
 		check.Equal(t, one[string](t, db, "show statement_timeout"), "7s")
 	})
-	t.Run("an error of a hook reaches the caller and leaves no connection", func(t *testing.T) {
+	t.Run("an error of a hook reaches the caller and leaves no connection open", func(t *testing.T) {
 		t.Parallel()
 		stop := errors.New("stop")
 		for _, opt := range []pgsafe.Option{
@@ -289,7 +294,7 @@ func TestHooks(t *testing.T) {
 			check.OK(t, db.Close())
 		}
 	})
-	t.Run("an application's own tracer stays", func(t *testing.T) {
+	t.Run("the tracer of an application's configuration stays", func(t *testing.T) {
 		t.Parallel()
 		cc := config(t)
 		tracer := &countingTracer{}
@@ -301,20 +306,21 @@ func TestHooks(t *testing.T) {
 		exec(t, db, "select 1")
 		check.Equal(t, tracer.queries, 1)
 	})
-	t.Run("a tracer that WithBeforeConnect sets is the connection's, as with pgx", func(t *testing.T) {
+	t.Run("a connection uses the tracer that WithBeforeConnect sets, as with pgx", func(t *testing.T) {
 		t.Parallel()
 		tracer := &countingTracer{}
-		c, err := pgsafe.NewConnectorConfig(config(t), pgsafe.WithBeforeConnect(func(_ context.Context, cc *pgx.ConnConfig) error {
+		before := func(_ context.Context, cc *pgx.ConnConfig) error {
 			cc.Tracer = tracer
 			return nil
-		}))
+		}
+		c, err := pgsafe.NewConnectorConfig(config(t), pgsafe.WithBeforeConnect(before))
 		check.OK(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
 		exec(t, db, "select 1")
 		check.Equal(t, tracer.queries, 1)
 	})
-	t.Run("the configuration is copied", func(t *testing.T) {
+	t.Run("NewConnectorConfig copies the configuration", func(t *testing.T) {
 		t.Parallel()
 		cc := config(t)
 		c, err := pgsafe.NewConnectorConfig(cc)
@@ -324,7 +330,7 @@ func TestHooks(t *testing.T) {
 		defer db.Close()
 		check.OK(t, db.PingContext(t.Context()))
 	})
-	t.Run("a TLS configuration of the application's own is used", func(t *testing.T) {
+	t.Run("the application's own TLS configuration is used", func(t *testing.T) {
 		t.Parallel()
 		cluster := pgtest.SharedTLS(t)
 		config, err := pgx.ParseConfig(fmt.Sprintf("host=localhost port=%d user=%s dbname=%s sslmode=require",

@@ -17,7 +17,7 @@ import (
 func TestADeadConnectionIsNotHandedOut(t *testing.T) {
 	cluster := pgtest.Shared(t)
 
-	t.Run("parked in database/sql", func(t *testing.T) {
+	t.Run("a statement does not get a dead connection after its handle was idle in database/sql", func(t *testing.T) {
 		t.Parallel()
 		uri := cluster.Database(t)
 		db := open(t, pgsafe.DriverName, uri)
@@ -26,12 +26,12 @@ func TestADeadConnectionIsNotHandedOut(t *testing.T) {
 		endAll(t, cluster, databaseOf(t, uri))
 		gone(t, cluster, databaseOf(t, uri))
 		inParallel(t, 5, func(int) error {
-			_, err := db.ExecContext(t.Context(), "select 1") // the simple protocol: it could not be repeated
+			_, err := db.ExecContext(t.Context(), "select 1") // the simple protocol, which the driver cannot repeat
 			return err
 		})
 	})
 
-	t.Run("idle in the pool", func(t *testing.T) {
+	t.Run("a statement does not get a dead connection from the idle list", func(t *testing.T) {
 		t.Parallel()
 		uri := cluster.Database(t)
 		db := open(t, pgsafe.DriverName, uri)
@@ -42,7 +42,7 @@ func TestADeadConnectionIsNotHandedOut(t *testing.T) {
 		exec(t, db, "select 1")
 	})
 
-	t.Run("a pgx connection of native code", func(t *testing.T) {
+	t.Run("a statement does not get a dead connection with pgsafe_conn=native", func(t *testing.T) {
 		t.Parallel()
 		uri := cluster.Database(t)
 		db := open(t, pgsafe.DriverName, with(uri, "pgsafe_conn=native"))
@@ -52,7 +52,7 @@ func TestADeadConnectionIsNotHandedOut(t *testing.T) {
 		exec(t, db, "select 1")
 	})
 
-	t.Run("a checkout costs no round trip", func(t *testing.T) {
+	t.Run("an acquire costs no round trip", func(t *testing.T) {
 		t.Parallel()
 		proxy := pgtest.NewProxy(t, cluster)
 		db := open(t, pgsafe.DriverName, with(proxy.URI(databaseOf(t, cluster.Database(t))), "pool_ping_after=1h"))
@@ -64,7 +64,7 @@ func TestADeadConnectionIsNotHandedOut(t *testing.T) {
 		check.Equal(t, proxy.RoundTrips(), 10)
 	})
 
-	t.Run("but a ping after pool_ping_after", func(t *testing.T) {
+	t.Run("an acquire pings a connection that was idle for pool_ping_after", func(t *testing.T) {
 		t.Parallel()
 		proxy := pgtest.NewProxy(t, cluster)
 		db := open(t, pgsafe.DriverName, with(proxy.URI(databaseOf(t, cluster.Database(t))), "pool_ping_after=1ns"))
@@ -74,12 +74,13 @@ func TestADeadConnectionIsNotHandedOut(t *testing.T) {
 		check.Equal(t, proxy.RoundTrips(), 2)
 	})
 
-	t.Run("and a ping where the server has said something", func(t *testing.T) {
+	t.Run("an acquire pings a connection on which the server has sent something", func(t *testing.T) {
 		t.Parallel()
 		uri := cluster.Database(t)
 		proxy := pgtest.NewProxy(t, cluster)
 		db := open(t, pgsafe.DriverName, with(proxy.URI(databaseOf(t, uri)), "pool_ping_after=1h"))
-		exec(t, db, "do $$ begin execute 'listen c'; end $$") // in words that are not reset
+		// The driver sees no effects in this text, so no reset follows.
+		exec(t, db, "do $$ begin execute 'listen c'; end $$")
 		admin := cluster.AdminIn(t, databaseOf(t, uri))
 		pgtest.Eventually(t, "a notification is noticed before the next statement", func() bool {
 			_, err := admin.Exec(t.Context(), "notify c")
@@ -97,14 +98,14 @@ func gone(t *testing.T, cluster *pgtest.Cluster, database string) {
 	pgtest.Eventually(t, "the sessions are gone", func() bool { return cluster.Activity(t, database) == 0 })
 }
 
-func TestWhatNeverBeganIsRepeated(t *testing.T) {
+func TestRepeatedStatements(t *testing.T) {
 	cluster := pgtest.Shared(t)
 
-	t.Run("and where it cannot be, the error has its cause", func(t *testing.T) {
+	t.Run("the error of a statement that cannot be repeated has its cause", func(t *testing.T) {
 		t.Parallel()
 		uri := cluster.Database(t)
 		db := open(t, pgsafe.DriverName, uri)
-		conn, err := db.Conn(t.Context()) // database/sql repeats nothing on it
+		conn, err := db.Conn(t.Context()) // database/sql repeats nothing on a *sql.Conn
 		check.OK(t, err)
 		defer conn.Close()
 		check.OK(t, conn.PingContext(t.Context()))
@@ -117,7 +118,7 @@ func TestWhatNeverBeganIsRepeated(t *testing.T) {
 		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
 	})
 
-	t.Run("but nothing within a transaction", func(t *testing.T) {
+	t.Run("a statement within a transaction is not repeated", func(t *testing.T) {
 		t.Parallel()
 		uri := cluster.Database(t)
 		db := open(t, pgsafe.DriverName, uri)
@@ -137,7 +138,7 @@ func TestWhatNeverBeganIsRepeated(t *testing.T) {
 		}
 	})
 
-	t.Run("nor a statement of the simple protocol", func(t *testing.T) {
+	t.Run("a statement of the simple protocol is not repeated", func(t *testing.T) {
 		t.Parallel()
 		uri := cluster.Database(t)
 		db := open(t, pgsafe.DriverName, uri)
@@ -152,17 +153,22 @@ func TestWhatNeverBeganIsRepeated(t *testing.T) {
 		check.Equal(t, pgsafe.SQLState(err), "57P01")
 	})
 
-	t.Run("nor one that was sent and has no answer", func(t *testing.T) {
+	t.Run("a statement that was sent and has no answer is not repeated", func(t *testing.T) {
 		t.Parallel()
 		uri := cluster.Database(t)
 		admin := open(t, pgsafe.DriverName, uri)
 		exec(t, admin, "create table done (n int)")
+		sleeping := func() int {
+			return one[int](t, admin, "select count(*)::int from pg_stat_activity "+
+				"where wait_event = 'PgSleep' and datname = current_database()")
+		}
 		proxy := pgtest.NewProxy(t, cluster)
 		for _, protocol := range []struct {
 			statement string
 			args      []any
 		}{
-			{"begin; insert into done values (1); commit; select pg_sleep(2)", nil}, // pgx's error calls it safe to retry
+			// pgx's error calls this one safe to retry.
+			{"begin; insert into done values (1); commit; select pg_sleep(2)", nil},
 			{"with one as (insert into done values ($1) returning n) select pg_sleep(2) from one", []any{1}},
 		} {
 			db := open(t, pgsafe.DriverName, proxy.URI(databaseOf(t, uri)))
@@ -172,21 +178,17 @@ func TestWhatNeverBeganIsRepeated(t *testing.T) {
 				_, err := db.ExecContext(t.Context(), protocol.statement, protocol.args...)
 				failed <- err
 			}()
-			pgtest.Eventually(t, "it runs", func() bool {
-				return one[int](t, admin, "select count(*)::int from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()") == 1
-			})
+			pgtest.Eventually(t, "it runs", func() bool { return sleeping() == 1 })
 			proxy.Cut()
 			err := <-failed
 			check.Equal(t, err != nil && !errors.Is(err, driver.ErrBadConn), true)
 			check.Equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
-			pgtest.Eventually(t, "the server has ended it", func() bool {
-				return one[int](t, admin, "select count(*)::int from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()") == 0
-			})
+			pgtest.Eventually(t, "the server has ended it", func() bool { return sleeping() == 0 })
 		}
 		check.Equal(t, one[int](t, admin, "select count(*)::int from done") <= 2, true)
 	})
 
-	t.Run("a BEGIN is", func(t *testing.T) {
+	t.Run("a BEGIN is repeated", func(t *testing.T) {
 		t.Parallel()
 		uri := cluster.Database(t)
 		db := open(t, pgsafe.DriverName, uri)
@@ -202,10 +204,10 @@ func TestWhatNeverBeganIsRepeated(t *testing.T) {
 	})
 }
 
-func TestConnectingIsTriedAgain(t *testing.T) {
-	t.Run("until a connection of a full server is free", func(t *testing.T) {
+func TestDialRetries(t *testing.T) {
+	t.Run("a dial to a full server is retried until a connection is free", func(t *testing.T) {
 		t.Parallel()
-		cluster := pgtest.New(t, pgserver.Options{Settings: map[string]string{"max_connections": "8", "superuser_reserved_connections": "0"}})
+		cluster := smallServer(t)
 		release := fillServer(t, cluster)
 		_, err := open(t, "pgx", cluster.URI("postgres")).ExecContext(t.Context(), "select 1")
 		check.Equal(t, pgsafe.SQLState(err), "53300") // pgx does not wait
@@ -220,9 +222,9 @@ func TestConnectingIsTriedAgain(t *testing.T) {
 		check.OK(t, <-done)
 	})
 
-	t.Run("and a server that stays full is named", func(t *testing.T) {
+	t.Run("the error of a server that stays full names the reason", func(t *testing.T) {
 		t.Parallel()
-		cluster := pgtest.New(t, pgserver.Options{Settings: map[string]string{"max_connections": "8", "superuser_reserved_connections": "0"}})
+		cluster := smallServer(t)
 		defer fillServer(t, cluster)()
 		db := open(t, pgsafe.DriverName, with(cluster.URI("postgres"), "connect_timeout=2"))
 		_, err := db.ExecContext(t.Context(), "select 1")
@@ -235,7 +237,7 @@ func TestConnectingIsTriedAgain(t *testing.T) {
 		check.Equal(t, errors.Is(err, context.DeadlineExceeded), true)
 	})
 
-	t.Run("where the server was there before", func(t *testing.T) {
+	t.Run("a dial to a server that was up before is retried", func(t *testing.T) {
 		t.Parallel()
 		cluster := pgtest.New(t, pgserver.Options{})
 		db := open(t, pgsafe.DriverName, cluster.URI("postgres"))
@@ -252,7 +254,7 @@ func TestConnectingIsTriedAgain(t *testing.T) {
 		check.OK(t, <-done)
 	})
 
-	t.Run("not for what does not heal", func(t *testing.T) {
+	t.Run("a dial that names a missing database is not retried", func(t *testing.T) {
 		t.Parallel()
 		cluster := pgtest.Shared(t)
 		db := open(t, pgsafe.DriverName, cluster.URI("there_is_no_such_database"))
@@ -262,7 +264,15 @@ func TestConnectingIsTriedAgain(t *testing.T) {
 	})
 }
 
-// fillServer opens all the connections that the server allows.
+// smallServer starts a server that allows eight connections.
+func smallServer(t *testing.T) *pgtest.Cluster {
+	t.Helper()
+	return pgtest.New(t, pgserver.Options{Settings: map[string]string{
+		"max_connections": "8", "superuser_reserved_connections": "0",
+	}})
+}
+
+// fillServer opens all connections that the server allows.
 func fillServer(t *testing.T, cluster *pgtest.Cluster) (release func()) {
 	t.Helper()
 	db := open(t, "pgx", cluster.URI("postgres"))

@@ -19,24 +19,24 @@ import (
 // writer writes connection strings in one dialect.
 type writer struct {
 	name string
-	// write puts user and password, as they are to stand there, and the port into a string.
+	// write puts user and password, without escaping them, and the port into a string.
 	write func(user, password string, port int) string
-	// escape is what the dialect does to a password. Escaped, every password has to work.
+	// escape is the dialect's way to escape a password. Every escaped password has to work.
 	escape func(password string) string
-	// rewrites matches what the dialect takes for something else in a password that is not escaped. One that holds
-	// it cannot be meant, as it stands, for itself.
+	// rewrites matches text that the dialect does not read literally. A password with such text
+	// must be escaped.
 	rewrites *regexp.Regexp
-	// legal are the characters, beside letters and digits, of which a password that is not escaped may be made. One
-	// that holds others may be refused.
+	// legal are the characters besides letters and digits that an unescaped password may have. The
+	// driver may refuse an unescaped password with other characters.
 	legal string
-	// lost are characters that the dialect has no way to write.
+	// lost are characters that the dialect cannot write.
 	lost string
 }
 
 const (
 	punctuation = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 	nonASCII    = "äö日本語鍵🔑"
-	// inUserinfo are what RFC 3986 lets stand for themselves in user and password (3.2.1).
+	// inUserinfo are the characters that RFC 3986 allows unescaped in user and password (3.2.1).
 	inUserinfo = "-._~!$&'()*+,;=:"
 )
 
@@ -44,12 +44,13 @@ var (
 	percentEscape = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
 )
 
-// uri is the writer of a URI with percent-escapes.
+// uri returns a writer of URIs with percent-escapes.
 func uri(name, scheme, params string) writer {
 	return writer{
 		name: name,
 		write: func(user, password string, port int) string {
-			return fmt.Sprintf("%s://%s:%s@127.0.0.1:%d/%s?%s", scheme, user, password, port, briefDatabase, params)
+			return fmt.Sprintf("%s://%s:%s@127.0.0.1:%d/%s?%s",
+				scheme, user, password, port, briefDatabase, params)
 		},
 		escape:   func(p string) string { return strings.ReplaceAll(url.QueryEscape(p), "+", "%20") },
 		rewrites: percentEscape,
@@ -57,7 +58,7 @@ func uri(name, scheme, params string) writer {
 	}
 }
 
-// permitting is w with other characters that may be raw.
+// permitting returns w with other characters that may be raw.
 func (w writer) permitting(legal string) writer {
 	w.legal = legal
 	return w
@@ -78,18 +79,22 @@ var writers = []writer{
 	{
 		name: "libpq keyword/value",
 		write: func(user, password string, port int) string {
-			return fmt.Sprintf("host=127.0.0.1 port=%d user=%s password=%s dbname=%s sslmode=disable", port, user, password, briefDatabase)
+			return fmt.Sprintf("host=127.0.0.1 port=%d user=%s password=%s dbname=%s sslmode=disable",
+				port, user, password, briefDatabase)
 		},
 		escape:   func(p string) string { return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(p) + "'" },
 		rewrites: regexp.MustCompile(`^'|[\\ ]`),
 		legal:    without(punctuation, ";") + nonASCII,
 	},
-	uri("SQLAlchemy, psycopg2", "postgresql+psycopg2", "sslmode=disable").permitting(without(punctuation, "@") + " " + nonASCII),
-	uri("SQLAlchemy, asyncpg", "postgresql+asyncpg", "ssl=disable").permitting(without(punctuation, "@") + " " + nonASCII),
+	uri("SQLAlchemy, psycopg2", "postgresql+psycopg2", "sslmode=disable").
+		permitting(without(punctuation, "@") + " " + nonASCII),
+	uri("SQLAlchemy, asyncpg", "postgresql+asyncpg", "ssl=disable").
+		permitting(without(punctuation, "@") + " " + nonASCII),
 	{
 		name: "JDBC",
 		write: func(user, password string, port int) string {
-			return fmt.Sprintf("jdbc:postgresql://127.0.0.1:%d/%s?user=%s&password=%s&sslmode=disable", port, briefDatabase, user, password)
+			return fmt.Sprintf("jdbc:postgresql://127.0.0.1:%d/%s?user=%s&password=%s&sslmode=disable",
+				port, briefDatabase, user, password)
 		},
 		escape:   url.QueryEscape,
 		rewrites: regexp.MustCompile(`\+|%[0-9A-Fa-f]{2}`),
@@ -98,7 +103,8 @@ var writers = []writer{
 	{
 		name: "Npgsql",
 		write: func(user, password string, port int) string {
-			return fmt.Sprintf("Host=127.0.0.1;Port=%d;Database=%s;Username=%s;Password=%s;SSL Mode=Disable", port, briefDatabase, user, password)
+			return fmt.Sprintf("Host=127.0.0.1;Port=%d;Database=%s;Username=%s;Password=%s;SSL Mode=Disable",
+				port, briefDatabase, user, password)
 		},
 		escape:   func(p string) string { return `"` + strings.ReplaceAll(p, `"`, `""`) + `"` },
 		rewrites: regexp.MustCompile(`^["'= ]|;| $`),
@@ -107,7 +113,8 @@ var writers = []writer{
 	{
 		name: "PDO",
 		write: func(user, password string, port int) string {
-			return fmt.Sprintf("pgsql:host=127.0.0.1;port=%d;dbname=%s;user=%s;password=%s;sslmode=disable", port, briefDatabase, user, password)
+			return fmt.Sprintf("pgsql:host=127.0.0.1;port=%d;dbname=%s;user=%s;password=%s;sslmode=disable",
+				port, briefDatabase, user, password)
 		},
 		escape:   func(p string) string { return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(p) + "'" },
 		rewrites: regexp.MustCompile(`^'|[\\ ;]`),
@@ -122,8 +129,8 @@ var writers = []writer{
 	uri("Prisma, by name", "postgres", "sslmode=disable&pgsafe_dialect=prisma"),
 }
 
-// passwords are what people and password managers make. Each character of punctuation stands at both ends, and
-// between letters.
+// passwords returns passwords as people and password managers make them. Each character of
+// punctuation stands at both ends, and between letters.
 func passwords() []string {
 	var all []string
 	for _, c := range punctuation {
@@ -138,15 +145,16 @@ func passwords() []string {
 	)
 }
 
-// TestLogins writes each password in each dialect, and logs in. A string is either understood, and then the server
-// gets the right password, or refused when it is parsed.
+// TestLogins writes each password in each dialect, and logs in. The driver either understands a
+// string and sends the right password, or refuses it when it parses the string.
 func TestLogins(t *testing.T) {
 	t.Setenv("PGCONNECT_TIMEOUT", "60") // on a busy machine a login may take longer than the default
 	cluster := pgtest.SharedTLS(t)
 	admin := cluster.Admin(t)
 	all := passwords()
 	for i, password := range all {
-		_, err := admin.Exec(t.Context(), fmt.Sprintf("create role login_%d login password '%s'", i, strings.ReplaceAll(password, "'", "''")))
+		quoted := strings.ReplaceAll(password, "'", "''")
+		_, err := admin.Exec(t.Context(), fmt.Sprintf("create role login_%d login password '%s'", i, quoted))
 		check.OK(t, err)
 	}
 	t.Cleanup(func() {
@@ -156,9 +164,9 @@ func TestLogins(t *testing.T) {
 		}
 	})
 	var escaped, raw, refused atomic.Int32
-	t.Run("a password is sent as it is or refused", func(t *testing.T) {
+	t.Run("every dialect sends a password as it is or refuses it", func(t *testing.T) {
 		for _, w := range writers {
-			t.Run(w.name, func(t *testing.T) {
+			t.Run("a password in a string of "+w.name+" is sent as it is or refused", func(t *testing.T) {
 				t.Parallel()
 				for i, password := range all {
 					role := fmt.Sprintf("login_%d", i)
@@ -183,13 +191,14 @@ func TestLogins(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("%d logins with escaped passwords, %d with raw ones, %d raw ones refused", escaped.Load(), raw.Load(), refused.Load())
+	t.Logf("%d logins with escaped passwords, %d with raw ones, %d raw ones refused",
+		escaped.Load(), raw.Load(), refused.Load())
 	if escaped.Load() < 600 || raw.Load() < 500 {
 		t.Error("too few logins for this test to mean anything")
 	}
 }
 
-// permits reports whether the dialect defines what password means as it stands.
+// permits reports whether the dialect defines what an unescaped password means.
 func (w writer) permits(password string) bool {
 	for _, r := range password {
 		alphanumeric := '0' <= r && r <= '9' || 'A' <= r && r <= 'Z' || 'a' <= r && r <= 'z'
@@ -200,7 +209,8 @@ func (w writer) permits(password string) bool {
 	return true
 }
 
-// logIn reports whether dsn logs role in, or false if it is refused when parsed. All else fails the test.
+// logIn reports whether dsn logs role in. It returns false if the driver refuses dsn when it parses
+// it. Anything else fails the test.
 func logIn(t *testing.T, dsn, role string) bool {
 	t.Helper()
 	db, err := sql.Open(pgsafe.DriverName, dsn)

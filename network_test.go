@@ -15,8 +15,8 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
-func TestNetworkThatFails(t *testing.T) {
-	t.Run("it is cut under load", func(t *testing.T) {
+func TestNetworkFailures(t *testing.T) {
+	t.Run("queries succeed again after a network cuts all connections under load", func(t *testing.T) {
 		t.Parallel()
 		cluster := pgtest.Shared(t)
 		proxy := pgtest.NewProxy(t, cluster)
@@ -34,11 +34,12 @@ func TestNetworkThatFails(t *testing.T) {
 			l.errors(), l.kinds, time.Since(started).Round(time.Millisecond))
 	})
 
-	t.Run("it swallows everything", func(t *testing.T) {
+	t.Run("every statement times out while a network swallows everything", func(t *testing.T) {
 		t.Parallel()
 		cluster := pgtest.Shared(t)
 		proxy := pgtest.NewProxy(t, cluster)
-		db := open(t, pgsafe.DriverName, with(proxy.URI(databaseOf(t, cluster.Database(t))), "pgsafe_cancel_timeout=100ms", "connect_timeout=2"))
+		uri := proxy.URI(databaseOf(t, cluster.Database(t)))
+		db := open(t, pgsafe.DriverName, with(uri, "pgsafe_cancel_timeout=100ms", "connect_timeout=2"))
 		holdAll(t, db, 2)()
 		proxy.Hang()
 		inParallel(t, 5, func(worker int) error {
@@ -54,47 +55,48 @@ func TestNetworkThatFails(t *testing.T) {
 		pgtest.Eventually(t, "it works again", func() bool { return worksWithin(t, db, time.Second) })
 	})
 
-	t.Run("it is slow: 200 ms each way", func(t *testing.T) {
+	t.Run("every operation works on a network that takes 200 ms each way", func(t *testing.T) {
 		t.Parallel()
 		everythingWorks(t, func(proxy *pgtest.Proxy) { proxy.Delay(200 * time.Millisecond) })
 	})
 
-	t.Run("it passes a byte at a time, both ways", func(t *testing.T) {
+	t.Run("every operation works on a network that passes a byte at a time", func(t *testing.T) {
 		t.Parallel()
 		everythingWorks(t, func(proxy *pgtest.Proxy) { proxy.Drip(1) })
 	})
 
-	t.Run("it is a black hole", func(t *testing.T) {
+	t.Run("no operation hangs when a network swallows everything", func(t *testing.T) {
 		t.Parallel()
 		nothingHangs(t, (*pgtest.Proxy).Hang, (*pgtest.Proxy).Flow)
 	})
 
-	t.Run("it resets all connections", func(t *testing.T) {
+	t.Run("no operation hangs when a network resets all connections", func(t *testing.T) {
 		t.Parallel()
 		nothingHangs(t, (*pgtest.Proxy).Abort, func(*pgtest.Proxy) {})
 	})
 
-	t.Run("the server is gone without a word", func(t *testing.T) {
+	t.Run("no operation hangs when the server disappears silently", func(t *testing.T) {
 		t.Parallel()
-		nothingHangs(t, func(proxy *pgtest.Proxy) { proxy.Lose(pgtest.ToServer | pgtest.ToClient) }, func(*pgtest.Proxy) {})
+		breaks := func(proxy *pgtest.Proxy) { proxy.Lose(pgtest.ToServer | pgtest.ToClient) }
+		nothingHangs(t, breaks, func(*pgtest.Proxy) {})
 	})
 
-	t.Run("what is sent to the server is lost", func(t *testing.T) {
+	t.Run("no operation hangs when everything sent to the server is lost", func(t *testing.T) {
 		t.Parallel()
 		nothingHangs(t, func(proxy *pgtest.Proxy) { proxy.Lose(pgtest.ToServer) }, func(*pgtest.Proxy) {})
 	})
 
-	t.Run("what the server sends is lost", func(t *testing.T) {
+	t.Run("no operation hangs when everything that the server sends is lost", func(t *testing.T) {
 		t.Parallel()
 		nothingHangs(t, func(proxy *pgtest.Proxy) { proxy.Lose(pgtest.ToClient) }, func(*pgtest.Proxy) {})
 	})
 
-	t.Run("it gives a byte at a time, with sockets that cannot be looked at", func(t *testing.T) {
+	t.Run("a dead connection that hides its socket and reads byte by byte is replaced", func(t *testing.T) {
 		t.Parallel()
 		cluster := pgtest.Shared(t)
 		uri := cluster.Database(t)
 		var opened atomic.Int64
-		c, err := pgsafe.NewConnector(uri, pgsafe.WithBeforeConnect(func(_ context.Context, config *pgx.ConnConfig) error {
+		drip := func(_ context.Context, config *pgx.ConnConfig) error {
 			dial := config.DialFunc
 			config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 				opened.Add(1)
@@ -102,7 +104,8 @@ func TestNetworkThatFails(t *testing.T) {
 				return dripping{conn}, err
 			}
 			return nil
-		}))
+		}
+		c, err := pgsafe.NewConnector(uri, pgsafe.WithBeforeConnect(drip))
 		check.OK(t, err)
 		db := sql.OpenDB(c)
 		t.Cleanup(func() { check.OK(t, db.Close()) })
@@ -114,7 +117,7 @@ func TestNetworkThatFails(t *testing.T) {
 	})
 }
 
-// dripping gives what it reads a byte at a time, and nothing of the socket.
+// dripping reads a byte at a time, and hides the socket.
 type dripping struct{ net.Conn }
 
 func (c dripping) Read(p []byte) (int, error) { return c.Conn.Read(p[:min(len(p), 1)]) }

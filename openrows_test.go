@@ -8,13 +8,14 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // heldConn returns a *sql.Conn of a database that has been in use.
 func heldConn(t testing.TB, uri string) *sql.Conn {
 	t.Helper()
 	db := open(t, pgsafe.DriverName, uri)
-	must(t, db.PingContext(t.Context()))
+	check.OK(t, db.PingContext(t.Context()))
 	return sqlConn(t, db)
 }
 
@@ -34,7 +35,7 @@ func TestStatementsWhileRowsAreOpen(t *testing.T) {
 			t.Parallel()
 			conn := heldConn(t, pgtest.Shared(t).Database(t))
 			rows, err := conn.QueryContext(t.Context(), "select i from generate_series(1, $1::int) i", 1000)
-			must(t, err)
+			check.OK(t, err)
 			defer rows.Close()
 			err = run(t.Context(), conn)
 			if err == nil || !strings.Contains(err.Error(), "rows of an earlier query are still open") {
@@ -44,9 +45,9 @@ func TestStatementsWhileRowsAreOpen(t *testing.T) {
 			for rows.Next() {
 				n++
 			}
-			must(t, rows.Err())
-			equal(t, n, 1000)
-			must(t, run(t.Context(), conn))
+			check.OK(t, rows.Err())
+			check.Equal(t, n, 1000)
+			check.OK(t, run(t.Context(), conn))
 		})
 	}
 	t.Run("goroutines that share a sql.Conn never see each other's rows", func(t *testing.T) {
@@ -59,7 +60,7 @@ func TestStatementsWhileRowsAreOpen(t *testing.T) {
 				if err != nil && !strings.Contains(err.Error(), "rows of an earlier query are still open") {
 					return err
 				}
-				equal(t, n, worker)
+				check.Equal(t, n, worker)
 			}
 			return nil
 		})
@@ -69,10 +70,10 @@ func TestStatementsWhileRowsAreOpen(t *testing.T) {
 		uri := pgtest.Shared(t).Database(t)
 		conn := heldConn(t, uri)
 		rows, err := conn.QueryContext(t.Context(), "select 1 where false") // the server has ended them already
-		must(t, err)
+		check.OK(t, err)
 		defer rows.Close()
 		watch(t, uri).terminate()
 		_, err = conn.ExecContext(t.Context(), "select $1::int", 1)
-		equal(t, pgsafe.SQLState(err), "57P01")
+		check.Equal(t, pgsafe.SQLState(err), "57P01")
 	})
 }

@@ -14,14 +14,14 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
-// operation is something that applications do, in two steps: what happens between them is up to the test. The context of
-// the first is that of all that it begins.
+// operation is something that applications do, in two steps. The test decides what happens between
+// them. Everything that the first step begins has its context.
 type operation struct {
 	name  string
 	begin func(t *testing.T, ctx context.Context, db *sql.DB) (end func(context.Context) error)
 }
 
-// operations are of all kinds.
+// operations holds one operation of each kind.
 var operations = []operation{
 	{"a statement", func(_ *testing.T, _ context.Context, db *sql.DB) func(context.Context) error {
 		return func(ctx context.Context) error {
@@ -36,7 +36,9 @@ var operations = []operation{
 		}
 	}},
 	{"a ping", func(_ *testing.T, _ context.Context, db *sql.DB) func(context.Context) error { return db.PingContext }},
-	{"a new connection beside one in use", func(t *testing.T, ctx context.Context, db *sql.DB) func(context.Context) error {
+	{"a new connection beside one in use", func(
+		t *testing.T, ctx context.Context, db *sql.DB,
+	) func(context.Context) error {
 		conn, err := db.Conn(ctx)
 		check.OK(t, err)
 		return func(ctx context.Context) error {
@@ -77,7 +79,9 @@ var operations = []operation{
 		check.OK(t, err)
 		return func(context.Context) error { return tx.Rollback() }
 	}},
-	{"the rollback of a transaction whose context ends", func(t *testing.T, ctx context.Context, db *sql.DB) func(context.Context) error {
+	{"the rollback of a transaction whose context ends", func(
+		t *testing.T, ctx context.Context, db *sql.DB,
+	) func(context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		tx, err := db.BeginTx(ctx, nil)
 		check.OK(t, err)
@@ -108,14 +112,15 @@ var operations = []operation{
 		return func(ctx context.Context) error {
 			defer conn.Close()
 			return pgsafe.Raw(conn, func(c *pgx.Conn) error {
-				_, err := c.CopyFrom(ctx, pgx.Identifier{"copied"}, []string{"n"}, pgx.CopyFromSlice(100, func(i int) ([]any, error) { return []any{i}, nil }))
+				rows := pgx.CopyFromSlice(100, func(i int) ([]any, error) { return []any{i}, nil })
+				_, err := c.CopyFrom(ctx, pgx.Identifier{"copied"}, []string{"n"}, rows)
 				return err
 			})
 		}
 	}},
 }
 
-// throughProxy opens a database through a proxy, and makes sure in the end that nothing of it is left.
+// throughProxy opens a database through a proxy, and checks in the end that no connection is left.
 func throughProxy(t *testing.T, params ...string) (*sql.DB, *pgtest.Proxy) {
 	t.Helper()
 	cluster := pgtest.Shared(t)
@@ -143,10 +148,12 @@ func everythingWorks(t *testing.T, slow func(*pgtest.Proxy)) {
 		}
 		cancel()
 	}
-	t.Logf("%d operations: %d round trips, %d connections, %d cancel requests", len(operations), proxy.RoundTrips(), proxy.Connections(), proxy.Cancels())
+	t.Logf("%d operations: %d round trips, %d connections, %d cancel requests",
+		len(operations), proxy.RoundTrips(), proxy.Connections(), proxy.Cancels())
 }
 
-// nothingHangs breaks the network in the middle of each operation, which then has a short while left, and heals it.
+// nothingHangs breaks the network in the middle of each operation, and heals it. The operation's
+// context ends soon after the break.
 func nothingHangs(t *testing.T, breaks, heals func(*pgtest.Proxy)) {
 	t.Helper()
 	db, proxy := throughProxy(t, "pgsafe_cancel_timeout=200ms", "connect_timeout=2")
@@ -174,6 +181,8 @@ func nothingHangs(t *testing.T, breaks, heals func(*pgtest.Proxy)) {
 		pgtest.Eventually(t, "it works again after "+op.name, func() bool { return worksWithin(t, db, time.Second) })
 		slowest = max(slowest, time.Since(healed))
 	}
-	t.Logf("%d of %d operations failed with 300 ms to go; the longest took %v (%s), recovery at most %v; %d connections",
-		failed, len(operations), longest.Round(time.Millisecond), at, slowest.Round(time.Millisecond), proxy.Connections())
+	t.Logf("%d of %d operations failed with 300 ms to go; the longest took %v (%s), "+
+		"recovery at most %v; %d connections",
+		failed, len(operations), longest.Round(time.Millisecond), at,
+		slowest.Round(time.Millisecond), proxy.Connections())
 }

@@ -21,7 +21,7 @@ import (
 
 func TestWithPassword(t *testing.T) {
 	cluster := pgtest.SharedTLS(t)
-	// from is a connection string with this password, "" for none.
+	// from returns a connection string with this password, or with none for "".
 	from := func(password string) string {
 		user := url.User(briefUser)
 		if password != "" {
@@ -37,24 +37,24 @@ func TestWithPassword(t *testing.T) {
 		t.Cleanup(func() { check.OK(t, db.Close()) })
 		return db
 	}
-	says := func(password string) pgsafe.Option {
+	returning := func(password string) pgsafe.Option {
 		return pgsafe.WithPassword(func(context.Context) (string, error) { return password, nil })
 	}
-	t.Run("it outranks the password of the string", func(t *testing.T) {
-		check.OK(t, connect(t, from("quite-wrong-7x"), says(briefPassword)).PingContext(t.Context()))
+	t.Run("WithPassword outranks the password of the connection string", func(t *testing.T) {
+		check.OK(t, connect(t, from("quite-wrong-7x"), returning(briefPassword)).PingContext(t.Context()))
 	})
-	t.Run("it outranks the password file", func(t *testing.T) {
+	t.Run("WithPassword outranks the password file", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "passwords")
 		check.OK(t, os.WriteFile(file, []byte("*:*:*:*:quite-wrong-7x\n"), 0o600))
-		check.OK(t, connect(t, with(from(""), "passfile="+file), says(briefPassword)).PingContext(t.Context()))
+		check.OK(t, connect(t, with(from(""), "passfile="+file), returning(briefPassword)).PingContext(t.Context()))
 	})
-	t.Run("what is empty is not looked for in the password file", func(t *testing.T) {
+	t.Run("an empty password is not looked up in the password file", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "passwords")
 		check.OK(t, os.WriteFile(file, []byte("*:*:*:*:"+briefPassword+"\n"), 0o600))
-		err := connect(t, with(from(""), "passfile="+file), says("")).PingContext(t.Context())
+		err := connect(t, with(from(""), "passfile="+file), returning("")).PingContext(t.Context())
 		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindAuth)
 	})
-	t.Run("it is asked for each connection", func(t *testing.T) {
+	t.Run("WithPassword is called for each connection", func(t *testing.T) {
 		var asked atomic.Int32
 		db := connect(t, from(""), pgsafe.WithPassword(func(context.Context) (string, error) {
 			asked.Add(1)
@@ -63,18 +63,18 @@ func TestWithPassword(t *testing.T) {
 		holdAll(t, db, 3)
 		check.Equal(t, asked.Load(), 3)
 	})
-	t.Run("it works with a configuration of the application's", func(t *testing.T) {
+	t.Run("WithPassword works with NewConnectorConfig", func(t *testing.T) {
 		config, err := pgx.ParseConfig(from("quite-wrong-7x"))
 		check.OK(t, err)
-		c, err := pgsafe.NewConnectorConfig(config, says(briefPassword))
+		c, err := pgsafe.NewConnectorConfig(config, returning(briefPassword))
 		check.OK(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
 		check.OK(t, db.PingContext(t.Context()))
 	})
-	t.Run("a function of WithBeforeConnect sees it, and has the last word", func(t *testing.T) {
+	t.Run("a function of WithBeforeConnect sees the password and may replace it", func(t *testing.T) {
 		var seen string
-		db := connect(t, from(""), says("first-one-7x"),
+		db := connect(t, from(""), returning("first-one-7x"),
 			pgsafe.WithBeforeConnect(func(_ context.Context, config *pgx.ConnConfig) error {
 				seen, config.Password = config.Password, briefPassword
 				return nil
@@ -82,17 +82,18 @@ func TestWithPassword(t *testing.T) {
 		check.OK(t, db.PingContext(t.Context()))
 		check.Equal(t, seen, "first-one-7x")
 	})
-	t.Run("a password that it gave is in no error", func(t *testing.T) {
-		err := connect(t, from(""), says("q7Zx[9f:Lk2@w8")).PingContext(t.Context())
+	t.Run("no error shows a password of WithPassword", func(t *testing.T) {
+		err := connect(t, from(""), returning("q7Zx[9f:Lk2@w8")).PingContext(t.Context())
 		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindAuth)
 		noSecret(t, err, "q7Zx[9f:Lk2@w8")
-		err = connect(t, from(""), says(briefPassword), pgsafe.WithAfterConnect(func(_ context.Context, conn *pgx.Conn) error {
+		fails := func(_ context.Context, conn *pgx.Conn) error {
 			return fmt.Errorf("could not log in with %s", conn.Config().Password)
-		})).PingContext(t.Context())
+		}
+		err = connect(t, from(""), returning(briefPassword), pgsafe.WithAfterConnect(fails)).PingContext(t.Context())
 		check.Equal(t, strings.Contains(fmt.Sprint(err), "could not log in"), true)
 		noSecret(t, err, briefPassword)
 	})
-	t.Run("its error reaches the caller as it is", func(t *testing.T) {
+	t.Run("an error of WithPassword reaches the caller as it is", func(t *testing.T) {
 		vault := errors.New("the vault is sealed")
 		err := connect(t, from(briefPassword), pgsafe.WithPassword(func(context.Context) (string, error) {
 			return "", vault
@@ -100,11 +101,12 @@ func TestWithPassword(t *testing.T) {
 		check.Equal(t, errors.Is(err, vault), true)
 		check.Equal(t, err.Error(), vault.Error())
 	})
-	t.Run("it gets a context that ends with connect_timeout", func(t *testing.T) {
-		err := connect(t, with(from(""), "connect_timeout=1"), pgsafe.WithPassword(func(ctx context.Context) (string, error) {
+	t.Run("WithPassword gets a context that ends after connect_timeout", func(t *testing.T) {
+		waits := pgsafe.WithPassword(func(ctx context.Context) (string, error) {
 			<-ctx.Done()
 			return "", ctx.Err()
-		})).PingContext(t.Context())
+		})
+		err := connect(t, with(from(""), "connect_timeout=1"), waits).PingContext(t.Context())
 		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindTimeout)
 	})
 }

@@ -26,19 +26,20 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
-// tellingSmallPIDs makes connections on which clients are told small process ids, and counts them.
-func tellingSmallPIDs(dial pgconn.DialFunc, told *atomic.Int32) pgconn.DialFunc {
+// withSmallPIDs makes connections on which the server seems to have a small process id. It counts
+// them in changed.
+func withSmallPIDs(dial pgconn.DialFunc, changed *atomic.Int32) pgconn.DialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
-		return &smallPID{Conn: conn, told: told}, err
+		return &smallPID{Conn: conn, changed: changed}, err
 	}
 }
 
-// smallPID is a connection in whose BackendKeyData the process id is made small.
+// smallPID is a connection that replaces the process id in BackendKeyData by a small one.
 type smallPID struct {
 	net.Conn
-	told *atomic.Int32
-	done bool
+	changed *atomic.Int32
+	done    bool
 }
 
 func (c *smallPID) Read(b []byte) (int, error) {
@@ -47,12 +48,13 @@ func (c *smallPID) Read(b []byte) (int, error) {
 	if at := bytes.Index(b[:n], keyData); !c.done && at >= 0 && at+len(keyData)+4 <= n {
 		binary.BigEndian.PutUint32(b[at+len(keyData):], 4711)
 		c.done = true
-		c.told.Add(1)
+		c.changed.Add(1)
 	}
 	return n, err
 }
 
-// pooled starts a pooler in transaction mode in front of the shared server, and returns it with a database's name.
+// pooled starts a pooler in transaction mode in front of the shared server. It returns the pooler
+// and the name of a database.
 func pooled(t *testing.T, settings map[string]string) (*pgserver.PgBouncer, string) {
 	t.Helper()
 	cluster := pgtest.Shared(t)
@@ -74,7 +76,7 @@ func transfers(t *testing.T, db *sql.DB) {
 	})
 }
 
-// transfer never holds one server connection while it waits for another, of which there are few.
+// transfer never waits for a server connection while it holds one: the pooler has few.
 func transfer(ctx context.Context, db *sql.DB, want int) error {
 	stmt, err := db.PrepareContext(ctx, "select $1::int + 0")
 	if err != nil {
@@ -104,24 +106,24 @@ func transfer(ctx context.Context, db *sql.DB, want int) error {
 
 func TestPgBouncer(t *testing.T) {
 	pooler, database := pooled(t, nil)
-	t.Run("in transaction mode is recognised, and all statements work", func(t *testing.T) {
+	t.Run("a pooler in transaction mode is recognised, and all statements work", func(t *testing.T) {
 		transfers(t, open(t, pgsafe.DriverName, pooler.URI(database)))
 	})
-	t.Run("is recognised where the process id that it makes up is one that a server could have", func(t *testing.T) {
+	t.Run("a pooler is recognised even if it invents a process id that a server could have", func(t *testing.T) {
 		config, err := pgx.ParseConfig(pooler.URI(database))
 		check.OK(t, err)
-		var told atomic.Int32
-		config.DialFunc = tellingSmallPIDs(config.DialFunc, &told)
+		var changed atomic.Int32
+		config.DialFunc = withSmallPIDs(config.DialFunc, &changed)
 		c, err := pgsafe.NewConnectorConfig(config)
 		check.OK(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
 		transfers(t, db)
-		if opened := statsOf(t, db).Opened; int64(told.Load()) != opened {
-			t.Errorf("%d of %d connections were told such a process id", told.Load(), opened)
+		if opened := statsOf(t, db).Opened; int64(changed.Load()) != opened {
+			t.Errorf("%d of %d connections had a small process id", changed.Load(), opened)
 		}
 	})
-	t.Run("is what pgx's own driver fails with", func(t *testing.T) {
+	t.Run("pgx's own driver fails behind a pooler", func(t *testing.T) {
 		db := open(t, "pgx", pooler.URI(database))
 		var failed atomic.Bool
 		inParallel(t, 10, func(i int) error {
@@ -131,10 +133,10 @@ func TestPgBouncer(t *testing.T) {
 			return nil
 		})
 		if !failed.Load() {
-			t.Error("it does not: the test above shows nothing")
+			t.Error("it does not: the first test shows nothing")
 		}
 	})
-	t.Run("works with pgsafe_conn=native", func(t *testing.T) {
+	t.Run("statements work through a pooler with pgsafe_conn=native", func(t *testing.T) {
 		db := open(t, pgsafe.DriverName, with(pooler.URI(database), "pgsafe_conn=native"))
 		inParallel(t, 10, func(i int) error {
 			for j := range 30 {
@@ -147,14 +149,14 @@ func TestPgBouncer(t *testing.T) {
 		})
 	})
 	for _, mode := range []string{"cache_describe", "exec", "simple_protocol"} {
-		t.Run("works with default_query_exec_mode="+mode, func(t *testing.T) {
+		t.Run("statements work through a pooler with default_query_exec_mode="+mode, func(t *testing.T) {
 			transfers(t, open(t, pgsafe.DriverName, with(pooler.URI(database), "default_query_exec_mode="+mode)))
 		})
 	}
-	t.Run("works without the cache of descriptions", func(t *testing.T) {
+	t.Run("statements work through a pooler without the cache of descriptions", func(t *testing.T) {
 		transfers(t, open(t, pgsafe.DriverName, with(pooler.URI(database), "description_cache_capacity=0")))
 	})
-	t.Run("in session mode keeps statements by name if the string says so", func(t *testing.T) {
+	t.Run("a pooler in session mode keeps prepared statements if the string asks for it", func(t *testing.T) {
 		pooler, database := pooled(t, map[string]string{"pool_mode": "session"})
 		db := open(t, pgsafe.DriverName, with(pooler.URI(database), "default_query_exec_mode=cache_statement"))
 		conn, err := db.Conn(t.Context())
@@ -165,9 +167,9 @@ func TestPgBouncer(t *testing.T) {
 		defer stmt.Close()
 		var named int
 		check.OK(t, conn.QueryRowContext(t.Context(), "select count(*)::int from pg_prepared_statements").Scan(&named))
-		check.Equal(t, named, 2) // this one and that one
+		check.Equal(t, named, 2) // the count, and select 1
 	})
-	t.Run("is told in the log, once", func(t *testing.T) {
+	t.Run("the log names a pooler once", func(t *testing.T) {
 		var log syncBuffer
 		c, err := pgsafe.NewConnector(pooler.URI(database), pgsafe.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 		check.OK(t, err)
@@ -177,18 +179,19 @@ func TestPgBouncer(t *testing.T) {
 		check.OK(t, db.Close())
 		check.Equal(t, strings.Count(log.String(), "pooler"), 1)
 	})
-	t.Run("prepared statements report faults when they are prepared", func(t *testing.T) {
-		_, err := open(t, pgsafe.DriverName, pooler.URI(database)).PrepareContext(t.Context(), "select from nowhere at all")
+	t.Run("a prepared statement with a fault fails in Prepare behind a pooler", func(t *testing.T) {
+		db := open(t, pgsafe.DriverName, pooler.URI(database))
+		_, err := db.PrepareContext(t.Context(), "select from nowhere at all")
 		check.Equal(t, pgsafe.SQLState(err), "42601")
 	})
-	t.Run("cancels the right statement, and no later one", func(t *testing.T) {
+	t.Run("a cancel through a pooler ends the right statement, and no later one", func(t *testing.T) {
 		cancelsThrough(t, pooler.URI(database))
 	})
 	for name, parameter := range map[string]string{
 		"statement_timeout": "statement_timeout=5s",
 		"options":           "options=-csearch_path%3Dapp",
 	} {
-		t.Run("that refuses "+name+" is of kind config, and the error says what helps", func(t *testing.T) {
+		t.Run("the error if a pooler refuses "+name+" is of kind config and has the remedies", func(t *testing.T) {
 			err := open(t, pgsafe.DriverName, with(pooler.URI(database), parameter)).PingContext(t.Context())
 			check.Equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 			for _, want := range []string{name, "ignore_startup_parameters", "ALTER ROLE"} {
@@ -200,46 +203,48 @@ func TestPgBouncer(t *testing.T) {
 			check.Equal(t, errors.As(err, &pgErr), true)
 		})
 	}
-	t.Run("that ignores the setting lets it pass", func(t *testing.T) {
+	t.Run("a pooler that ignores a setting accepts the connection", func(t *testing.T) {
 		pooler, database := pooled(t, map[string]string{"ignore_startup_parameters": "statement_timeout"})
-		check.OK(t, open(t, pgsafe.DriverName, with(pooler.URI(database), "statement_timeout=5s")).PingContext(t.Context()))
+		db := open(t, pgsafe.DriverName, with(pooler.URI(database), "statement_timeout=5s"))
+		check.OK(t, db.PingContext(t.Context()))
 	})
 }
 
-// TestPgBouncerWithTLS goes through a pooler that asks for TLS and a password, in front of a server that does too.
+// TestPgBouncerWithTLS goes through a pooler that asks for TLS and a password. So does its server.
 func TestPgBouncerWithTLS(t *testing.T) {
 	cluster := pgtest.SharedTLS(t)
 	database := databaseName(t, cluster.Database(t))
 	pooler := pgtest.PgBouncer(t, cluster, pgserver.PgBouncerOptions{
 		Settings: map[string]string{"client_tls_sslmode": "require", "auth_type": "scram-sha-256"},
 	})
-	t.Run("it is recognised, and all statements work", func(t *testing.T) {
+	t.Run("a pooler with TLS is recognised, and all statements work", func(t *testing.T) {
 		transfers(t, open(t, pgsafe.DriverName, pooler.URI(database)))
 	})
-	t.Run("it cancels the right statement, and no later one", func(t *testing.T) {
+	t.Run("a cancel through TLS ends the right statement, and no later one", func(t *testing.T) {
 		cancelsThrough(t, pooler.URI(database))
 	})
-	t.Run("a wrong password is told at once, and not shown", func(t *testing.T) {
+	t.Run("a wrong password for a pooler fails at once, and the error does not show it", func(t *testing.T) {
 		uri := strings.Replace(pooler.URI(database), "@127.", "x@127.", 1)
 		err := open(t, pgsafe.DriverName, uri).PingContext(t.Context())
 		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindAuth)
 		noSecret(t, err, pgtest.TLSPassword+"x")
 	})
-	t.Run("a server certificate of somebody else is refused", func(t *testing.T) {
+	t.Run("the certificate of an unknown authority is refused", func(t *testing.T) {
 		uri, _, _ := strings.Cut(pooler.URI(database), "?")
 		uri += "?sslmode=verify-full&sslrootcert=" + pgtest.ClientCert(t).CAFile()
 		err := open(t, pgsafe.DriverName, uri).PingContext(t.Context())
 		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 	})
-	t.Run("without TLS it lets nobody in", func(t *testing.T) {
+	t.Run("a pooler that requires TLS refuses a connection without it", func(t *testing.T) {
 		uri, _, _ := strings.Cut(pooler.URI(database), "?")
 		err := open(t, pgsafe.DriverName, uri+"?sslmode=disable").PingContext(t.Context())
 		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 	})
 }
 
-// cancelsThrough cancels statements on six connections at once, as many as PGSAFE_TEST_CANCELS says, at all moments of
-// their life: in the pooler's queue, while they run, and as they end. Others follow that nobody cancels.
+// cancelsThrough cancels as many statements as PGSAFE_TEST_CANCELS gives, on six connections at
+// once. The cancels come at all moments of a statement's life: in the pooler's queue, while it runs,
+// and as it ends. A statement that is not cancelled follows each.
 func cancelsThrough(t *testing.T, uri string) {
 	t.Helper()
 	db := open(t, pgsafe.DriverName, with(uri, "pool_max_conns=6"))
@@ -255,7 +260,7 @@ func cancelsThrough(t *testing.T, uri string) {
 			}
 			var got int
 			if err := db.QueryRowContext(t.Context(), "select $1::int", i).Scan(&got); err != nil || got != i {
-				return fmt.Errorf("a statement that nobody cancelled: got %d, %w", got, err)
+				return fmt.Errorf("a statement that was not cancelled: got %d, %w", got, err)
 			}
 			undisturbed.Add(1)
 		}
@@ -265,8 +270,8 @@ func cancelsThrough(t *testing.T, uri string) {
 		cancelled.Load(), undisturbed.Load(), statsOf(t, db).Opened)
 }
 
-// PgBouncer 1.18 ends with "bad client state" if a request to cancel is taken back while it is under way
-// (pgbouncer issue 801).
+// PgBouncer 1.18 crashes with "bad client state" if the client closes the connection of a cancel
+// request before the request has ended (pgbouncer issue 801).
 func TestPgBouncerThatIsSlowToCancel(t *testing.T) {
 	cluster := pgtest.Shared(t)
 	proxy := pgtest.NewProxy(t, cluster)
@@ -286,11 +291,11 @@ func TestPgBouncerThatIsSlowToCancel(t *testing.T) {
 	cancel()
 	check.Equal(t, pgsafe.KindOf(<-done), pgsafe.KindCanceled)
 	proxy.Flow()
-	pgtest.Eventually(t, "the server has had the request", func() bool { return w.running() == 0 })
+	pgtest.Eventually(t, "the server has received the request", func() bool { return w.running() == 0 })
 	check.OK(t, db.PingContext(t.Context()))
 }
 
-// numberOfCancels is what PGSAFE_TEST_CANCELS says, or few.
+// numberOfCancels returns the number in PGSAFE_TEST_CANCELS, or few without it.
 func numberOfCancels(t *testing.T, few int) int {
 	t.Helper()
 	given := os.Getenv("PGSAFE_TEST_CANCELS")
@@ -302,9 +307,9 @@ func numberOfCancels(t *testing.T, few int) int {
 	return n
 }
 
-// TestPgBouncerThatCannotServe is about a pooler that has no room, or no server.
+// TestPgBouncerThatCannotServe has a pooler without room, or without a server.
 func TestPgBouncerThatCannotServe(t *testing.T) {
-	t.Run("one that is full is waited for", func(t *testing.T) {
+	t.Run("a dial to a full pooler is retried until it has room", func(t *testing.T) {
 		t.Parallel()
 		pooler, database := pooled(t, map[string]string{"max_client_conn": "1"})
 		db := open(t, pgsafe.DriverName, pooler.URI(database))
@@ -314,14 +319,16 @@ func TestPgBouncerThatCannotServe(t *testing.T) {
 		refused := make(chan struct{})
 		go func() {
 			defer conn.Close()
-			pgtest.Eventually(t, "another is refused", func() bool { return strings.Contains(pooler.Log(), "no more connections allowed") })
+			pgtest.Eventually(t, "another is refused", func() bool {
+				return strings.Contains(pooler.Log(), "no more connections allowed")
+			})
 			check.OK(t, pgsafe.Raw(conn, func(c *pgx.Conn) error { return c.Close(t.Context()) }))
 			close(refused)
 		}()
 		exec(t, db, "select 1")
 		<-refused
 	})
-	t.Run("one that stays full says so", func(t *testing.T) {
+	t.Run("the error of a pooler that stays full has its message", func(t *testing.T) {
 		t.Parallel()
 		pooler, database := pooled(t, map[string]string{"max_client_conn": "1"})
 		db := open(t, pgsafe.DriverName, pooler.URI(database))
@@ -330,7 +337,7 @@ func TestPgBouncerThatCannotServe(t *testing.T) {
 		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
 		check.Equal(t, strings.Contains(fmt.Sprint(err), "no more connections allowed"), true)
 	})
-	t.Run("a statement that is cancelled in its queue costs the connection, and does not run later", func(t *testing.T) {
+	t.Run("a statement cancelled in the pooler's queue costs the connection and never runs", func(t *testing.T) {
 		t.Parallel()
 		pooler, database := pooled(t, map[string]string{"default_pool_size": "1"})
 		db := open(t, pgsafe.DriverName, with(pooler.URI(database), "pgsafe_cancel_timeout=100ms"))
@@ -345,19 +352,23 @@ func TestPgBouncerThatCannotServe(t *testing.T) {
 		check.Equal(t, errors.Is(err, context.DeadlineExceeded), true)
 		check.OK(t, tx.Commit())
 		check.Equal(t, one[int](t, db, "select count(*)::int from written"), 0)
-		pgtest.Eventually(t, "the other connection is gone", func() bool { return statsOf(t, db).Total == 1 }) // closing takes a while
+		// Closing takes a while.
+		pgtest.Eventually(t, "the other connection is gone", func() bool { return statsOf(t, db).Total == 1 })
 	})
-	t.Run("one whose server restarts is of use again when that is back", func(t *testing.T) {
+	t.Run("statements work again after the server behind a pooler restarts", func(t *testing.T) {
 		t.Parallel()
 		cluster := pgtest.New(t, pgserver.Options{})
-		pooler := pgtest.PgBouncer(t, cluster, pgserver.PgBouncerOptions{Settings: map[string]string{"server_login_retry": "1"}})
+		pooler := pgtest.PgBouncer(t, cluster, pgserver.PgBouncerOptions{
+			Settings: map[string]string{"server_login_retry": "1"},
+		})
 		for _, name := range []string{"pgx", pgsafe.DriverName} {
 			db := open(t, name, with(pooler.URI(""), "default_query_exec_mode=exec"))
 			l := startLoad(t, db)
 			l.moves(t, 200)
 			check.OK(t, cluster.Halt(pgserver.Fast))
 			pgtest.Eventually(t, "the pooler finds it down", func() bool {
-				return strings.Contains(pooler.Log(), "server login failed") || strings.Contains(pooler.Log(), "connect failed")
+				log := pooler.Log()
+				return strings.Contains(log, "server login failed") || strings.Contains(log, "connect failed")
 			})
 			check.OK(t, cluster.Restart(t.Context()))
 			l.moves(t, 200)
@@ -367,8 +378,8 @@ func TestPgBouncerThatCannotServe(t *testing.T) {
 	})
 }
 
-func TestServersThatAreNoPoolers(t *testing.T) {
-	t.Run("keep the cache of prepared statements", func(t *testing.T) {
+func TestServersWithoutAPooler(t *testing.T) {
+	t.Run("a server without a pooler keeps the cache of prepared statements", func(t *testing.T) {
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		conn, err := db.Conn(t.Context())
 		check.OK(t, err)
@@ -379,16 +390,16 @@ func TestServersThatAreNoPoolers(t *testing.T) {
 			return nil
 		}))
 	})
-	t.Run("are asked once who answers", func(t *testing.T) {
+	t.Run("a server without a pooler is asked for its process id once", func(t *testing.T) {
 		uri := pgtest.Shared(t).Database(t)
 		c, _ := pgsafe.ConnectorOf(open(t, pgsafe.DriverName, uri))
 		check.OK(t, c.WarmUp(t.Context(), 1))
-		check.OK(t, c.WarmUp(t.Context(), 3)) // nothing else runs on them
+		check.OK(t, c.WarmUp(t.Context(), 3)) // nothing else runs on these connections
 		asked := one[int](t, open(t, "pgx", uri), "select count(*)::int from pg_stat_activity where "+
 			"datname = current_database() and query = 'SELECT pg_backend_pid()'")
 		check.Equal(t, asked, 1)
 	})
-	t.Run("may refuse to say who answers", func(t *testing.T) {
+	t.Run("a server may refuse to report its process id", func(t *testing.T) {
 		uri := pgtest.Shared(t).Database(t)
 		owner := open(t, "pgx", uri)
 		exec(t, owner, "create role taciturn login")
@@ -402,7 +413,7 @@ func TestServersThatAreNoPoolers(t *testing.T) {
 		check.Equal(t, one[string](t, db, "select current_user::text"), "taciturn")
 		check.Equal(t, one[int](t, db, "select count(*)::int from pg_prepared_statements"), 2)
 	})
-	t.Run("without telemetry, connections have no tracer", func(t *testing.T) {
+	t.Run("connections have no tracer without telemetry", func(t *testing.T) {
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pgsafe_telemetry=off"))
 		conn, err := db.Conn(t.Context())
 		check.OK(t, err)

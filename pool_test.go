@@ -21,7 +21,7 @@ import (
 )
 
 func TestDefaultPool(t *testing.T) {
-	t.Run("what database/sql closes goes back to the pool", func(t *testing.T) {
+	t.Run("the connection of a handle that database/sql closes goes back to the pool", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		db := open(t, pgsafe.DriverName, uri)
@@ -31,11 +31,11 @@ func TestDefaultPool(t *testing.T) {
 			t.Errorf("20 goroutines opened %d connections, want at most 25", stats.Opened)
 		}
 		if closed := db.Stats().MaxIdleClosed; closed < 100 {
-			t.Errorf("database/sql closed only %d leases: the test shows nothing", closed)
+			t.Errorf("database/sql closed only %d handles: the test shows nothing", closed)
 		}
 		check.Equal(t, stats.Total, watch(t, uri).backends())
 	})
-	t.Run("there is no cap unless one is asked for", func(t *testing.T) {
+	t.Run("a pool has no cap unless one is set", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		holdAll(t, db, 30)
@@ -59,7 +59,7 @@ func TestDefaultPool(t *testing.T) {
 			return rows.Err()
 		})
 	})
-	t.Run("a lease does not ping at its second use", func(t *testing.T) {
+	t.Run("a handle does not ping at its second use", func(t *testing.T) {
 		t.Parallel()
 		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
 		db := open(t, pgsafe.DriverName, proxy.URI("postgres"))
@@ -76,7 +76,9 @@ func TestDefaultPool(t *testing.T) {
 func TestCap(t *testing.T) {
 	for _, maxIdle := range []int{-1, 0, 1, 2, 3, 100} {
 		for _, maxOpen := range []int{0, 2, 3, 10} {
-			t.Run(fmt.Sprintf("3 connections serve 30 goroutines with SetMaxIdleConns(%d) and SetMaxOpenConns(%d)", maxIdle, maxOpen), func(t *testing.T) {
+			name := fmt.Sprintf("3 connections serve 30 goroutines with SetMaxIdleConns(%d) and SetMaxOpenConns(%d)",
+				maxIdle, maxOpen)
+			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				uri := pgtest.Shared(t).Database(t)
 				db := open(t, pgsafe.DriverName, with(uri, "pool_max_conns=3", "pool_acquire_timeout=30s"))
@@ -98,12 +100,12 @@ func TestCap(t *testing.T) {
 			})
 		}
 	}
-	t.Run("a profile in the environment caps plain sql.Open", func(t *testing.T) {
+	t.Run("a profile in the environment caps the pool of sql.Open", func(t *testing.T) {
 		t.Setenv("PGSAFE_PROFILE", "auth")
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		check.Equal(t, statsOf(t, db).Max, 7)
 	})
-	t.Run("the connection string outranks the environment, and WithProfile both", func(t *testing.T) {
+	t.Run("the connection string outranks the environment, and WithProfile outranks both", func(t *testing.T) {
 		t.Setenv("PGSAFE_PROFILE", "auth")
 		uri := with(pgtest.Shared(t).Database(t), "pool_profile=development")
 		check.Equal(t, statsOf(t, open(t, pgsafe.DriverName, uri)).Max, 15)
@@ -115,9 +117,10 @@ func TestCap(t *testing.T) {
 }
 
 func TestAcquire(t *testing.T) {
-	t.Run("a failed acquire says who has the connections", func(t *testing.T) {
+	t.Run("the error of a failed acquire has the pool's numbers and the longest hold", func(t *testing.T) {
 		t.Parallel()
-		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=2", "pool_acquire_timeout=2s"))
+		db := open(t, pgsafe.DriverName,
+			with(pgtest.Shared(t).Database(t), "pool_max_conns=2", "pool_acquire_timeout=2s"))
 		holdAll(t, db, 2)
 		err := db.PingContext(t.Context())
 		var acquireErr *pgsafe.AcquireError
@@ -136,7 +139,7 @@ func TestAcquire(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("the caller's own deadline keeps its identity", func(t *testing.T) {
+	t.Run("a failed acquire at the caller's deadline is context.DeadlineExceeded", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1"))
 		holdAll(t, db, 1)
@@ -148,7 +151,7 @@ func TestAcquire(t *testing.T) {
 		var acquireErr *pgsafe.AcquireError
 		check.Equal(t, errors.As(err, &acquireErr), true)
 	})
-	t.Run("a caller who cancels gets context.Canceled", func(t *testing.T) {
+	t.Run("a caller whose context is cancelled gets context.Canceled", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1"))
 		holdAll(t, db, 1)
@@ -189,7 +192,7 @@ func TestAcquire(t *testing.T) {
 }
 
 func TestHandles(t *testing.T) {
-	// Another DB on the same connector is a waiter that database/sql knows nothing of.
+	// database/sql does not see the callers of another DB on the same connector.
 	capped := func(t *testing.T, more ...string) (db, other *sql.DB) {
 		db = open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), append(more, "pool_max_conns=1")...))
 		return db, beside(t, db)
@@ -202,7 +205,7 @@ func TestHandles(t *testing.T) {
 		s := statsOf(t, db)
 		check.Equal(t, [3]int{s.Total, s.InUse, s.Idle}, [3]int{1, 0, 1})
 	})
-	t.Run("a handle that is kept idle leaves its connection to other callers, and gets it back later", func(t *testing.T) {
+	t.Run("an idle handle leaves its connection to other callers, and gets one again later", func(t *testing.T) {
 		t.Parallel()
 		db, other := capped(t)
 		check.OK(t, db.PingContext(t.Context()))
@@ -229,7 +232,7 @@ func TestHandles(t *testing.T) {
 		check.OK(t, conn.Close())
 		check.Equal(t, statsOf(t, db).InUse, 0)
 	})
-	// Whatever is asked of a handle that can get no connection, the answer is why.
+	// Every method of a handle that can get no connection returns the reason.
 	for name, ask := range map[string]func(ctx context.Context, conn *sql.Conn) error{
 		"Exec": func(ctx context.Context, conn *sql.Conn) error {
 			_, err := conn.ExecContext(ctx, "select 1")
@@ -249,7 +252,7 @@ func TestHandles(t *testing.T) {
 			return pgsafe.Raw(conn, func(*pgx.Conn) error { return nil })
 		},
 	} {
-		t.Run("a handle that can get no connection reports so to "+name+", and works later", func(t *testing.T) {
+		t.Run("a handle that can get no connection reports it from "+name+", and works later", func(t *testing.T) {
 			t.Parallel()
 			db, other := capped(t, "pool_acquire_timeout=200ms")
 			check.OK(t, db.PingContext(t.Context()))
@@ -270,7 +273,7 @@ func TestHandles(t *testing.T) {
 			check.OK(t, conn.Close())
 		})
 	}
-	t.Run("a statement that can get no connection reports so", func(t *testing.T) {
+	t.Run("a prepared statement that can get no connection reports it", func(t *testing.T) {
 		t.Parallel()
 		db, other := capped(t, "pool_acquire_timeout=200ms")
 		stmt, err := db.PrepareContext(t.Context(), "select 1")
@@ -282,7 +285,7 @@ func TestHandles(t *testing.T) {
 		_, err = stmt.QueryContext(t.Context())
 		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindPoolExhausted)
 	})
-	t.Run("a prepared statement runs on a connection that was made later", func(t *testing.T) {
+	t.Run("a prepared statement runs on a connection that was opened later", func(t *testing.T) {
 		t.Parallel()
 		db, other := capped(t)
 		stmt, err := db.PrepareContext(t.Context(), "select $1::int")
@@ -317,16 +320,18 @@ func TestHandles(t *testing.T) {
 	})
 }
 
-// TestHandlesAtRandom runs all that touches handles at once, with random limits that change meanwhile, and callers that
-// give up. Whatever the order, every caller is served, none sees an error of the pool's making, and the cap holds.
+// TestHandlesAtRandom runs all operations on handles at once. Random limits change meanwhile, and
+// some callers give up. Every other caller is served, no caller sees an error from the pool, and the
+// cap holds.
 func TestHandlesAtRandom(t *testing.T) {
 	for seed := range uint64(8) {
-		t.Run(fmt.Sprintf("every caller is served, seed %d", seed), func(t *testing.T) {
+		t.Run(fmt.Sprintf("every caller is served with seed %d", seed), func(t *testing.T) {
 			t.Parallel()
 			rnd := rand.New(rand.NewPCG(seed, 2))
 			limit := 1 + rnd.IntN(4)
 			uri := pgtest.Shared(t).Database(t)
-			db := open(t, pgsafe.DriverName, with(uri, fmt.Sprintf("pool_max_conns=%d", limit), "pool_acquire_timeout=60s"))
+			db := open(t, pgsafe.DriverName,
+				with(uri, fmt.Sprintf("pool_max_conns=%d", limit), "pool_acquire_timeout=60s"))
 			c, _ := pgsafe.ConnectorOf(db)
 			stmt, err := db.PrepareContext(t.Context(), "select $1::int")
 			check.OK(t, err)
@@ -399,8 +404,8 @@ func randomUse(ctx context.Context, rnd *rand.Rand, db *sql.DB, stmt *sql.Stmt, 
 }
 
 func TestPreparedStatements(t *testing.T) {
-	// roundTrips counts what 20 goroutines with one prepared statement cost on the wire. pgx's own driver gets all
-	// its connections kept idle, the best case for it.
+	// roundTrips counts the round trips of 20 goroutines with one prepared statement. With pgx's
+	// own driver, database/sql keeps all connections idle, the best case for pgx.
 	roundTrips := func(t *testing.T, driverName string, params ...string) (trips, parsed, closed int64) {
 		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
 		db := open(t, driverName, with(proxy.URI("postgres"), params...))
@@ -428,7 +433,7 @@ func TestPreparedStatements(t *testing.T) {
 		"a pool with a profile":         {"pool_profile=production"},
 		"a pool as large as the demand": {"pool_max_conns=20"},
 	} {
-		t.Run("they cost no more round trips than with pgx and idle connections kept, in "+name, func(t *testing.T) {
+		t.Run("prepared statements cost no more round trips than with pgx in "+name, func(t *testing.T) {
 			t.Parallel()
 			trips, parsed, closed := roundTrips(t, pgsafe.DriverName, params...)
 			pgxTrips, pgxParsed, pgxClosed := roundTrips(t, "pgx")
@@ -441,7 +446,7 @@ func TestPreparedStatements(t *testing.T) {
 		})
 	}
 	const numbered = "select count(*) from pg_prepared_statements where statement ~ '^select [0-9]+ '"
-	t.Run("prepared statements that ran are bounded by statement_cache_capacity, the least recently used goes", func(t *testing.T) {
+	t.Run("statement_cache_capacity bounds the prepared statements of a connection", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "statement_cache_capacity=10"))
 		db.SetMaxOpenConns(1)
@@ -456,7 +461,7 @@ func TestPreparedStatements(t *testing.T) {
 		}
 		check.Equal(t, one[int](t, db, numbered+" and statement like 'select 49 %'"), 1)
 	})
-	t.Run("prepared statements that never ran are bounded too", func(t *testing.T) {
+	t.Run("statement_cache_capacity bounds the prepared statements that never ran", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "statement_cache_capacity=10"))
 		db.SetMaxOpenConns(1)
@@ -484,9 +489,10 @@ func TestPreparedStatements(t *testing.T) {
 			check.OK(t, stmt.Close())
 		}
 	})
-	t.Run("with a capacity of zero they end with Close, as with pgx", func(t *testing.T) {
+	t.Run("prepared statements end with Close if the capacity is zero, as with pgx", func(t *testing.T) {
 		t.Parallel()
-		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "statement_cache_capacity=0", "default_query_exec_mode=exec"))
+		db := open(t, pgsafe.DriverName,
+			with(pgtest.Shared(t).Database(t), "statement_cache_capacity=0", "default_query_exec_mode=exec"))
 		db.SetMaxOpenConns(1)
 		for i := range 5 {
 			stmt, err := db.PrepareContext(t.Context(), fmt.Sprintf("select %d", i))
@@ -497,7 +503,7 @@ func TestPreparedStatements(t *testing.T) {
 			t.Errorf("%d statements are left on the server", n)
 		}
 	})
-	t.Run("a connection that died cannot drop one, and says so", func(t *testing.T) {
+	t.Run("a dead connection that cannot drop a prepared statement reports it", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		db := open(t, pgsafe.DriverName, with(uri, "statement_cache_capacity=1"))
@@ -511,7 +517,7 @@ func TestPreparedStatements(t *testing.T) {
 		_, err = conn.PrepareContext(t.Context(), "select 2")
 		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
 	})
-	t.Run("a statement that no longer parses cannot be prepared anew", func(t *testing.T) {
+	t.Run("a prepared statement that no longer parses works again once it does", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		db.SetMaxOpenConns(1)
@@ -528,12 +534,13 @@ func TestPreparedStatements(t *testing.T) {
 		_, err = stmt.ExecContext(t.Context())
 		check.OK(t, err)
 	})
-	t.Run("one that was closed leaves plain queries alone, and the next one with its text", func(t *testing.T) {
+	t.Run("a closed prepared statement does not affect later statements with its text", func(t *testing.T) {
 		t.Parallel()
 		for name, disturb := range map[string]string{
-			"the table changed": "alter table t add column j int", "the session was reset": "discard all",
+			"the table changed":     "alter table t add column j int",
+			"the session was reset": "discard all",
 		} {
-			t.Run(name, func(t *testing.T) {
+			t.Run("a text can be prepared and run again after "+name, func(t *testing.T) {
 				db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 				db.SetMaxOpenConns(1)
 				exec(t, db, "create table t(i int)")
@@ -552,7 +559,7 @@ func TestPreparedStatements(t *testing.T) {
 			})
 		}
 	})
-	t.Run("one that was closed does not change how arguments are encoded", func(t *testing.T) {
+	t.Run("a closed prepared statement does not change how arguments are encoded", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "default_query_exec_mode=simple_protocol"))
 		stmt, err := db.PrepareContext(t.Context(), "select $1::text")
@@ -560,7 +567,7 @@ func TestPreparedStatements(t *testing.T) {
 		check.OK(t, stmt.Close())
 		check.Equal(t, one[string](t, db, "select $1::text", 42), "42")
 	})
-	t.Run("a statement that the server forgot is prepared anew", func(t *testing.T) {
+	t.Run("a statement that the server has deallocated is prepared again", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		db.SetMaxOpenConns(1)
@@ -575,7 +582,7 @@ func TestPreparedStatements(t *testing.T) {
 }
 
 func TestWarmUp(t *testing.T) {
-	t.Run("n connections are open after WarmUp", func(t *testing.T) {
+	t.Run("WarmUp opens connections up to the number asked for", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		db := open(t, pgsafe.DriverName, uri)
@@ -587,17 +594,18 @@ func TestWarmUp(t *testing.T) {
 		check.OK(t, c.WarmUp(t.Context(), 9))
 		check.Equal(t, c.Stats().Opened, 9)
 	})
-	t.Run("a connection that is just being made is counted once", func(t *testing.T) {
+	t.Run("WarmUp counts a connection that is being opened once", func(t *testing.T) {
 		t.Parallel()
 		var connections atomic.Int32
 		prepared, release := make(chan struct{}), make(chan struct{})
-		c, err := pgsafe.NewConnector(pgtest.Shared(t).Database(t), pgsafe.WithAfterConnect(func(context.Context, *pgx.Conn) error {
+		after := func(context.Context, *pgx.Conn) error {
 			if connections.Add(1) == 2 {
 				close(prepared)
 				<-release
 			}
 			return nil
-		}))
+		}
+		c, err := pgsafe.NewConnector(pgtest.Shared(t).Database(t), pgsafe.WithAfterConnect(after))
 		check.OK(t, err)
 		defer c.Close()
 		check.OK(t, c.WarmUp(t.Context(), 1))
@@ -612,9 +620,10 @@ func TestWarmUp(t *testing.T) {
 		check.OK(t, <-more)
 		check.Equal(t, c.Stats().Opened, 3)
 	})
-	t.Run("two at once, beside connections in use, do not wait for each other", func(t *testing.T) {
+	t.Run("concurrent warm-ups beside connections in use do not wait for each other", func(t *testing.T) {
 		t.Parallel()
-		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=10", "pool_warmup=10", "pool_acquire_timeout=20s"))
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t),
+			"pool_max_conns=10", "pool_warmup=10", "pool_acquire_timeout=20s"))
 		holdAll(t, db, 1)
 		c, _ := pgsafe.ConnectorOf(db)
 		inParallel(t, 10, func(i int) error {
@@ -624,7 +633,7 @@ func TestWarmUp(t *testing.T) {
 			return c.WarmUp(t.Context(), 10)
 		})
 	})
-	t.Run("more than the cap is refused", func(t *testing.T) {
+	t.Run("WarmUp refuses a number above the cap", func(t *testing.T) {
 		t.Parallel()
 		c, err := pgsafe.NewConnector(with(pgtest.Shared(t).Database(t), "pool_max_conns=2"))
 		check.OK(t, err)
@@ -633,7 +642,7 @@ func TestWarmUp(t *testing.T) {
 			t.Fatal("no error")
 		}
 	})
-	t.Run("the first error ends it", func(t *testing.T) {
+	t.Run("WarmUp returns the first error", func(t *testing.T) {
 		t.Parallel()
 		c, err := pgsafe.NewConnector(fmt.Sprintf("postgres://u:geheim1234@127.0.0.1:%d/db", pgtest.ClosedPort(t)))
 		check.OK(t, err)
@@ -641,14 +650,14 @@ func TestWarmUp(t *testing.T) {
 		err = c.WarmUp(t.Context(), 5)
 		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
 	})
-	t.Run("a closed connector cannot be warmed up", func(t *testing.T) {
+	t.Run("WarmUp of a closed connector returns ErrClosed", func(t *testing.T) {
 		t.Parallel()
 		c, err := pgsafe.NewConnector("")
 		check.OK(t, err)
 		check.OK(t, c.Close())
 		check.Equal(t, errors.Is(c.WarmUp(t.Context(), 1), pgsafe.ErrClosed), true)
 	})
-	t.Run("pool_warmup opens them in the background at the first use", func(t *testing.T) {
+	t.Run("pool_warmup opens connections in the background at the first use", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		db := open(t, pgsafe.DriverName, with(uri, "pool_warmup=6", "pool_min_conns=2"))
@@ -657,7 +666,7 @@ func TestWarmUp(t *testing.T) {
 		w := watch(t, uri)
 		pgtest.Eventually(t, "6 connections are open", func() bool { return w.backends() >= 6 })
 	})
-	t.Run("the production profile opens 20 beside what the first caller opens", func(t *testing.T) {
+	t.Run("the production profile opens 20 connections, and the first caller may open one more", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		db := open(t, pgsafe.DriverName, with(uri, "pool_profile=production"))
@@ -669,7 +678,7 @@ func TestWarmUp(t *testing.T) {
 			t.Errorf("%d connections were opened", n)
 		}
 	})
-	t.Run("connections that are lost are replaced up to what is to be kept", func(t *testing.T) {
+	t.Run("the pool closes idle connections above its floor and keeps the floor", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		db := open(t, pgsafe.DriverName, with(uri, "pool_min_idle_conns=3", "pool_health_check_period=100ms",
@@ -679,18 +688,18 @@ func TestWarmUp(t *testing.T) {
 		pgtest.Eventually(t, "3 connections are open", func() bool { return w.backends() == 3 })
 		c, _ := pgsafe.ConnectorOf(db)
 		check.OK(t, c.WarmUp(t.Context(), 8))
-		pgtest.Eventually(t, "idle ones above 3 are closed", func() bool { return w.backends() == 3 })
+		pgtest.Eventually(t, "idle connections above 3 are closed", func() bool { return w.backends() == 3 })
 		if s := c.Stats(); s.ClosedForIdle < 5 {
 			t.Errorf("got %+v", s)
 		}
 	})
 }
 
-// upTo is a random duration below d.
+// upTo returns a random duration below d.
 func upTo(rnd *rand.Rand, d time.Duration) time.Duration { return time.Duration(rnd.Int64N(int64(d))) }
 
-// think is the load of an ordinary service: n goroutines, each of which runs a statement and then does something
-// else for a while.
+// think makes the load of an ordinary service: each of n goroutines runs a statement and then does
+// something else for a while.
 func think(t testing.TB, db *sql.DB, n, times int) {
 	t.Helper()
 	inParallel(t, n, func(worker int) error {
@@ -705,7 +714,8 @@ func think(t testing.TB, db *sql.DB, n, times int) {
 	})
 }
 
-// holdAll holds n connections with an open transaction each until the test ends or release is called.
+// holdAll holds n connections, each with an open transaction, until the test ends or the caller
+// releases them.
 func holdAll(t testing.TB, db *sql.DB, n int) (release func()) {
 	t.Helper()
 	var txs []*sql.Tx
@@ -723,7 +733,7 @@ func holdAll(t testing.TB, db *sql.DB, n int) (release func()) {
 	return release
 }
 
-// beside opens another DB on the connector of db, which stays db's.
+// beside opens another DB on the connector of db. Closing that DB does not close the connector.
 func beside(t testing.TB, db *sql.DB) *sql.DB {
 	t.Helper()
 	c, _ := pgsafe.ConnectorOf(db)
@@ -738,8 +748,8 @@ func waiting(t testing.TB, db *sql.DB, n int) {
 	pgtest.Eventually(t, fmt.Sprintf("%d callers wait", n), func() bool { return statsOf(t, db).Waiting == n })
 }
 
-// unused waits until nobody has a connection or wants one: database/sql may still be opening a lease for a caller who
-// was served otherwise or gave up.
+// unused waits until no caller has a connection or waits for one. database/sql may still be opening
+// a handle for a caller that got another one or gave up.
 func unused(t testing.TB, db *sql.DB) {
 	t.Helper()
 	pgtest.Eventually(t, "no connection is in use", func() bool {
@@ -757,7 +767,7 @@ func statsOf(t testing.TB, db *sql.DB) pgsafe.Stats {
 	return c.Stats()
 }
 
-// watcher looks at a database from outside.
+// watcher queries the activity of a database on its own connection.
 type watcher struct {
 	t    testing.TB
 	conn *pgx.Conn
@@ -774,20 +784,21 @@ func watch(t testing.TB, uri string) *watcher {
 	return &watcher{t, conn}
 }
 
-// terminate ends all connections to the database but its own.
+// terminate ends all connections to the database except the watcher's.
 func (w *watcher) terminate() {
 	w.t.Helper()
 	_, err := w.conn.Exec(w.t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity
 		where datname = current_database() and pid <> pg_backend_pid()`)
 	check.OK(w.t, err)
-	pgtest.Eventually(w.t, "they are gone", func() bool { return w.backends() == 0 })
+	pgtest.Eventually(w.t, "the connections are gone", func() bool { return w.backends() == 0 })
 }
 
 // backends counts the connections to the database that the server sees.
 func (w *watcher) backends() int {
 	w.t.Helper()
 	var n int
-	check.OK(w.t, w.conn.QueryRow(w.t.Context(), `select count(*) from pg_stat_activity
-		where datname = current_database() and backend_type = 'client backend' and application_name <> 'watcher'`).Scan(&n))
+	row := w.conn.QueryRow(w.t.Context(), `select count(*) from pg_stat_activity where datname = current_database()
+		and backend_type = 'client backend' and application_name <> 'watcher'`)
+	check.OK(w.t, row.Scan(&n))
 	return n
 }

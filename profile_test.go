@@ -31,7 +31,8 @@ func TestProfiles(t *testing.T) {
 		{"auth", 2, 7, 0, 2 * time.Second, pgsafe.AuthProfile()},
 		{"", 0, 0, 0, 0, pgsafe.Profile{}},
 	} {
-		t.Run(fmt.Sprintf("%q keeps %d of at most %d", c.name, c.kept, c.limit), func(t *testing.T) {
+		name := fmt.Sprintf("the profile %q keeps %d connections and allows %d", c.name, c.kept, c.limit)
+		t.Run(name, func(t *testing.T) {
 			named, err := pgsafe.NewPoolConfig("host=h pool_profile=" + c.name)
 			check.OK(t, err)
 			inCode, err := pgsafe.NewPoolConfig("host=h", pgsafe.WithProfile(c.sameAs))
@@ -45,7 +46,7 @@ func TestProfiles(t *testing.T) {
 			check.Equal(t, p.AcquireTimeout, c.acquire)
 		})
 	}
-	t.Run("another name is refused", func(t *testing.T) {
+	t.Run("an unknown profile is refused", func(t *testing.T) {
 		_, err := pgsafe.NewConnector("host=h pool_profile=Production")
 		var dsnErr *pgsafe.DSNError
 		check.Equal(t, errors.As(err, &dsnErr), true)
@@ -59,7 +60,7 @@ func TestPoolKeys(t *testing.T) {
 		check.OK(t, err)
 		return config
 	}
-	t.Run("each sets its number", func(t *testing.T) {
+	t.Run("each pool key sets its number", func(t *testing.T) {
 		p := poolConfigOf(t, "pool_max_conns=9", "pool_min_conns=0", "pool_max_conn_lifetime=1h30m",
 			"pool_max_conn_lifetime_jitter=7s", "pool_max_conn_idle_time=11m", "pool_health_check_period=13s",
 			"pool_ping_timeout=3s")
@@ -70,7 +71,7 @@ func TestPoolKeys(t *testing.T) {
 		check.Equal(t, p.HealthCheckPeriod, 13*time.Second)
 		check.Equal(t, p.PingTimeout, 3*time.Second)
 	})
-	t.Run("without them there is no cap, and what is idle for 30 s is closed", func(t *testing.T) {
+	t.Run("a pool without keys has no cap and closes connections that are idle for 30 s", func(t *testing.T) {
 		p := poolConfigOf(t)
 		check.Equal(t, p.MaxConns, math.MaxInt32-1)
 		check.Equal(t, p.MinConns, 0)
@@ -79,21 +80,21 @@ func TestPoolKeys(t *testing.T) {
 		check.Equal(t, p.HealthCheckPeriod, 10*time.Second)
 		check.Equal(t, p.PingTimeout, 5*time.Second)
 	})
-	t.Run("they adjust a profile, wherever it stands", func(t *testing.T) {
+	t.Run("pool keys adjust a profile that stands before or after them", func(t *testing.T) {
 		p := poolConfigOf(t, "pool_max_conns=30", "pool_profile=production", "pool_min_idle_conns=0")
 		check.Equal(t, p.MaxConns, 30)
 		check.Equal(t, p.MinConns, 0)
 		check.Equal(t, p.MaxConnLifetime, 30*time.Minute)
 	})
-	t.Run("a cap below what the profile keeps lowers that too", func(t *testing.T) {
+	t.Run("a cap below the floor of a profile lowers the floor too", func(t *testing.T) {
 		p := poolConfigOf(t, "pool_profile=production", "pool_max_conns=4")
 		check.Equal(t, p.MaxConns, 4)
 		check.Equal(t, p.MinConns, 4)
 	})
-	t.Run("of the two keys for what is kept the greater counts", func(t *testing.T) {
+	t.Run("the greater of pool_min_conns and pool_min_idle_conns counts", func(t *testing.T) {
 		check.Equal(t, poolConfigOf(t, "pool_min_conns=3", "pool_min_idle_conns=2").MinConns, 3)
 	})
-	t.Run("connecting may take 10 s unless the string or the environment says otherwise", func(t *testing.T) {
+	t.Run("a dial may take 10 s unless the string or the environment sets another time", func(t *testing.T) {
 		t.Setenv("PGCONNECT_TIMEOUT", "") // registers the cleanup; an empty value is none
 		check.Equal(t, poolConfigOf(t).ConnConfig.ConnectTimeout, 10*time.Second)
 		check.Equal(t, poolConfigOf(t, "connect_timeout=3").ConnConfig.ConnectTimeout, 3*time.Second)
@@ -102,14 +103,15 @@ func TestPoolKeys(t *testing.T) {
 		check.Equal(t, poolConfigOf(t).ConnConfig.ConnectTimeout, 4*time.Second)
 	})
 	t.Run("driver keys reach pgx", func(t *testing.T) {
-		cc := poolConfigOf(t, "default_query_exec_mode=exec", "statement_cache_capacity=7", "description_cache_capacity=8").ConnConfig
+		cc := poolConfigOf(t, "default_query_exec_mode=exec", "statement_cache_capacity=7",
+			"description_cache_capacity=8").ConnConfig
 		check.Equal(t, cc.DefaultQueryExecMode.String(), "exec")
 		check.Equal(t, cc.StatementCacheCapacity, 7)
 		check.Equal(t, cc.DescriptionCacheCapacity, 8)
 	})
-	t.Run("server settings reach the server, and no key of ours does", func(t *testing.T) {
-		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "search_path=pg_catalog", "statement_timeout=1234",
-			"application_name=orders", "pool_max_conns=3"))
+	t.Run("server settings reach the server, and pgsafe's keys do not", func(t *testing.T) {
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "search_path=pg_catalog",
+			"statement_timeout=1234", "application_name=orders", "pool_max_conns=3"))
 		check.Equal(t, one[string](t, db, "show search_path"), "pg_catalog")
 		check.Equal(t, one[string](t, db, "show statement_timeout"), "1234ms")
 		check.Equal(t, one[string](t, db, "show application_name"), "orders")
@@ -126,7 +128,7 @@ func TestLogger(t *testing.T) {
 		t.Cleanup(func() { check.OK(t, db.Close()) })
 		return db, log
 	}
-	t.Run("a warning about the string is logged", func(t *testing.T) {
+	t.Run("a warning about the connection string is logged", func(t *testing.T) {
 		_, log := openLogged(t, "postgres://u:"+secret+"@h/db?ssl=true")
 		if got := log.String(); !strings.Contains(got, "level=WARN") || !strings.Contains(got, "part=ssl") {
 			t.Errorf("got %q", got)
@@ -134,7 +136,8 @@ func TestLogger(t *testing.T) {
 		holdsNone(t, log.String(), secret)
 	})
 	t.Run("a warm-up that fails in the background is logged", func(t *testing.T) {
-		db, log := openLogged(t, fmt.Sprintf("postgres://u:%s@127.0.0.1:%d/db?pool_warmup=3", secret, pgtest.ClosedPort(t)))
+		dsn := fmt.Sprintf("postgres://u:%s@127.0.0.1:%d/db?pool_warmup=3", secret, pgtest.ClosedPort(t))
+		db, log := openLogged(t, dsn)
 		_ = db.PingContext(t.Context())
 		pgtest.Eventually(t, "it is logged", func() bool { return strings.Contains(log.String(), "warm-up failed") })
 		holdsNone(t, log.String(), secret)

@@ -17,14 +17,14 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
-// load is what twenty workers have done that query all the time, with arguments.
+// load counts what twenty workers do, which run queries with arguments all the time.
 type load struct {
 	good  atomic.Int64
 	stop  context.CancelFunc
 	wg    sync.WaitGroup
 	mu    sync.Mutex
 	kinds map[string]int // of errors, by SQLSTATE or kind
-	bad   int            // driver.ErrBadConn with nothing behind it
+	bad   int            // driver.ErrBadConn without a cause
 }
 
 func startLoad(t *testing.T, db *sql.DB) *load {
@@ -57,7 +57,7 @@ func (l *load) query(db *sql.DB, worker, n int) {
 		kind = pgsafe.KindOf(err).String()
 	}
 	if errors.Is(err, driver.ErrBadConn) {
-		kind += " not begun" // database/sql has given it up
+		kind += " not begun" // database/sql has given up
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -88,10 +88,11 @@ func (l *load) errors() (n int) {
 	return n
 }
 
-// endAll ends all sessions of the database that are not the admin's.
+// endAll ends all sessions of the database.
 func endAll(t *testing.T, cluster *pgtest.Cluster, database string) {
 	t.Helper()
-	_, err := cluster.Admin(t).Exec(t.Context(), "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", database)
+	const terminate = "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1"
+	_, err := cluster.Admin(t).Exec(t.Context(), terminate, database)
 	check.OK(t, err)
 }
 
@@ -103,26 +104,27 @@ func TestBackendsTerminatedUnderLoad(t *testing.T) {
 		db := open(t, name, uri)
 		l := startLoad(t, db)
 		for range 10 {
-			l.moves(t, 1000) // database/sql tries three times: a statement must not meet three of the ten
+			l.moves(t, 1000) // database/sql tries three times, so no statement may meet three of the ten
 			endAll(t, cluster, databaseOf(t, uri))
 		}
 		l.moves(t, 100)
 		l.end()
 		counts[name] = fmt.Sprintf("%d good, %d failed %v", l.good.Load(), l.errors(), l.kinds)
 		if name == pgsafe.DriverName {
-			// A statement that had begun may be among them: that one is not repeated.
+			// A statement that had begun is not repeated.
 			for kind := range l.kinds {
 				check.Equal(t, kind, "57P01")
 			}
 			check.Equal(t, l.bad, 0)
 		}
 	}
-	t.Logf("every backend terminated 10 times under 20 connections: pgx %s; pgsafe %s", counts["pgx"], counts[pgsafe.DriverName])
+	t.Logf("every backend terminated 10 times under 20 connections: pgx %s; pgsafe %s",
+		counts["pgx"], counts[pgsafe.DriverName])
 }
 
 func TestServerRestartedUnderLoad(t *testing.T) {
 	for mode, name := range map[pgserver.Mode]string{pgserver.Fast: "fast", pgserver.Immediate: "immediate"} {
-		t.Run(name, func(t *testing.T) {
+		t.Run("queries succeed again after the server restarts in "+name+" mode", func(t *testing.T) {
 			cluster := pgtest.New(t, pgserver.Options{})
 			counts := map[string]string{}
 			for _, name := range []string{"pgx", pgsafe.DriverName} {
@@ -133,18 +135,20 @@ func TestServerRestartedUnderLoad(t *testing.T) {
 				started := time.Now()
 				check.OK(t, cluster.Restart(t.Context()))
 				l.moves(t, 200)
-				counts[name] = fmt.Sprintf("%d failed %v, 200 more queries after %v", l.errors(), l.kinds, time.Since(started).Round(time.Millisecond))
+				counts[name] = fmt.Sprintf("%d failed %v, 200 more queries after %v",
+					l.errors(), l.kinds, time.Since(started).Round(time.Millisecond))
 				if name == pgsafe.DriverName {
 					check.Equal(t, l.bad, 0)
 				}
 				l.end()
 			}
-			t.Logf("%s restart under 20 connections: pgx %.300s; pgsafe %s", name, counts["pgx"], counts[pgsafe.DriverName])
+			t.Logf("%s restart under 20 connections: pgx %.300s; pgsafe %s",
+				name, counts["pgx"], counts[pgsafe.DriverName])
 		})
 	}
 }
 
-// learnsReadOnly has one connection of db learn that its server refuses writes.
+// learnsReadOnly makes one connection of db fail a write, because its session is read-only.
 func learnsReadOnly(t *testing.T, db *sql.DB) {
 	t.Helper()
 	conn, err := db.Conn(t.Context())
@@ -156,8 +160,8 @@ func learnsReadOnly(t *testing.T, db *sql.DB) {
 	check.Equal(t, pgsafe.SQLState(err), "25006")
 }
 
-func TestAFailureOfTheServerEndsTheGeneration(t *testing.T) {
-	t.Run("idle connections close, and the floor is filled up", func(t *testing.T) {
+func TestRenewalAfterServerFailures(t *testing.T) {
+	t.Run("a renewal closes idle connections and fills the floor", func(t *testing.T) {
 		t.Parallel()
 		cluster := pgtest.Shared(t)
 		uri := cluster.Database(t)
@@ -170,7 +174,8 @@ func TestAFailureOfTheServerEndsTheGeneration(t *testing.T) {
 		pids := func() (all []int) {
 			release := holdAll(t, db, 1)
 			defer release()
-			rows, err := cluster.Admin(t).Query(t.Context(), "select pid from pg_stat_activity where datname = $1 order by 1", databaseOf(t, uri))
+			const sessions = "select pid from pg_stat_activity where datname = $1 order by 1"
+			rows, err := cluster.Admin(t).Query(t.Context(), sessions, databaseOf(t, uri))
 			check.OK(t, err)
 			for rows.Next() {
 				var pid int
@@ -182,14 +187,13 @@ func TestAFailureOfTheServerEndsTheGeneration(t *testing.T) {
 		}
 		before := pids()
 
-		// One of them learns that the server takes no writes any more.
 		learnsReadOnly(t, db)
 
 		old := map[int]bool{}
 		for _, pid := range before {
 			old[pid] = true
 		}
-		pgtest.Eventually(t, "four new connections are open and none of the old", func() bool {
+		pgtest.Eventually(t, "four new connections are open and no old one", func() bool {
 			now := pids()
 			for _, pid := range now {
 				if old[pid] {
@@ -200,7 +204,7 @@ func TestAFailureOfTheServerEndsTheGeneration(t *testing.T) {
 		})
 	})
 
-	t.Run("one that stays in use does not keep the new ones from others", func(t *testing.T) {
+	t.Run("an old connection in use does not keep new ones from other callers", func(t *testing.T) {
 		t.Parallel()
 		cluster := pgtest.Shared(t)
 		db := open(t, pgsafe.DriverName, with(cluster.Database(t), "pool_min_idle_conns=4", "pool_max_conns=4",
@@ -209,26 +213,30 @@ func TestAFailureOfTheServerEndsTheGeneration(t *testing.T) {
 		check.OK(t, err)
 		defer used.Close()
 		check.OK(t, used.PingContext(t.Context()))
-		pgtest.Eventually(t, "the floor is there", func() bool { return statsOf(t, db).Idle == 3 })
+		pgtest.Eventually(t, "the floor is filled", func() bool { return statsOf(t, db).Idle == 3 })
 		learnsReadOnly(t, db)
-		pgtest.Eventually(t, "three new ones are open", func() bool {
+		pgtest.Eventually(t, "three new connections are open", func() bool {
 			s := statsOf(t, db)
 			return s.Opened >= 7 && s.Connecting == 0
 		})
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // the fourth has no place
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // the cap has no room for a fourth
 		defer cancel()
 		_, err = db.ExecContext(ctx, "select 1")
 		check.OK(t, err)
 		opened := statsOf(t, db).Opened
 		check.OK(t, used.Close())
-		pgtest.Eventually(t, "it is replaced", func() bool { s := statsOf(t, db); return s.Opened > opened && s.Total == 4 })
+		pgtest.Eventually(t, "the old connection is replaced", func() bool {
+			s := statsOf(t, db)
+			return s.Opened > opened && s.Total == 4
+		})
 	})
 
-	t.Run("a primary that takes no writes by default stays one", func(t *testing.T) {
+	t.Run("a primary that is read-only by default keeps its connections", func(t *testing.T) {
 		t.Parallel()
 		cluster := pgtest.Shared(t)
 		uri := cluster.Database(t)
-		_, err := cluster.Admin(t).Exec(t.Context(), "alter database "+databaseOf(t, uri)+" set default_transaction_read_only = on")
+		_, err := cluster.Admin(t).Exec(t.Context(),
+			"alter database "+databaseOf(t, uri)+" set default_transaction_read_only = on")
 		check.OK(t, err)
 		db := open(t, pgsafe.DriverName, with(uri, "target_session_attrs=primary"))
 		for range 3 {
@@ -238,7 +246,7 @@ func TestAFailureOfTheServerEndsTheGeneration(t *testing.T) {
 		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
 
-	t.Run("a statement that is refused for another reason ends nothing", func(t *testing.T) {
+	t.Run("a write refused in a read-only transaction renews nothing", func(t *testing.T) {
 		t.Parallel()
 		cluster := pgtest.Shared(t)
 		uri := cluster.Database(t)
@@ -252,7 +260,7 @@ func TestAFailureOfTheServerEndsTheGeneration(t *testing.T) {
 		check.Equal(t, one[int](t, db, "select pg_backend_pid()"), pid)
 	})
 
-	t.Run("a server that has become read-only is left where a primary is asked for", func(t *testing.T) {
+	t.Run("a pool that asks for read-write leaves a server that becomes read-only", func(t *testing.T) {
 		t.Parallel()
 		cluster := pgtest.New(t, pgserver.Options{})
 		db := open(t, pgsafe.DriverName, with(cluster.URI("postgres"), "target_session_attrs=read-write"))
@@ -265,10 +273,14 @@ func TestAFailureOfTheServerEndsTheGeneration(t *testing.T) {
 		pgtest.Eventually(t, "a write is refused", func() bool {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			_, err := db.ExecContext(ctx, "create temp table t ()") // it goes as the connection comes back
+			_, err := db.ExecContext(ctx, "create temp table t ()") // a reset drops the table on release
 			return pgsafe.SQLState(err) == "25006"
 		})
-		for _, sql := range []string{"set default_transaction_read_only = off", "alter system reset default_transaction_read_only", "select pg_reload_conf()"} {
+		for _, sql := range []string{
+			"set default_transaction_read_only = off",
+			"alter system reset default_transaction_read_only",
+			"select pg_reload_conf()",
+		} {
 			_, err := admin.Exec(t.Context(), sql)
 			check.OK(t, err)
 		}
@@ -277,7 +289,7 @@ func TestAFailureOfTheServerEndsTheGeneration(t *testing.T) {
 			return err == nil
 		})
 		if one[int](t, db, "select pg_backend_pid()") == pid {
-			t.Error("it is the connection that was refused")
+			t.Error("the read-only connection was used again")
 		}
 	})
 }

@@ -18,15 +18,16 @@ import (
 	"github.com/pgsafe/pgsafe/session"
 )
 
-// tenants opens a database with orders of two tenants, of whom each may see its own only, as a user to whom policies
-// apply.
+// tenants opens a database with orders of two tenants. The policies apply to its user, so each
+// tenant sees only its own orders.
 func tenants(t *testing.T, params ...string) *sql.DB {
 	t.Helper()
 	uri := pgtest.Shared(t).Database(t)
 	owner := open(t, pgsafe.DriverName, uri)
 	user := fmt.Sprintf("app_%d", rand.Uint32())
 	for _, statement := range []string{
-		"create table orders (id bigserial primary key, tenant int not null default nullif(current_setting('app.tenant', true), '')::int, note text)",
+		"create table orders (id bigserial primary key, " +
+			"tenant int not null default nullif(current_setting('app.tenant', true), '')::int, note text)",
 		"insert into orders (tenant, note) select 1 + n % 2, 'first' from generate_series(1, 100) n",
 		"alter table orders enable row level security",
 		"create policy own on orders using (tenant = nullif(current_setting('app.tenant', true), '')::int)",
@@ -45,12 +46,13 @@ func tenants(t *testing.T, params ...string) *sql.DB {
 	return open(t, pgsafe.DriverName, with(u.String(), params...))
 }
 
-// A tenant's code knows nothing of tenants. It is given a context, and counts the rows of others that it sees.
+// tenantCode runs statements that do not name a tenant: the context has it. It counts the rows of
+// other tenants that it sees.
 type tenantCode struct {
 	db         *sql.DB
 	stmt       *sql.Stmt
 	seen, kept atomic.Int64 // rows read; and statements that were not cancelled
-	strangers  atomic.Int64
+	foreign    atomic.Int64 // rows of other tenants
 }
 
 func (c *tenantCode) check(rows *sql.Rows, tenant int) error {
@@ -62,13 +64,13 @@ func (c *tenantCode) check(rows *sql.Rows, tenant int) error {
 		}
 		c.seen.Add(1)
 		if of != tenant {
-			c.strangers.Add(1)
+			c.foreign.Add(1)
 		}
 	}
 	return rows.Err()
 }
 
-// read is one of the ways to read.
+// read reads in one of four ways.
 func (c *tenantCode) read(ctx context.Context, way, tenant int) error {
 	switch way {
 	case 0:
@@ -115,7 +117,7 @@ func (c *tenantCode) transact(ctx context.Context, tenant int) error {
 	return tx.Commit()
 }
 
-// run has both tenants and nobody read and write at once, with contexts that end at random.
+// run reads and writes at once for both tenants and without a tenant. Its contexts end at random.
 func (c *tenantCode) run(t *testing.T) {
 	t.Helper()
 	inParallel(t, 16, func(worker int) error {
@@ -129,11 +131,11 @@ func (c *tenantCode) run(t *testing.T) {
 	})
 }
 
-// once runs one statement or transaction, and returns the errors that should not be.
+// once runs one statement or transaction, and returns unexpected errors.
 func (c *tenantCode) once(ctx context.Context, rnd *rand.Rand) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	tenant := rnd.IntN(3) // 0 is nobody
+	tenant := rnd.IntN(3) // 0 is no tenant
 	if tenant > 0 {
 		ctx = session.WithSettings(ctx, map[string]string{"app.tenant": fmt.Sprint(tenant)})
 	}
@@ -142,11 +144,11 @@ func (c *tenantCode) once(ctx context.Context, rnd *rand.Rand) error {
 	}
 	way := rnd.IntN(4)
 	err := c.read(ctx, way, tenant)
-	nobodys := tenant == 0 && way == 3 && pgsafe.SQLState(err) == "42501" // orders of nobody are refused
+	refused := tenant == 0 && way == 3 && pgsafe.SQLState(err) == "42501" // an order without a tenant
 	switch {
 	case err == nil:
 		c.kept.Add(1)
-	case ctx.Err() != nil, errors.Is(err, context.Canceled), nobodys:
+	case ctx.Err() != nil, errors.Is(err, context.Canceled), refused:
 	default:
 		return err
 	}
@@ -160,7 +162,7 @@ func TestRowLevelSecurity(t *testing.T) {
 		"with a reset after each use":        {"pool_max_conns=4", "pool_reset=always"},
 		"with connections closed on cancels": {"pool_max_conns=4", "pgsafe_cancel_timeout=0"},
 	} {
-		t.Run(name+" no tenant ever sees a row of another", func(t *testing.T) {
+		t.Run(name+", no tenant ever sees another tenant's row", func(t *testing.T) {
 			t.Parallel()
 			db := tenants(t, params...)
 			if params == nil {
@@ -172,24 +174,26 @@ func TestRowLevelSecurity(t *testing.T) {
 			code := &tenantCode{db: db, stmt: stmt}
 			code.run(t)
 			unused(t, db)
-			check.Equal(t, code.strangers.Load(), 0)
+			check.Equal(t, code.foreign.Load(), 0)
 			if code.seen.Load() == 0 || code.kept.Load() == 0 {
 				t.Error("nothing was read: the test shows nothing")
 			}
-			t.Logf("%d rows read by %d statements and transactions that were not cancelled, none of another tenant's; %d connections opened",
+			t.Logf("%d rows read by %d statements and transactions that were not cancelled, "+
+				"none of another tenant's; %d connections opened",
 				code.seen.Load(), code.kept.Load(), statsOf(t, db).Opened)
-			check.Equal(t, one[int](t, db, "select count(*)::int from orders"), 0) // nobody's
+			check.Equal(t, one[int](t, db, "select count(*)::int from orders"), 0) // without a tenant
 		})
 	}
-	t.Run("so it is while backends are killed", func(t *testing.T) {
+	t.Run("no tenant sees another tenant's row while backends are killed", func(t *testing.T) {
 		t.Parallel()
 		db := tenants(t, "pool_max_conns=4")
 		w := watch(t, pgtest.Shared(t).SocketURI(one[string](t, db, "select current_database()")))
-		var strangers, seen atomic.Int64
+		var foreign, seen atomic.Int64
 		stop := make(chan struct{})
 		var wg sync.WaitGroup
 		for worker := range 4 {
 			wg.Go(func() {
+				const query = "select coalesce(min(tenant), 0), coalesce(max(tenant), 0), count(*) from orders where $1"
 				for n := 0; ; n++ {
 					select {
 					case <-stop:
@@ -197,15 +201,16 @@ func TestRowLevelSecurity(t *testing.T) {
 					default:
 					}
 					tenant := 1 + (worker+n)%2
-					ctx := session.WithSettings(context.Background(), map[string]string{"app.tenant": fmt.Sprint(tenant)})
+					settings := map[string]string{"app.tenant": fmt.Sprint(tenant)}
+					ctx := session.WithSettings(context.Background(), settings)
 					var least, most, rows int
-					row := db.QueryRowContext(ctx, "select coalesce(min(tenant), 0), coalesce(max(tenant), 0), count(*) from orders where $1", true)
+					row := db.QueryRowContext(ctx, query, true)
 					if row.Scan(&least, &most, &rows) != nil {
 						continue
 					}
 					seen.Add(int64(rows))
 					if least != tenant || most != tenant || rows != 50 {
-						strangers.Add(1)
+						foreign.Add(1)
 					}
 				}
 			})
@@ -219,10 +224,10 @@ func TestRowLevelSecurity(t *testing.T) {
 		}
 		close(stop)
 		wg.Wait()
-		check.Equal(t, strangers.Load(), 0)
+		check.Equal(t, foreign.Load(), 0)
 		t.Logf("%d rows read, all of them the reader's own", seen.Load())
 	})
-	t.Run("without the settings the driver would show them: the test can fail", func(t *testing.T) {
+	t.Run("a tenant set by SQL shows its rows, so the other tests can fail", func(t *testing.T) {
 		t.Parallel()
 		db := tenants(t)
 		db.SetMaxOpenConns(1)

@@ -18,11 +18,11 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
-// staysOpen returns some rows and then waits. The server sends its buffer when that is full (pqcomm.c,
-// internal_putbytes).
+// staysOpen returns some rows and then waits. The server sends its buffer when it is full
+// (pqcomm.c, internal_putbytes).
 const staysOpen = "select repeat('x', 1000), case when n = 100 then pg_sleep(60) end from generate_series(1, 100) n"
 
-// driverRows are the ways in which database/sql gets rows from the driver.
+// driverRows holds the ways in which database/sql gets rows from the driver.
 var driverRows = map[string]func(context.Context, any) (driver.Rows, error){
 	"a query": func(ctx context.Context, conn any) (driver.Rows, error) {
 		return conn.(driver.QueryerContext).QueryContext(ctx, staysOpen, nil)
@@ -38,7 +38,7 @@ var driverRows = map[string]func(context.Context, any) (driver.Rows, error){
 
 func TestRowsOfACancelledQuery(t *testing.T) {
 	for name, query := range driverRows {
-		t.Run("end with an error that is the context's and the server's: those of "+name, func(t *testing.T) {
+		t.Run("rows of "+name+" end with an error that is the context's and the server's", func(t *testing.T) {
 			t.Parallel()
 			db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 			withRows(t, db, query, func(rows driver.Rows, cancel func()) {
@@ -56,7 +56,7 @@ func TestRowsOfACancelledQuery(t *testing.T) {
 			check.Equal(t, statsOf(t, db).Opened, 1)
 		})
 	}
-	t.Run("never end with the server's error alone", func(t *testing.T) {
+	t.Run("rows of a cancelled query never end with the server's error alone", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		var cancelled atomic.Int64
@@ -81,8 +81,10 @@ func TestRowsOfACancelledQuery(t *testing.T) {
 	})
 }
 
-// withRows runs f with rows, and a function that ends their context, as the driver has made them.
-func withRows(t *testing.T, db *sql.DB, query func(context.Context, any) (driver.Rows, error), f func(driver.Rows, func())) {
+// withRows runs f with the driver's rows and a function that ends their context.
+func withRows(
+	t *testing.T, db *sql.DB, query func(context.Context, any) (driver.Rows, error), f func(driver.Rows, func()),
+) {
 	t.Helper()
 	conn, err := db.Conn(t.Context())
 	check.OK(t, err)
@@ -98,7 +100,7 @@ func withRows(t *testing.T, db *sql.DB, query func(context.Context, any) (driver
 	check.OK(t, conn.Close())
 }
 
-// lastOf reads the rows to their end and returns what they end with.
+// lastOf reads the rows to their end and returns their last error.
 func lastOf(rows driver.Rows) error {
 	dest := make([]driver.Value, len(rows.Columns()))
 	for {
@@ -109,7 +111,7 @@ func lastOf(rows driver.Rows) error {
 }
 
 func TestRows(t *testing.T) {
-	t.Run("have all methods of pgx's", func(t *testing.T) {
+	t.Run("rows have all methods of pgx's rows", func(t *testing.T) {
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		withRows(t, db, driverRows["a query"], func(rows driver.Rows, cancel func()) {
 			for method := range reflect.TypeFor[*stdlib.Rows]().Methods() {
@@ -121,7 +123,7 @@ func TestRows(t *testing.T) {
 			_ = rows.Close()
 		})
 	})
-	t.Run("that have ended but are open are not those of the next query", func(t *testing.T) {
+	t.Run("rows that have ended but are open do not read the next query's rows", func(t *testing.T) {
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		tx, err := db.BeginTx(t.Context(), nil)
 		check.OK(t, err)
@@ -139,7 +141,7 @@ func TestRows(t *testing.T) {
 		check.Equal(t, left, 2)
 		check.OK(t, errors.Join(rows.Err(), rows.Close(), tx.Commit()))
 	})
-	t.Run("are lent again by a lease, and tell their end each time", func(t *testing.T) {
+	t.Run("a handle reuses its rows, which end with io.EOF each time", func(t *testing.T) {
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		conn, err := db.Conn(t.Context())
 		check.OK(t, err)
@@ -150,7 +152,7 @@ func TestRows(t *testing.T) {
 				check.OK(t, err)
 				check.Equal(t, errors.Is(lastOf(rows), io.EOF), true)
 				check.OK(t, rows.Close())
-				check.OK(t, rows.Close()) // otherwise than database/sql
+				check.OK(t, rows.Close()) // database/sql does not close rows twice
 				check.Equal(t, first == nil || first == rows, true)
 				first = rows
 			}
@@ -158,7 +160,7 @@ func TestRows(t *testing.T) {
 		}))
 		check.OK(t, conn.Close())
 	})
-	t.Run("of a connection that breaks end with an error of kind unavailable", func(t *testing.T) {
+	t.Run("rows of a connection that breaks end with an error of kind unavailable", func(t *testing.T) {
 		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
 		db := open(t, pgsafe.DriverName, proxy.URI("postgres"))
 		rows, err := db.QueryContext(t.Context(), staysOpen)
@@ -169,7 +171,7 @@ func TestRows(t *testing.T) {
 		}
 		check.Equal(t, pgsafe.KindOf(rows.Err()), pgsafe.KindUnavailable)
 		check.Equal(t, errors.Is(rows.Err(), driver.ErrBadConn), false)
-		check.Equal(t, pgsafe.KindOf(rows.Close()), pgsafe.KindNone) // they were closed at their end
+		check.Equal(t, pgsafe.KindOf(rows.Close()), pgsafe.KindNone) // rows close at their end
 		exec(t, db, "select 1")
 		check.Equal(t, statsOf(t, db).Opened, 2)
 	})

@@ -28,7 +28,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
-// secretCase is one of urlfix's cases: a connection string, and the passwords that it holds in any of its readings.
+// secretCase is one of urlfix's cases: a connection string and the passwords of all its readings.
 type secretCase struct {
 	ID       string
 	DSN      string
@@ -43,27 +43,35 @@ type secretReading struct {
 	Params   map[string]string
 }
 
-// misplaced are strings with a password where another thing belongs, or in a string that has another fault.
+// misplaced are strings with a password in the wrong place, or with another fault.
 var misplaced = []string{
 	"PASSWORD", "PASSWORD://h/db", "u:PASSWORD@h/db", "postgres:/u:PASSWORD@h/db", "mysql://u:PASSWORD@h/db",
-	"postgres://PASSWORD/db", "postgres://u@h:PASSWORD/db", "postgres://u@h1,h2:PASSWORD/db", "postgres://u@[PASSWORD]/db",
-	"postgres://u:PASSWORD%@h:x/db", "postgres://u:PASSWORD@h/db\n", "postgres://u:PASSWORD@h1,u:PASSWORD@h2/db",
+	"postgres://PASSWORD/db", "postgres://u@h:PASSWORD/db", "postgres://u@h1,h2:PASSWORD/db",
+	"postgres://u@[PASSWORD]/db",
+	"postgres://u:PASSWORD%@h:x/db", "postgres://u:PASSWORD@h/db\n",
+	"postgres://u:PASSWORD@h1,u:PASSWORD@h2/db",
 	"postgres://u@h/db?PASSWORD=1", "postgres://u@h/db?PASSWORD", "postgres://u@h/db?password=x&PASSWORD=1",
 	"postgres://u@h/db?sslmode=PASSWORD", "postgres://u@h/db?ssl=PASSWORD", "postgres://u@h/db?port=PASSWORD",
-	"postgres://u@h/db?connect_timeout=PASSWORD", "postgres://u@h/db?hostaddr=PASSWORD", "postgres://u@h/?host=PASSWORD",
+	"postgres://u@h/db?connect_timeout=PASSWORD", "postgres://u@h/db?hostaddr=PASSWORD",
+	"postgres://u@h/?host=PASSWORD",
 	"postgres://u@h/db?client_encoding=PASSWORD",
 	"postgres://u@h/db?pool_max_conns=PASSWORD", "postgres://u@h/db?pool_profile=PASSWORD",
 	"postgres://u@h/db?pgsafe_conn=PASSWORD", "postgres://u@h/db?pgsafe_dialect=PASSWORD",
 	"postgres://u@h/db?sslpassword=PASSWORD", "postgres://u:x@h/db?password=PASSWORD",
-	"host=h user=u PASSWORD", "host=h user=u PASSWORD=x", "host=h user=u password='PASSWORD", "host=h password=x PASSWORD",
+	"host=h user=u PASSWORD", "host=h user=u PASSWORD=x", "host=h user=u password='PASSWORD",
+	"host=h password=x PASSWORD",
 	"host= password=PASSWORD", "port=PASSWORD", "host=h, user=u, password=PASSWORD", "host='h PASSWORD'",
 	"postgresql+psycopg2://u:PASSWORD@h:x/db", "postgresql+PASSWORD://h/db", "postgresql+asyncpg://u@h/db?PASSWORD=1",
-	"jdbc:postgresql://h/db?user=u&password=PASSWORD&nosuch=x", "jdbc:postgresql://u:PASSWORD@h/db", "jdbc:PASSWORD",
-	"Host=h;Username=u;Password=PASSWORD;Nosuch=x", "Host=h;Username=u;PASSWORD", "Host=h;Username=u;Password='PASSWORD",
-	"pgsql:host=h;user=u;password=PASSWORD;nosuch=x", "pgsql:PASSWORD", "ecto://u:PASSWORD@h/a/b", "pgx5://u:PASSWORD@h:x/db",
+	"jdbc:postgresql://h/db?user=u&password=PASSWORD&nosuch=x", "jdbc:postgresql://u:PASSWORD@h/db",
+	"jdbc:PASSWORD",
+	"Host=h;Username=u;Password=PASSWORD;Nosuch=x", "Host=h;Username=u;PASSWORD",
+	"Host=h;Username=u;Password='PASSWORD",
+	"pgsql:host=h;user=u;password=PASSWORD;nosuch=x", "pgsql:PASSWORD", "ecto://u:PASSWORD@h/a/b",
+	"pgx5://u:PASSWORD@h:x/db",
 }
 
-// secretCases are the string of the outage, those with a misplaced password, and all cases of urlfix.
+// secretCases returns the string of the outage, the strings with a misplaced password, and all
+// cases of urlfix.
 func secretCases(t *testing.T) []secretCase {
 	t.Helper()
 	f, err := os.Open(filepath.Join("internal", "urlfix", "testdata", "cases.jsonl"))
@@ -72,7 +80,9 @@ func secretCases(t *testing.T) []secretCase {
 	cases := []secretCase{{ID: "the outage", DSN: dsnRaw, Expect: &secretReading{Password: dsnPassword}}}
 	for _, dsn := range misplaced {
 		expect := &secretReading{Password: dsnPassword}
-		cases = append(cases, secretCase{ID: dsn, DSN: strings.ReplaceAll(dsn, "PASSWORD", dsnPassword), Expect: expect})
+		cases = append(cases, secretCase{
+			ID: dsn, DSN: strings.ReplaceAll(dsn, "PASSWORD", dsnPassword), Expect: expect,
+		})
 	}
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		var c secretCase
@@ -82,7 +92,7 @@ func secretCases(t *testing.T) []secretCase {
 	return cases
 }
 
-// passwords returns those with four characters or more, of which a part could be seen.
+// passwords returns the passwords with four characters or more, which a text could show in part.
 func (c secretCase) passwords(t *testing.T) []string {
 	t.Helper()
 	readings := c.Readings
@@ -107,7 +117,8 @@ func (c secretCase) passwords(t *testing.T) []string {
 	return found
 }
 
-// unescape are the ways in which a dialect may write a password. Each returns the password that text stands for.
+// unescape holds the ways in which a dialect may write a password. Each returns the password that
+// text means.
 var unescape = []func(text string) string{
 	func(text string) string { return text },
 	lenientURL(url.PathUnescape),
@@ -129,9 +140,9 @@ func lenientURL(decode func(string) (string, error)) func(string) string {
 	}
 }
 
-// disguise replaces the letters of the passwords, because in most cases those are words of our own texts, such as
-// "password". It returns the string with other passwords, and those. What is no letter makes the case, and stays;
-// digits stay where they may be taken for a port.
+// disguise replaces the letters of the passwords, because most cases use words of pgsafe's own
+// texts, such as "password". It returns the string with the new passwords, and the new passwords.
+// Other characters make the case, and stay. Digits stay where a dialect may read a port.
 func disguise(t *testing.T, dsn string, passwords []string) (disguised string, secrets []string) {
 	t.Helper()
 	text := []byte(dsn)
@@ -160,14 +171,14 @@ func disguise(t *testing.T, dsn string, passwords []string) (disguised string, s
 func letter(r rune) bool { return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' }
 func digit(r rune) bool  { return '0' <= r && r <= '9' }
 
-// inFront are what stands in front of a password, from the surest on.
+// inFront matches the text in front of a password, the most certain first.
 var inFront = []*regexp.Regexp{
 	regexp.MustCompile(`(?i)(password|pwd|psw) *= *['"]?$`),
 	regexp.MustCompile(`:$`),
 	regexp.MustCompile(``),
 }
 
-// locate finds the place of a password in a string.
+// locate finds a password in a string.
 func locate(dsn, password string) (from, to int, read func(string) string) {
 	for _, before := range inFront {
 		for _, decode := range unescape {
@@ -186,7 +197,7 @@ func locate(dsn, password string) (from, to int, read func(string) string) {
 	return 0, 0, nil
 }
 
-// witness collects texts, and knows what must not be in them.
+// witness checks that texts do not show secrets.
 type witness struct {
 	t       *testing.T
 	windows []string // each four characters of a secret, as they may be written
@@ -198,7 +209,7 @@ func newWitness(t *testing.T, secrets []string) *witness {
 		for i := 0; i+4 <= len(secret); i++ {
 			part := secret[i : i+4]
 			if strings.Trim(part, "0123456789") == "" {
-				continue // it may be part of a port; the next ones tell as much
+				continue // it may be part of a port; the next windows show the secret too
 			}
 			quoted := strconv.Quote(part)
 			inJSON, err := json.Marshal(part)
@@ -221,7 +232,7 @@ func (w *witness) text(what, text string) {
 	}
 }
 
-// value checks all the ways in which a program might print a value.
+// value checks all ways in which a program may print a value.
 func (w *witness) value(what string, v any) {
 	w.t.Helper()
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X"} {
@@ -233,11 +244,11 @@ func (w *witness) value(what string, v any) {
 		l.Info("logged", "v", v, "group", slog.GroupValue(slog.Any("v", v)))
 	}
 	w.text(what+" in a log", log.String())
-	inJSON, _ := json.Marshal(v) // what cannot be encoded shows nothing
+	inJSON, _ := json.Marshal(v) // a value that cannot be encoded shows nothing
 	w.text(what+" in JSON", string(inJSON))
 }
 
-// err checks an error, and all that it wraps.
+// err checks an error and all errors that it wraps.
 func (w *witness) err(what string, err error) {
 	w.t.Helper()
 	for e := range chain(err) {
@@ -245,7 +256,8 @@ func (w *witness) err(what string, err error) {
 	}
 }
 
-// loggers write text, and JSON, to log, without the time, which is made of digits as passwords are.
+// loggers returns loggers of text and JSON. Both leave out the time, whose digits may look like a
+// password's.
 func loggers(log *bytes.Buffer) []*slog.Logger {
 	options := &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
@@ -256,12 +268,12 @@ func loggers(log *bytes.Buffer) []*slog.Logger {
 	return []*slog.Logger{slog.New(slog.NewTextHandler(log, options)), slog.New(slog.NewJSONHandler(log, options))}
 }
 
-// withoutEnvironment clears the PG* variables, and changes to a directory with the files that a case names.
+// withoutEnvironment clears the PG* variables, and changes to a directory with the files of a case.
 func withoutEnvironment(t *testing.T, cluster *pgtest.Cluster, files []string) {
 	t.Helper()
 	for _, pair := range os.Environ() {
 		if key, _, _ := strings.Cut(pair, "="); strings.HasPrefix(key, "PG") {
-			t.Setenv(key, "") // so that it is put back
+			t.Setenv(key, "") // restores it after the test
 			check.OK(t, os.Unsetenv(key))
 		}
 	}
@@ -281,7 +293,7 @@ func TestNothingShowsAPassword(t *testing.T) {
 	var all []string
 	opened, refused := 0, 0
 	for _, c := range secretCases(t) {
-		t.Run(c.ID, func(t *testing.T) {
+		t.Run("no text shows the password of "+c.ID, func(t *testing.T) {
 			dsn, secrets := disguise(t, c.DSN, c.passwords(t))
 			all = append(all, secrets...)
 			w := newWitness(t, secrets)
@@ -294,7 +306,7 @@ func TestNothingShowsAPassword(t *testing.T) {
 					return
 				}
 				ctx, cancel := t.Context(), context.CancelFunc(func() {})
-				if port == closed { // it is tried again until then
+				if port == closed { // the driver retries until then
 					ctx, cancel = context.WithTimeout(ctx, 50*time.Millisecond)
 				}
 				w.connecting(ctx, connector)
@@ -303,8 +315,8 @@ func TestNothingShowsAPassword(t *testing.T) {
 			opened++
 		})
 	}
-	t.Run("the server's log", func(t *testing.T) {
-		cluster.Sessions(t, "postgres") // by now, it has logged all
+	t.Run("the server's log shows no password", func(t *testing.T) {
+		cluster.Sessions(t, "postgres") // the server has logged everything by now
 		newWitness(t, all).text("the server's log", cluster.Log())
 		if !strings.Contains(cluster.Log(), "password authentication failed") {
 			t.Error("no login has failed")
@@ -316,7 +328,7 @@ func TestNothingShowsAPassword(t *testing.T) {
 	}
 }
 
-// strings checks what the functions for strings say about one.
+// strings checks the results of the functions that take a connection string.
 func (w *witness) strings(dsn string) {
 	w.t.Helper()
 	_, err := pgsafe.Normalize(dsn)
@@ -335,8 +347,8 @@ func (w *witness) strings(dsn string) {
 	}
 }
 
-// connector checks a connector whose connections go to a port of this machine, without TLS. It is nil if dsn is
-// refused.
+// connector checks a connector whose connections go to a local port, without TLS. It returns nil if
+// the driver refuses dsn.
 func (w *witness) connector(dsn string, port int) *pgsafe.Connector {
 	w.t.Helper()
 	var log bytes.Buffer
@@ -360,12 +372,12 @@ func (w *witness) connector(dsn string, port int) *pgsafe.Connector {
 	return c
 }
 
-// connecting checks errors of connecting, and of waiting.
+// connecting checks the errors of a dial and of a wait.
 func (w *witness) connecting(ctx context.Context, c *pgsafe.Connector) {
 	w.t.Helper()
 	_, err := c.Connect(ctx)
 	if err == nil {
-		w.t.Error("it logs in")
+		w.t.Error("the login succeeds")
 	}
 	w.err("the error of connecting", err)
 	w.value("the numbers of the pool", c.Stats())
@@ -403,7 +415,8 @@ func TestPanicsShowNoPassword(t *testing.T) {
 			return c
 		},
 		"the error of connecting": func() any {
-			c, err := pgsafe.NewConnector(strings.Replace(dsnRaw, "postgres:5432", fmt.Sprintf("127.0.0.1:%d", pgtest.ClosedPort(t)), 1))
+			address := fmt.Sprintf("127.0.0.1:%d", pgtest.ClosedPort(t))
+			c, err := pgsafe.NewConnector(strings.Replace(dsnRaw, "postgres:5432", address, 1))
 			check.OK(t, err)
 			_, err = c.Connect(t.Context())
 			return err
@@ -413,7 +426,7 @@ func TestPanicsShowNoPassword(t *testing.T) {
 		panic(value())
 	}
 	for name := range values {
-		t.Run(name, func(t *testing.T) {
+		t.Run("a panic with "+name+" shows no password", func(t *testing.T) {
 			t.Parallel()
 			child := osexec.Command(os.Args[0], "-test.run=^TestPanicsShowNoPassword$")
 			child.Env = append(os.Environ(), panicEnv+"="+name)

@@ -18,19 +18,19 @@ import (
 
 const showTenant = "select coalesce(current_setting('app.tenant', true), '')"
 
-// tenant is a context with a setting.
+// tenant returns a context with a setting.
 func tenant(ctx context.Context, value string) context.Context {
 	return session.WithSettings(ctx, map[string]string{"app.tenant": value})
 }
 
-// querier is what a statement can run on.
+// querier is a *sql.DB, a *sql.Conn or a *sql.Tx.
 type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
 }
 
-// tenantOf is what a statement sees in ctx.
+// tenantOf returns the setting that a statement sees in ctx.
 func tenantOf(t testing.TB, ctx context.Context, q querier) string {
 	t.Helper()
 	var got string
@@ -38,7 +38,7 @@ func tenantOf(t testing.TB, ctx context.Context, q querier) string {
 	return got
 }
 
-// behindProxy opens a database through a proxy that counts.
+// behindProxy opens a database through a proxy that counts round trips.
 func behindProxy(t *testing.T, params ...string) (*sql.DB, *pgtest.Proxy) {
 	t.Helper()
 	proxy := pgtest.NewProxy(t, pgtest.Shared(t))
@@ -46,7 +46,7 @@ func behindProxy(t *testing.T, params ...string) (*sql.DB, *pgtest.Proxy) {
 }
 
 func TestSettingsFollowTheContext(t *testing.T) {
-	t.Run("every kind of statement runs with those of its context", func(t *testing.T) {
+	t.Run("every kind of statement runs with the settings of its context", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		db.SetMaxOpenConns(1)
@@ -82,7 +82,7 @@ func TestSettingsFollowTheContext(t *testing.T) {
 		}
 		check.Equal(t, one[string](t, db, "select string_agg(tenant, ',' order by tenant) from seen"), "0,1,2,3,4")
 	})
-	t.Run("they cost one round trip, and none while they stay", func(t *testing.T) {
+	t.Run("settings cost one round trip when they change, and none while they stay", func(t *testing.T) {
 		t.Parallel()
 		db, proxy := behindProxy(t, "default_query_exec_mode=exec")
 		db.SetMaxOpenConns(1)
@@ -91,24 +91,27 @@ func TestSettingsFollowTheContext(t *testing.T) {
 			tenantOf(t, ctx, db)
 			return proxy.RoundTrips()
 		}
-		exec(t, db, "select 1") // the first connection has something to ask
+		exec(t, db, "select 1") // the first connection asks for the process id
 		bare := trips(t.Context())
 		check.Equal(t, trips(t.Context()), bare)
 		check.Equal(t, trips(tenant(t.Context(), "1")), bare+1)
-		check.Equal(t, trips(tenant(t.Context(), "1")), bare) // equal, though made anew
+		check.Equal(t, trips(tenant(t.Context(), "1")), bare) // equal settings in another context
 		check.Equal(t, trips(tenant(t.Context(), "2")), bare+1)
-		both := session.WithRole(session.WithSettings(tenant(t.Context(), "3"), map[string]string{"app.b": "b"}), "pg_monitor")
+		both := session.WithSettings(tenant(t.Context(), "3"), map[string]string{"app.b": "b"})
+		both = session.WithRole(both, "pg_monitor")
 		check.Equal(t, trips(both), bare+1)
 		check.Equal(t, trips(both), bare)
 		check.Equal(t, trips(t.Context()), bare+1)
 		check.Equal(t, trips(t.Context()), bare)
 	})
-	t.Run("what the context does not name any more is as on a new connection", func(t *testing.T) {
+	t.Run("a setting that the context no longer names is as on a new connection", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "statement_timeout=7777"))
 		db.SetMaxOpenConns(1)
 		user := one[string](t, db, "select current_user")
-		ctx := session.WithSettings(t.Context(), map[string]string{"statement_timeout": "5s", "search_path": "pg_catalog"})
+		ctx := session.WithSettings(t.Context(), map[string]string{
+			"statement_timeout": "5s", "search_path": "pg_catalog",
+		})
 		var timeout, path, role string
 		const show = "select current_setting('statement_timeout'), current_setting('search_path'), current_user"
 		see := func(ctx context.Context) string {
@@ -121,12 +124,14 @@ func TestSettingsFollowTheContext(t *testing.T) {
 		check.Equal(t, see(session.WithRole(t.Context(), "pg_monitor")), strings.Replace(before, user, "pg_monitor", 1))
 		check.Equal(t, see(t.Context()), before)
 	})
-	t.Run("what the application's function for new connections has set comes back", func(t *testing.T) {
+	t.Run("settings of WithAfterConnect come back when the context no longer overrides them", func(t *testing.T) {
 		t.Parallel()
-		db, err := pgsafe.Open(pgtest.Shared(t).Database(t), pgsafe.WithAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
-			_, err := conn.Exec(ctx, `set application_name = 'it''s \ me'; set statement_timeout = '1500ms'; set role pg_monitor`)
+		after := func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.Exec(ctx, `set application_name = 'it''s \ me';
+				set statement_timeout = '1500ms'; set role pg_monitor`)
 			return err
-		}))
+		}
+		db, err := pgsafe.Open(pgtest.Shared(t).Database(t), pgsafe.WithAfterConnect(after))
 		check.OK(t, err)
 		defer db.Close()
 		db.SetMaxOpenConns(1)
@@ -142,7 +147,7 @@ func TestSettingsFollowTheContext(t *testing.T) {
 		exec(t, db, "set application_name = 'by hand'; set statement_timeout = 0; set role none")
 		check.Equal(t, one[string](t, db, show), want)
 	})
-	t.Run("a sql.Conn and a transaction go on with them, for statements without any", func(t *testing.T) {
+	t.Run("a sql.Conn and a transaction keep settings for statements whose context has none", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		conn, err := db.Conn(tenant(t.Context(), "held"))
@@ -164,7 +169,7 @@ func TestSettingsFollowTheContext(t *testing.T) {
 		check.OK(t, conn.Close())
 		check.Equal(t, tenantOf(t, t.Context(), db), "")
 	})
-	t.Run("native code finds those of db.Conn's context", func(t *testing.T) {
+	t.Run("native code runs with the settings of db.Conn's context", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		db.SetMaxOpenConns(1)
@@ -175,7 +180,7 @@ func TestSettingsFollowTheContext(t *testing.T) {
 		check.Equal(t, see(tenant(t.Context(), "a")), "a")
 		check.Equal(t, see(t.Context()), "")
 	})
-	t.Run("rows that are open stand in the way of others", func(t *testing.T) {
+	t.Run("open rows keep a sql.Conn from changing settings", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		conn, err := db.Conn(t.Context())
@@ -190,7 +195,7 @@ func TestSettingsFollowTheContext(t *testing.T) {
 		check.OK(t, rows.Close())
 		check.Equal(t, tenantOf(t, tenant(t.Context(), "b"), conn), "b")
 	})
-	t.Run("a statement that changes one of them holds until the next with a context", func(t *testing.T) {
+	t.Run("a SET of a context's setting holds until the next statement with a context", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		conn, err := db.Conn(t.Context())
@@ -205,19 +210,20 @@ func TestSettingsFollowTheContext(t *testing.T) {
 		defer tx.Rollback()
 		_, err = tx.ExecContext(ctx, "set app.tenant = 'by hand'")
 		check.OK(t, err)
-		check.Equal(t, tenantOf(t, ctx, tx), "by hand") // it is the transaction's own doing
+		check.Equal(t, tenantOf(t, ctx, tx), "by hand") // the transaction changed it itself
 	})
 }
 
 func TestSettingsThatAreNotApplied(t *testing.T) {
-	t.Run("in a transaction others are refused, and it goes on", func(t *testing.T) {
+	t.Run("a transaction refuses other settings and goes on", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		exec(t, db, "create table t (n int)")
+		withRole := session.WithRole(tenant(t.Context(), "a"), "pg_monitor")
 		for what, c := range map[string]struct{ begun, then context.Context }{
 			"begun with others":     {tenant(t.Context(), "a"), tenant(t.Context(), "b")},
 			"begun without":         {t.Context(), tenant(t.Context(), "b")},
-			"begun with fewer":      {tenant(t.Context(), "a"), session.WithRole(tenant(t.Context(), "a"), "pg_monitor")},
+			"begun with fewer":      {tenant(t.Context(), "a"), withRole},
 			"begun with, none then": {tenant(t.Context(), "a"), session.WithSettings(t.Context(), nil)},
 		} {
 			tx, err := db.BeginTx(c.begun, nil)
@@ -234,25 +240,25 @@ func TestSettingsThatAreNotApplied(t *testing.T) {
 		}
 		check.Equal(t, one[string](t, db, "select string_agg(distinct n::text, '') from t"), "3")
 	})
-	t.Run("the server's refusal keeps the statement from running, and tells no value", func(t *testing.T) {
+	t.Run("a statement does not run if its settings are refused, and the error shows no value", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		db := open(t, pgsafe.DriverName, uri)
 		db.SetMaxOpenConns(1)
 		exec(t, db, "create table t (n int)")
 		check.Equal(t, tenantOf(t, tenant(t.Context(), "before"), db), "before")
-		for _, c := range []struct{ name, value, state, says string }{
+		for _, c := range []struct{ name, value, state, text string }{
 			{"statement_timeout", "s3cret", "22023", `"statement_timeout"`},
 			{"max_connections", "s3cret1", "55P02", `"max_connections"`},
 			{"app.no such name", "s3cret", "42602", `"app.no such name"`},
 			{"nosuchname", "s3cret", "42704", `"nosuchname"`},
-			{"", "", "22023", `the role "nobody_s"`},
+			{"", "", "22023", `the role "unknown_s"`},
 		} {
 			ctx := tenant(t.Context(), "after")
 			if c.name != "" {
 				ctx = session.WithSettings(ctx, map[string]string{c.name: c.value})
 			} else {
-				ctx = session.WithRole(ctx, "nobody_s")
+				ctx = session.WithRole(ctx, "unknown_s")
 			}
 			_, err := db.ExecContext(ctx, "insert into t values (1)")
 			check.Equal(t, errors.Is(err, session.ErrSettings), true)
@@ -262,15 +268,15 @@ func TestSettingsThatAreNotApplied(t *testing.T) {
 			for _, e := range append(unwrapped(err), err) {
 				fmt.Fprintf(&all, "%v %+v %#v\n", e, e, e)
 			}
-			if text := fmt.Sprint(err); !strings.Contains(text, c.says) || strings.Contains(all.String(), "s3cret") {
+			if text := fmt.Sprint(err); !strings.Contains(text, c.text) || strings.Contains(all.String(), "s3cret") {
 				t.Errorf("the error is %s, and has %s", text, all.String())
 			}
-			check.Equal(t, tenantOf(t, t.Context(), db), "") // nothing is set by halves
+			check.Equal(t, tenantOf(t, t.Context(), db), "") // either all settings apply or none
 		}
 		check.Equal(t, one[int](t, db, "select count(*)::int from t"), 0)
 		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
-	t.Run("names and values that cannot be are refused before anything is sent", func(t *testing.T) {
+	t.Run("invalid names and values are refused before anything is sent", func(t *testing.T) {
 		t.Parallel()
 		db, proxy := behindProxy(t)
 		check.OK(t, db.PingContext(t.Context()))
@@ -284,14 +290,15 @@ func TestSettingsThatAreNotApplied(t *testing.T) {
 		}
 		check.Equal(t, proxy.RoundTrips(), 0)
 	})
-	t.Run("a context that ends while they are applied ends the statement, and the connection stays as it was", func(t *testing.T) {
+	t.Run("a context that ends while settings are applied leaves the connection unchanged", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		db := open(t, pgsafe.DriverName, uri)
 		db.SetMaxOpenConns(1)
-		w, locker := watch(t, uri), watch(t, uri) // in a transaction one sees the same activity all the time
+		w, locker := watch(t, uri), watch(t, uri) // a transaction sees a frozen pg_stat_activity
 		exec(t, db, "select 1")
-		// This setting is looked up in a catalog (check_default_text_search_config), which is locked.
+		// The server looks this setting up in a locked catalog (check_default_text_search_config in
+		// ts_cache.c).
 		check.OK(t, locker.exec("begin; lock table pg_ts_config in access exclusive mode"))
 		ctx := session.WithSettings(tenant(whenItRuns(t, w, context.Canceled), "a"),
 			map[string]string{"default_text_search_config": "danish"})
@@ -302,7 +309,7 @@ func TestSettingsThatAreNotApplied(t *testing.T) {
 		check.Equal(t, tenantOf(t, t.Context(), db), "")
 		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
-	t.Run("a backend that is killed before they are applied is replaced, unseen", func(t *testing.T) {
+	t.Run("a backend killed before settings are applied is replaced without an error", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		db := open(t, pgsafe.DriverName, uri)
@@ -312,7 +319,7 @@ func TestSettingsThatAreNotApplied(t *testing.T) {
 			w.terminate()
 		}
 	})
-	t.Run("with pgsafe_conn=native they are refused", func(t *testing.T) {
+	t.Run("settings are refused with pgsafe_conn=native", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pgsafe_conn=native"))
 		exec(t, db, "create table t (n int)")
@@ -327,13 +334,13 @@ func TestSettingsThatAreNotApplied(t *testing.T) {
 		conn, err := db.Conn(t.Context())
 		check.OK(t, err)
 		defer conn.Close()
-		_, err = conn.ExecContext(ctx, "insert into t values (1)") // on a held one it can only be refused
+		_, err = conn.ExecContext(ctx, "insert into t values (1)") // a *sql.Conn can only refuse it
 		check.Equal(t, err == nil, false)
 		check.Equal(t, one[int](t, db, "select count(*)::int from t"), 0)
 	})
 }
 
-// unwrapped are all errors that err wraps.
+// unwrapped returns all errors that err wraps.
 func unwrapped(err error) []error {
 	var next []error
 	switch e := err.(type) { //nolint:errorlint // each layer is looked at
@@ -356,7 +363,7 @@ func (w *watcher) exec(query string) error {
 func TestSettingsBehindAPooler(t *testing.T) {
 	pooler, database := pooled(t, map[string]string{"default_pool_size": "1"})
 	db := open(t, pgsafe.DriverName, pooler.URI(database))
-	t.Run("outside of a transaction they are refused, and the error says what helps", func(t *testing.T) {
+	t.Run("settings outside a transaction are refused behind a pooler, and the error has the remedy", func(t *testing.T) {
 		for range 3 {
 			_, err := db.ExecContext(tenant(t.Context(), "a"), "select 1")
 			if !errors.Is(err, session.ErrSettings) || !strings.Contains(fmt.Sprint(err), "transaction") {
@@ -364,7 +371,7 @@ func TestSettingsBehindAPooler(t *testing.T) {
 			}
 		}
 	})
-	t.Run("in a transaction they hold, and no longer", func(t *testing.T) {
+	t.Run("settings of a transaction end with it behind a pooler", func(t *testing.T) {
 		for i := range 3 {
 			want := fmt.Sprint(i)
 			ctx := tenant(t.Context(), want)
@@ -375,21 +382,22 @@ func TestSettingsBehindAPooler(t *testing.T) {
 			_, err = tx.ExecContext(tenant(t.Context(), "other"), "select 1")
 			check.Equal(t, errors.Is(err, session.ErrSettings), true)
 			check.OK(t, tx.Commit())
-			check.Equal(t, tenantOf(t, t.Context(), db), "") // of the one server connection that there is
+			check.Equal(t, tenantOf(t, t.Context(), db), "") // on the only server connection
 		}
 	})
-	t.Run("one that the server refuses ends the transaction, and the connection can be used", func(t *testing.T) {
+	t.Run("a setting that the server behind a pooler refuses ends the transaction only", func(t *testing.T) {
 		ctx := session.WithSettings(t.Context(), map[string]string{"statement_timeout": "s3cret"})
 		_, err := db.BeginTx(ctx, nil)
 		check.Equal(t, errors.Is(err, session.ErrSettings), true)
 		check.Equal(t, strings.Contains(fmt.Sprint(err), "s3cret"), false)
 		check.Equal(t, tenantOf(t, t.Context(), db), "")
 	})
-	t.Run("nor are they set where nobody has noticed the pooler", func(t *testing.T) {
-		// The mode of execution is the application's choice here, and the process id is what is compared.
+	t.Run("settings are refused behind a pooler that the driver has not recognised", func(t *testing.T) {
+		// The application chooses the execution mode here, so the driver compares process ids.
 		db := open(t, pgsafe.DriverName, with(pooler.URI(database), "default_query_exec_mode=cache_statement"))
 		_, err := db.ExecContext(tenant(t.Context(), "a"), "select 1")
 		check.Equal(t, errors.Is(err, session.ErrSettings), true)
-		check.Equal(t, tenantOf(t, t.Context(), open(t, "pgx", pooler.URI(database)+"&default_query_exec_mode=exec")), "")
+		plain := open(t, "pgx", pooler.URI(database)+"&default_query_exec_mode=exec")
+		check.Equal(t, tenantOf(t, t.Context(), plain), "")
 	})
 }

@@ -15,7 +15,7 @@ import (
 )
 
 func TestCancelledTransactions(t *testing.T) {
-	t.Run("50 that are cancelled while idle open no connection of their own", func(t *testing.T) {
+	t.Run("50 transactions cancelled while idle open no new connections", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		opened := map[string]int64{}
@@ -30,7 +30,7 @@ func TestCancelledTransactions(t *testing.T) {
 				check.OK(t, err)
 				cancel()
 				// database/sql rolls back in the background.
-				pgtest.Eventually(t, "the lease is back", func() bool { return db.Stats().InUse == 0 })
+				pgtest.Eventually(t, "the handle is released", func() bool { return db.Stats().InUse == 0 })
 			}
 			exec(t, db, "select 1")
 			opened[driverName] = pgtest.Shared(t).Sessions(t, databaseOf(t, uri)) - before
@@ -40,7 +40,7 @@ func TestCancelledTransactions(t *testing.T) {
 			t.Errorf("%d connections were opened", opened[pgsafe.DriverName])
 		}
 	})
-	t.Run("the server's transaction ends with its context", func(t *testing.T) {
+	t.Run("a transaction on the server ends with its context", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		db := open(t, pgsafe.DriverName, uri)
@@ -57,7 +57,7 @@ func TestCancelledTransactions(t *testing.T) {
 		check.Equal(t, one[int](t, db, "select count(*) from kept"), 0)
 		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
-	t.Run("a COMMIT is not cancelled: it has the cancel timeout to end", func(t *testing.T) {
+	t.Run("a COMMIT is not cancelled and has the cancel timeout to end", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
@@ -74,7 +74,7 @@ func TestCancelledTransactions(t *testing.T) {
 		check.Equal(t, proxy.Cancels(), 0)
 		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
-	t.Run("a COMMIT that does not end in that time costs the connection", func(t *testing.T) {
+	t.Run("a COMMIT that does not end within the cancel timeout costs the connection", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		db := open(t, pgsafe.DriverName, with(uri, "pgsafe_cancel_timeout=20ms"))
@@ -101,7 +101,7 @@ func TestCancelledTransactions(t *testing.T) {
 		exec(t, db, "select 1")
 		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
-	t.Run("a ROLLBACK that nobody answers closes the connection", func(t *testing.T) {
+	t.Run("a ROLLBACK without an answer closes the connection", func(t *testing.T) {
 		t.Parallel()
 		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
 		db := open(t, pgsafe.DriverName, with(proxy.URI("postgres"), "pgsafe_cancel_timeout=20ms"))
@@ -110,7 +110,7 @@ func TestCancelledTransactions(t *testing.T) {
 		check.OK(t, err)
 		proxy.Hang()
 		cancel()
-		pgtest.Eventually(t, "the lease is back", func() bool { return db.Stats().InUse == 0 })
+		pgtest.Eventually(t, "the handle is released", func() bool { return db.Stats().InUse == 0 })
 		proxy.Flow()
 		exec(t, db, "select 1")
 		check.Equal(t, statsOf(t, db).Opened, 2)
@@ -131,23 +131,26 @@ func TestCancelledTransactions(t *testing.T) {
 	})
 }
 
-// slowCommits makes the table slow, whose inserts are checked for so many seconds when their transaction commits.
+// slowCommits creates the table slow. A COMMIT of an insert into it takes that many seconds.
 func slowCommits(t *testing.T, db *sql.DB, seconds string) {
 	t.Helper()
 	exec(t, db, `create table slow (n int);
-		create function wait() returns trigger language plpgsql as 'begin perform pg_sleep(`+seconds+`); return null; end';
-		create constraint trigger late after insert on slow deferrable initially deferred for each row execute function wait()`)
+		create function wait() returns trigger language plpgsql
+			as 'begin perform pg_sleep(`+seconds+`); return null; end';
+		create constraint trigger late after insert on slow deferrable initially deferred
+			for each row execute function wait()`)
 }
 
-// inTransaction counts the transactions of others.
+// inTransaction counts the open transactions of other sessions.
 func (w *watcher) inTransaction() int {
 	var n int
-	check.OK(w.t, w.conn.QueryRow(w.t.Context(), `select count(*) from pg_stat_activity where datname = current_database()
-		and state like 'idle in transaction%'`).Scan(&n))
+	row := w.conn.QueryRow(w.t.Context(), `select count(*) from pg_stat_activity
+		where datname = current_database() and state like 'idle in transaction%'`)
+	check.OK(w.t, row.Scan(&n))
 	return n
 }
 
-// databaseOf is the name of the database that uri leads to.
+// databaseOf returns the name of the database in uri.
 func databaseOf(t *testing.T, uri string) string {
 	t.Helper()
 	config, err := pgx.ParseConfig(uri)
@@ -156,7 +159,7 @@ func databaseOf(t *testing.T, uri string) string {
 }
 
 func TestCommitWithoutAnAnswer(t *testing.T) {
-	// begun is a transaction through a proxy, with a change in it.
+	// begun returns a transaction with a change, and the proxy that it goes through.
 	begun := func(t *testing.T) (*sql.Tx, *pgtest.Proxy) {
 		t.Helper()
 		db, proxy := behindProxy(t)
@@ -166,23 +169,23 @@ func TestCommitWithoutAnAnswer(t *testing.T) {
 		check.OK(t, err)
 		return tx, proxy
 	}
-	t.Run("after it was sent is of an unknown outcome", func(t *testing.T) {
+	t.Run("a COMMIT that was sent and has no answer is of an unknown outcome", func(t *testing.T) {
 		t.Parallel()
 		tx, proxy := begun(t)
 		proxy.Hang()
 		proxy.Reset()
 		committed := make(chan error, 1)
 		go func() { committed <- tx.Commit() }()
-		pgtest.Eventually(t, "it is sent", func() bool { return proxy.RoundTrips() > 0 })
+		pgtest.Eventually(t, "the COMMIT is sent", func() bool { return proxy.RoundTrips() > 0 })
 		proxy.Cut()
 		err := <-committed
 		check.Equal(t, errors.Is(err, session.ErrCommitUnknown), true)
 		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindCommitUnknown)
 		check.Equal(t, pgsafe.KindOf(err).Transient(), false)
 	})
-	t.Run("on a session that the server has ended too, for it may do so after the COMMIT", func(t *testing.T) {
+	t.Run("a COMMIT on a session that the server has ended is of an unknown outcome", func(t *testing.T) {
 		t.Parallel()
-		tx, _ := begun(t)
+		tx, _ := begun(t) // the server may end the session after the COMMIT
 		var pid int
 		check.OK(t, tx.QueryRowContext(t.Context(), "select pg_backend_pid()").Scan(&pid))
 		_, err := pgtest.Shared(t).Admin(t).Exec(t.Context(), "select pg_terminate_backend($1, 60000)", pid)
@@ -191,7 +194,7 @@ func TestCommitWithoutAnAnswer(t *testing.T) {
 		check.Equal(t, errors.Is(err, session.ErrCommitUnknown), true)
 		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindCommitUnknown)
 	})
-	t.Run("is not that of one that the server refuses", func(t *testing.T) {
+	t.Run("a COMMIT that the server refuses is of a known outcome", func(t *testing.T) {
 		t.Parallel()
 		tx, _ := begun(t)
 		_, err := tx.ExecContext(t.Context(), "insert into made values (1), (1)")

@@ -17,15 +17,15 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
-// TestTheFloorAfterARestart counts how often a pool with a floor of 20 and a cap of 50 knocks at a server that is away, and
-// how many connections it has when that is back.
-func TestTheFloorAfterARestart(t *testing.T) {
+// TestFloorAfterARestart counts the dials of a pool with a floor of 20 and a cap of 50 while its
+// server is away, and the pool's connections when the server is back.
+func TestFloorAfterARestart(t *testing.T) {
 	const floor, limit = 20, 50
 
-	t.Run("is filled up without a stampede while 50 callers come back", func(t *testing.T) {
+	t.Run("a pool fills its floor without a burst of dials while 50 callers come back", func(t *testing.T) {
 		t.Parallel()
 		cluster := pgtest.New(t, pgserver.Options{})
-		attempts := map[string]string{}
+		dials := map[string]string{}
 		for _, name := range []string{"pgx", pgsafe.DriverName} {
 			proxy := pgtest.NewProxy(t, cluster)
 			dsn := proxy.URI("postgres")
@@ -47,51 +47,55 @@ func TestTheFloorAfterARestart(t *testing.T) {
 			if name == pgsafe.DriverName {
 				enough = 10 // one caller probes for all
 			}
-			pgtest.Eventually(t, "the server was tried again and again", func() bool { return proxy.Connections() >= enough })
+			pgtest.Eventually(t, "there were many dials", func() bool { return proxy.Connections() >= enough })
 			check.OK(t, cluster.Restart(t.Context()))
 			during, down := proxy.Connections(), time.Since(away)
 			before := cluster.Sessions(t, "postgres")
-			pgtest.Eventually(t, "the callers are back", func() bool { return cluster.Activity(t, "postgres") >= floor })
+			pgtest.Eventually(t, "the callers are back", func() bool {
+				return cluster.Activity(t, "postgres") >= floor
+			})
 			stop()
-			let := cluster.Sessions(t, "postgres")
-			attempts[name] = fmt.Sprintf("%d attempts in %v, then %d connections", during, down.Round(time.Millisecond), let-before)
+			after := cluster.Sessions(t, "postgres")
+			dials[name] = fmt.Sprintf("%d dials in %v, then %d connections",
+				during, down.Round(time.Millisecond), after-before)
 			if name == pgsafe.DriverName {
-				// The pauses double up to half a second, of which at least the half is waited. Before the first failure
-				// each caller may have a dial under way.
+				// The pauses double up to half a second, and the jitter leaves at least half of each.
+				// Each caller may have a dial under way before the first failure.
 				if most := limit + 7 + int64(down/(250*time.Millisecond)); during > most {
-					t.Errorf("%d attempts while the server was away, want at most %d", during, most)
+					t.Errorf("%d dials while the server was away, want at most %d", during, most)
 				}
-				if let-before > limit {
-					t.Errorf("%d connections were let in", let-before)
+				if after-before > limit {
+					t.Errorf("the server accepted %d connections", after-before)
 				}
 			}
 		}
-		t.Logf("a restart under %d callers: pgx %s; pgsafe %s", limit, attempts["pgx"], attempts[pgsafe.DriverName])
+		t.Logf("a restart under %d callers: pgx %s; pgsafe %s", limit, dials["pgx"], dials[pgsafe.DriverName])
 	})
 
-	t.Run("is filled up when nobody comes", func(t *testing.T) {
+	t.Run("a pool fills its floor without callers", func(t *testing.T) {
 		t.Parallel()
 		cluster := pgtest.New(t, pgserver.Options{})
 		proxy := pgtest.NewProxy(t, cluster)
-		db := open(t, pgsafe.DriverName, with(proxy.URI("postgres"), fmt.Sprintf("pool_min_idle_conns=%d", floor), "pool_health_check_period=1h"))
+		db := open(t, pgsafe.DriverName, with(proxy.URI("postgres"),
+			fmt.Sprintf("pool_min_idle_conns=%d", floor), "pool_health_check_period=1h"))
 		release := holdAll(t, db, limit)
 		check.OK(t, cluster.Halt(pgserver.Fast))
 		release()
 		pgtest.Eventually(t, "the connections are gone", func() bool { return proxy.Open() <= 1 })
 		proxy.Reset()
-		pgtest.Eventually(t, "it knocks", func() bool { return proxy.Connections() >= 3 })
+		pgtest.Eventually(t, "the pool probes the server", func() bool { return proxy.Connections() >= 3 })
 		check.OK(t, cluster.Restart(t.Context()))
-		knocked := proxy.Connections()
-		pgtest.Eventually(t, "the floor is there", func() bool { return cluster.Activity(t, "postgres") >= floor })
-		t.Logf("%d attempts while the server was away, %d connections then", knocked, cluster.Activity(t, "postgres"))
-		if n := statsOf(t, db).Total; n < floor || n >= 2*floor { // pgxpool fills it up as well
+		probes := proxy.Connections()
+		pgtest.Eventually(t, "the floor is filled", func() bool { return cluster.Activity(t, "postgres") >= floor })
+		t.Logf("%d dials while the server was away, then %d connections", probes, cluster.Activity(t, "postgres"))
+		if n := statsOf(t, db).Total; n < floor || n >= 2*floor {
 			t.Errorf("the pool has %d connections", n)
 		}
 	})
 }
 
-func TestTheFloorOfAPoolThatCloses(t *testing.T) {
-	t.Run("a pool that is closed does not fill up its floor", func(t *testing.T) {
+func TestFloorOfAClosedPool(t *testing.T) {
+	t.Run("a closed pool does not fill its floor", func(t *testing.T) {
 		t.Parallel()
 		var dials atomic.Int32
 		second := make(chan struct{})
@@ -113,7 +117,7 @@ func TestTheFloorOfAPoolThatCloses(t *testing.T) {
 	})
 }
 
-// callers has n of them query all the time, and wait a little where that fails.
+// callers starts n callers that query all the time, with a short pause after each query.
 func callers(db *sql.DB, n int) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -134,7 +138,7 @@ func callers(db *sql.DB, n int) (stop func()) {
 }
 
 func TestConnectingForTheFirstTime(t *testing.T) {
-	t.Run("waits for a server that is about to listen", func(t *testing.T) {
+	t.Run("the first connect waits for a server that is about to listen", func(t *testing.T) {
 		t.Parallel()
 		cluster := pgtest.New(t, pgserver.Options{})
 		check.OK(t, cluster.Halt(pgserver.Fast))
@@ -149,14 +153,15 @@ func TestConnectingForTheFirstTime(t *testing.T) {
 		check.OK(t, <-done)
 	})
 
-	t.Run("tells of an address where nobody is before connect_timeout is over", func(t *testing.T) {
+	t.Run("the first connect to a closed port fails long before connect_timeout", func(t *testing.T) {
 		t.Parallel()
-		db := open(t, pgsafe.DriverName, fmt.Sprintf("postgres://u@127.0.0.1:%d/d?connect_timeout=600", pgtest.ClosedPort(t)))
+		dsn := fmt.Sprintf("postgres://u@127.0.0.1:%d/d?connect_timeout=600", pgtest.ClosedPort(t))
+		db := open(t, pgsafe.DriverName, dsn)
 		_, err := db.ExecContext(t.Context(), "select 1")
 		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
 	})
 
-	t.Run("tells at once of a name that nobody has, and of a socket that is not there", func(t *testing.T) {
+	t.Run("the first connect fails at once for an unknown host and a missing socket", func(t *testing.T) {
 		t.Parallel()
 		for _, dsn := range []string{
 			"postgres://u@a.invalid/d", fmt.Sprintf("host=%s user=u", t.TempDir()),

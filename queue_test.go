@@ -14,10 +14,10 @@ import (
 	"github.com/pgsafe/pgsafe/session"
 )
 
-// TestLine is about callers who wait while leases have all connections (line.go). In which order, with native code
-// beside, nobody is forgotten is TestParkingModel.
-func TestLine(t *testing.T) {
-	// only is a database with a single connection, that somebody has.
+// TestWaitQueue has callers wait while others have all connections. The tests of internal/pool
+// cover the orders of the pool's events.
+func TestWaitQueue(t *testing.T) {
+	// only returns a database with a single connection, which tx holds.
 	only := func(t *testing.T, more ...string) (db *sql.DB, c *pgsafe.Connector, tx *sql.Tx) {
 		db = open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), append(more, "pool_max_conns=1")...))
 		c, _ = pgsafe.ConnectorOf(db)
@@ -27,9 +27,9 @@ func TestLine(t *testing.T) {
 	}
 	waiting := func(t *testing.T, c *pgsafe.Connector, n int) {
 		t.Helper()
-		pgtest.Eventually(t, "they wait", func() bool { return c.Stats().Waiting == n })
+		pgtest.Eventually(t, "callers wait", func() bool { return c.Stats().Waiting == n })
 	}
-	t.Run("a connection that comes back goes to the first in line, past the pool", func(t *testing.T) {
+	t.Run("a released connection goes straight to the longest waiter", func(t *testing.T) {
 		t.Parallel()
 		db, c, tx := only(t)
 		_, err := tx.ExecContext(t.Context(), "create sequence turns")
@@ -54,12 +54,12 @@ func TestLine(t *testing.T) {
 		check.Equal(t, after.Opened, 1)
 		check.Equal(t, after.WaitTime > before.WaitTime, true)
 	})
-	t.Run("who gives up leaves the line, and the next one is served", func(t *testing.T) {
+	t.Run("a waiter that gives up leaves the queue, and the next waiter is served", func(t *testing.T) {
 		t.Parallel()
 		db, c, tx := only(t)
-		impatient, cancel := context.WithCancel(t.Context())
+		canceled, cancel := context.WithCancel(t.Context())
 		first, second := make(chan error), make(chan error)
-		go func() { _, err := db.ExecContext(impatient, "select 1"); first <- err }()
+		go func() { _, err := db.ExecContext(canceled, "select 1"); first <- err }()
 		waiting(t, c, 1)
 		go func() { _, err := db.ExecContext(t.Context(), "select 1"); second <- err }()
 		waiting(t, c, 2)
@@ -70,9 +70,9 @@ func TestLine(t *testing.T) {
 		check.OK(t, tx.Rollback())
 		check.OK(t, <-second)
 	})
-	t.Run("a wait that is too long says who has the connections", func(t *testing.T) {
+	t.Run("the error of a wait that is too long has the pool's numbers", func(t *testing.T) {
 		t.Parallel()
-		db, _, tx := only(t, "pool_acquire_timeout=2s") // in which one can be opened
+		db, _, tx := only(t, "pool_acquire_timeout=2s") // enough to open one
 		_, err := db.ExecContext(t.Context(), "select 1")
 		var acquire *pgsafe.AcquireError
 		check.Equal(t, errors.As(err, &acquire), true)
@@ -80,7 +80,7 @@ func TestLine(t *testing.T) {
 		check.Equal(t, acquire.Waiting, 1)
 		check.OK(t, tx.Rollback())
 	})
-	t.Run("who waits when the DB is closed is told so", func(t *testing.T) {
+	t.Run("a waiter gets ErrClosed when the DB is closed", func(t *testing.T) {
 		t.Parallel()
 		db, c, tx := only(t)
 		waited := make(chan error)
@@ -90,7 +90,7 @@ func TestLine(t *testing.T) {
 		check.Equal(t, errors.Is(<-waited, pgsafe.ErrClosed), true)
 		_ = tx.Rollback()
 	})
-	t.Run("who waits for a connection that breaks gets another", func(t *testing.T) {
+	t.Run("a waiter gets a new connection when the one in use breaks", func(t *testing.T) {
 		t.Parallel()
 		db, c, tx := only(t)
 		waited := make(chan error)
@@ -102,39 +102,38 @@ func TestLine(t *testing.T) {
 		check.OK(t, <-waited)
 		check.Equal(t, c.Stats().Opened, 2)
 	})
-	t.Run("what one has left on it, and his settings, do not reach the next", func(t *testing.T) {
+	t.Run("session state and settings of one holder do not reach the next", func(t *testing.T) {
 		t.Parallel()
 		db, c, tx := only(t)
-		for _, leave := range []func() error{
+		for _, release := range []func() error{
 			func() error { return tx.Rollback() },
 			func() error {
-				_, err := db.ExecContext(session.WithSettings(t.Context(), map[string]string{"app.tenant": "1"}), "set search_path = pg_temp")
+				ctx := session.WithSettings(t.Context(), map[string]string{"app.tenant": "1"})
+				_, err := db.ExecContext(ctx, "set search_path = pg_temp")
 				return err
 			},
 		} {
 			waited := make(chan string)
 			go func() {
-				waited <- one[string](t, db, "select current_setting('search_path') || coalesce(current_setting('app.tenant', true), '')")
+				waited <- one[string](t, db,
+					"select current_setting('search_path') || coalesce(current_setting('app.tenant', true), '')")
 			}()
 			if c.Stats().InUse > 0 {
 				waiting(t, c, 1)
 			}
-			check.OK(t, leave())
+			check.OK(t, release())
 			check.Equal(t, <-waited, `"$user", public`)
 		}
 	})
-	t.Run("two DBs on one connector take turns, so that neither starves", func(t *testing.T) {
+	t.Run("two busy DBs on one connector do not starve each other", func(t *testing.T) {
 		t.Parallel()
 		db, _, tx := only(t)
 		other := beside(t, db)
 		ctx, stop := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
-		native := func() error {
-			_, err := other.ExecContext(ctx, "select 1")
-			return err
-		}
-		leased := func() error { _, err := db.ExecContext(ctx, "select 1"); return err }
-		for _, use := range []func() error{native, leased} {
+		useOther := func() error { _, err := other.ExecContext(ctx, "select 1"); return err }
+		useDB := func() error { _, err := db.ExecContext(ctx, "select 1"); return err }
+		for _, use := range []func() error{useOther, useDB} {
 			for range 4 {
 				wg.Go(func() {
 					for ctx.Err() == nil {
@@ -147,16 +146,17 @@ func TestLine(t *testing.T) {
 		}
 		check.OK(t, tx.Rollback())
 		for range 50 {
-			check.OK(t, native())
-			check.OK(t, leased())
+			check.OK(t, useOther())
+			check.OK(t, useDB())
 		}
 		stop()
 		wg.Wait()
 		unused(t, db)
 	})
-	t.Run("at random nobody is forgotten", func(t *testing.T) {
+	t.Run("every caller is served while others give up at random", func(t *testing.T) {
 		t.Parallel()
-		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=2", "pool_acquire_timeout=60s"))
+		db := open(t, pgsafe.DriverName,
+			with(pgtest.Shared(t).Database(t), "pool_max_conns=2", "pool_acquire_timeout=60s"))
 		inParallel(t, 24, func(worker int) error {
 			for i := range 100 {
 				ctx, cancel := t.Context(), context.CancelFunc(func() {})
@@ -170,7 +170,7 @@ func TestLine(t *testing.T) {
 					return err
 				}
 				if err == nil && got != i {
-					return errors.New("a statement got the answer of another")
+					return errors.New("a statement got another statement's answer")
 				}
 			}
 			return nil
