@@ -20,7 +20,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
-// backend is a server of somebody else's that a test started.
+// backend is a third-party server that a test started.
 type backend struct {
 	url  string // of its HTTP API
 	cmd  *exec.Cmd
@@ -135,7 +135,7 @@ func answers(url string) bool {
 	return err == nil
 }
 
-// freeAddresses returns n addresses of this machine that nobody listens on at the moment.
+// freeAddresses returns n addresses of this machine that are free at the moment.
 func freeAddresses(t *testing.T, n int) []string {
 	t.Helper()
 	addresses := make([]string, n)

@@ -11,7 +11,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
-// guide is what readers are told of all this.
+// guide is the guide that describes these backends.
 func guide(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile("../docs/backends.md")

@@ -99,10 +99,10 @@ func TestJaeger(t *testing.T) {
 			}
 		}
 	})
-	t.Run("each of pgsafe's spans tells which server and pool it was", func(t *testing.T) {
+	t.Run("each of pgsafe's spans names its server and pool", func(t *testing.T) {
 		checkServer(t, traces, cluster.Port(), database)
 	})
-	t.Run("nothing that Jaeger has is a secret", func(t *testing.T) { checkSecrets(t, raw) })
+	t.Run("Jaeger receives no secret", func(t *testing.T) { checkSecrets(t, raw) })
 }
 
 // startJaeger returns Jaeger and the host and port where it takes spans by OTLP over HTTP.

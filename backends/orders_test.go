@@ -54,7 +54,7 @@ func orders(db *sql.DB) http.Handler {
 	return otelhttp.NewHandler(mux, "orders")
 }
 
-// place books the order in one transaction. An order has a number that nobody else's has.
+// place books the order in one transaction. Each order has a unique number.
 func place(ctx context.Context, db *sql.DB, o order) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {

@@ -51,7 +51,7 @@ func TestPrometheus(t *testing.T) {
 	holders := holdAll(t, db)
 	giveUp(t, db)
 	release := queueUp(t, db)
-	t.Run("a full pool is used up to its cap, and others wait", func(t *testing.T) {
+	t.Run("a full pool is used up to its cap, and other callers wait", func(t *testing.T) {
 		prometheus.shows(t, `db_client_connection_count{db_client_connection_state="used"}`, poolMax)
 		prometheus.shows(t, `db_client_connection_count{db_client_connection_state="idle"}`, 0)
 		prometheus.shows(t, `db_client_connection_max`, poolMax)
@@ -65,7 +65,7 @@ func TestPrometheus(t *testing.T) {
 	}
 	release()
 	fail(t, db)
-	t.Run("a pool at rest is idle, and has as many connections as the server sees", func(t *testing.T) {
+	t.Run("an idle pool has as many connections as the server sees", func(t *testing.T) {
 		prometheus.shows(t, `db_client_connection_count{db_client_connection_state="used"}`, 0)
 		prometheus.shows(t, `sum(db_client_connection_count)`, float64(cluster.Activity(t, database)))
 		prometheus.shows(t, `db_client_connection_pending_requests`, 0)
@@ -78,7 +78,7 @@ func TestPrometheus(t *testing.T) {
 		prometheus.shows(t, `db_client_connection_use_time_seconds_count`, poolMax+waiters+2)
 		prometheus.shows(t, `db_client_connection_use_time_seconds_sum > bool 0`, 1)
 	})
-	t.Run("statements are timed by what they are, and failures by their SQLSTATE", func(t *testing.T) {
+	t.Run("statements are timed by their summary, and failures by their SQLSTATE", func(t *testing.T) {
 		prometheus.shows(t, `sum(db_client_operation_duration_seconds_count{db_query_summary="BEGIN"})`, poolMax)
 		prometheus.shows(t, `sum(db_client_operation_duration_seconds_count{db_query_summary="ROLLBACK"})`, poolMax)
 		prometheus.shows(t, `sum(db_client_operation_duration_seconds_count{error_type="23505",
@@ -93,7 +93,7 @@ func TestPrometheus(t *testing.T) {
 			}
 		})
 	}
-	t.Run("there is no other instrument", func(t *testing.T) { prometheus.knowsNoOther(t) })
+	t.Run("pgsafe has no other instrument", func(t *testing.T) { prometheus.knowsNoOther(t) })
 	for _, question := range questions(t) {
 		t.Run("the guide's question has an answer: "+question, func(t *testing.T) {
 			pgtest.Eventually(t, "it has", func() bool { return len(prometheus.query(t, question)) > 0 })
@@ -110,7 +110,8 @@ func exportMetrics(t *testing.T) (target string) {
 	check.OK(t, err)
 	provider := metric.NewMeterProvider(metric.WithReader(exporter))
 	otel.SetMeterProvider(provider)
-	server := httptest.NewServer(promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError}))
+	server := httptest.NewServer(promhttp.HandlerFor(registry,
+		promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError}))
 	t.Cleanup(func() {
 		server.Close()
 		otel.SetMeterProvider(noop.NewMeterProvider())
@@ -219,7 +220,7 @@ func (b *backend) query(t *testing.T, promQL string) (values []float64) {
 	return values
 }
 
-// metadata is what Prometheus was told of the instruments, by their names.
+// metadata maps the instruments' names to what Prometheus knows of them.
 func (b *backend) metadata(t *testing.T) map[string][]struct{ Type string } {
 	t.Helper()
 	var answer struct {

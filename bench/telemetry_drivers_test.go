@@ -32,7 +32,7 @@ var own = []tracedDriver{
 	}},
 }
 
-// databaseName is what the spans and metrics of some peers are told by hand.
+// databaseName is set by hand in the spans and metrics of some peers.
 const databaseName = "bench"
 
 // peers are the libraries that a team would use otherwise, opened as their READMEs do it. Without those options most do
@@ -48,7 +48,7 @@ var peers = []tracedDriver{
 	{"nhatthm", openNhatthm},
 }
 
-// tracedDrivers begin with the one that tells nothing, so that benchstat compares all others with it.
+// tracedDrivers begins with the driver without telemetry, so that benchstat compares all others with it.
 func tracedDrivers() []tracedDriver {
 	bare := tracedDriver{"pgx", func(dsn string, _ sdk) (*sql.DB, error) { return sql.Open("pgx", dsn) }}
 	return append(append([]tracedDriver{bare}, own...), peers...)
@@ -59,7 +59,8 @@ func openPgsafe(dsn string, s sdk) (*sql.DB, error) {
 	if s.providers == nil {
 		return sql.Open(pgsafe.DriverName, dsn)
 	}
-	return pgsafe.Open(dsn, pgsafe.WithTelemetry(telemetry.WithTracerProvider(s.tracer()), telemetry.WithMeterProvider(s.meter())))
+	return pgsafe.Open(dsn, pgsafe.WithTelemetry(telemetry.WithTracerProvider(s.tracer()),
+		telemetry.WithMeterProvider(s.meter())))
 }
 
 func otelsqlOptions(s sdk, more ...otelsql.Option) []otelsql.Option {

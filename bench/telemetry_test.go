@@ -39,7 +39,7 @@ func selectArgument(tb testing.TB, ctx context.Context, db *sql.DB, i int) {
 	}
 }
 
-// BenchmarkTelemetry is one query, in each state that telemetry can be in, with each library that tells of it.
+// BenchmarkTelemetry is one query, in each state of the telemetry, with each library.
 func BenchmarkTelemetry(b *testing.B) {
 	uri := pgtest.Shared(b).Database(b)
 	for _, s := range sdks(b) {
@@ -55,9 +55,9 @@ func BenchmarkTelemetry(b *testing.B) {
 	}
 }
 
-// TestTelemetryIsMade shows that there is something to compare: each library makes its spans and measurements, and
+// TestTelemetryIsRecorded shows that there is something to compare: each library makes its spans and measurements, and
 // spans only for a request that is sampled.
-func TestTelemetryIsMade(t *testing.T) {
+func TestTelemetryIsRecorded(t *testing.T) {
 	uri := pgtest.Shared(t).Database(t)
 	for _, d := range tracedDrivers()[1:] {
 		for _, s := range sdks(t)[1:] {

@@ -19,7 +19,8 @@ import (
 // commented are the drivers that put the trace context into each statement's text.
 var commented = []tracedDriver{
 	{"pgsafe-comments", func(dsn string, s sdk) (*sql.DB, error) {
-		return pgsafe.Open(dsn, pgsafe.WithTelemetry(telemetry.WithTracerProvider(s.tracer()), telemetry.WithMeterProvider(s.meter()), telemetry.WithTraceComments()))
+		return pgsafe.Open(dsn, pgsafe.WithTelemetry(telemetry.WithTracerProvider(s.tracer()),
+			telemetry.WithMeterProvider(s.meter()), telemetry.WithTraceComments()))
 	}},
 	{"otelsql-comments", func(dsn string, s sdk) (*sql.DB, error) {
 		return otelsql.Open("pgx", dsn, otelsqlOptions(s,
@@ -54,8 +55,8 @@ func BenchmarkTraceComments(b *testing.B) {
 	}
 }
 
-// TestTraceCommentsPrepareNothing shows that statements with comments leave the server's prepared statements alone.
-func TestTraceCommentsPrepareNothing(t *testing.T) {
+// TestTraceCommentsPrepareNoStatements shows that statements with comments prepare nothing on the server.
+func TestTraceCommentsPrepareNoStatements(t *testing.T) {
 	s := sampled(t)
 	db := warmed(t, commented[0], pgtest.Shared(t).Database(t), s)
 	var text string
@@ -113,8 +114,8 @@ func BenchmarkDifferentTexts(b *testing.B) {
 	}
 }
 
-// TestDifferentTextsFillNoMemory shows that the cache of statements is full at some time, and then grows no more.
-func TestDifferentTextsFillNoMemory(t *testing.T) {
+// TestDifferentTextsKeepMemoryBounded shows that the cache of statements is full at some time, and then grows no more.
+func TestDifferentTextsKeepMemoryBounded(t *testing.T) {
 	const texts = 3000 // more than are kept
 	s := sampled(t)
 	db := warmed(t, own[0], pgtest.Shared(t).Database(t), s)

@@ -31,7 +31,7 @@ func atMost[T int | time.Duration](n, less T) T {
 	return less
 }
 
-// fault is something that happens to an application. run opens its database with the driver and tells what became of it.
+// fault is a fault of an application's database. run opens the database with the driver and returns the outcome.
 type fault struct {
 	name string
 	run  func(t *testing.T, driver string) outcome
@@ -73,7 +73,7 @@ func TestFaults(t *testing.T) {
 	t.Log("\n" + text.String())
 }
 
-// failures is how many, and of what kind.
+// failures returns the number of failures, and their kinds.
 func (o outcome) failures() string {
 	total := 0
 	var kinds []string
@@ -102,7 +102,7 @@ func open(t *testing.T, driver, dsn string) *sql.DB {
 	return db
 }
 
-// database is the name in a URI.
+// database returns the database name in a URI.
 func database(t *testing.T, uri string) string {
 	t.Helper()
 	u, err := url.Parse(uri)

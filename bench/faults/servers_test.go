@@ -13,8 +13,10 @@ import (
 )
 
 var restarts = []fault{
-	{"the server restarts, fast", func(t *testing.T, driver string) outcome { return restarted(t, driver, pgserver.Fast) }},
-	{"the server restarts, immediate", func(t *testing.T, driver string) outcome { return restarted(t, driver, pgserver.Immediate) }},
+	{"the server restarts, fast",
+		func(t *testing.T, driver string) outcome { return restarted(t, driver, pgserver.Fast) }},
+	{"the server restarts, immediate",
+		func(t *testing.T, driver string) outcome { return restarted(t, driver, pgserver.Immediate) }},
 }
 
 func restarted(t *testing.T, driver string, mode pgserver.Mode) outcome {
@@ -41,12 +43,13 @@ func killed(t *testing.T, driver string) outcome {
 		var has bool
 		return replica.QueryRowContext(t.Context(), "select to_regclass('written') is not null").Scan(&has) == nil && has
 	})
-	uri := fmt.Sprintf("postgres://postgres@127.0.0.1:%d,127.0.0.1:%d/postgres?sslmode=disable&target_session_attrs=read-write",
+	uri := fmt.Sprintf("postgres://postgres@127.0.0.1:%d,127.0.0.1:%d/postgres?sslmode=disable&"+
+		"target_session_attrs=read-write",
 		primary.Port(), standby.Port())
 	l := start(t, open(t, driver, uri), "insert into written values ($1, $2)")
 	l.more(t, 100)
 	check.OK(t, primary.Kill())
-	<-time.After(atMost(time.Second, 300*time.Millisecond)) // until somebody has noticed
+	<-time.After(atMost(time.Second, 300*time.Millisecond)) // until clients have noticed
 	check.OK(t, standby.Promote(t.Context()))
 	l.over(t)
 	o := l.end()
@@ -54,7 +57,7 @@ func killed(t *testing.T, driver string) outcome {
 	return o
 }
 
-// renewed replaces a client certificate all the time, its file before that of its key, under an application whose
+// renewed replaces a client certificate all the time, its file before the key's file, under an application whose
 // connections are short-lived.
 func renewed(t *testing.T, driver string) outcome {
 	cluster := pgtest.ClientCert(t)

@@ -28,7 +28,7 @@ func TestPostgresBin(t *testing.T) {
 	if dir := strings.TrimSuffix(o.stdout, "\n"); !isComplete(dir) || strings.Contains(dir, "\n") {
 		t.Errorf("got %q", o.stdout)
 	}
-	t.Run("a wrong directory is told", func(t *testing.T) {
+	t.Run("a wrong directory is reported", func(t *testing.T) {
 		t.Setenv(pgserver.BinDirEnv, t.TempDir())
 		o := run(t, "postgres-bin")
 		o.mustExit(t, exitFailed)
@@ -109,9 +109,9 @@ func TestDownload(t *testing.T) {
 	for _, tt := range []struct {
 		name, repository, text string
 	}{
-		{"a repository that lacks it is told", serve(checksum).URL + "/elsewhere", "no version found"},
-		{"a wrong checksum is told", serve(strings.Repeat("0", 64)).URL + "/maven", "checksums do not match"},
-		{"a repository that cannot be reached is told", "http://127.0.0.1:1", "unable to connect to http://127.0.0.1:1"},
+		{"a repository without the version is reported", serve(checksum).URL + "/elsewhere", "no version found"},
+		{"a wrong checksum is reported", serve(strings.Repeat("0", 64)).URL + "/maven", "checksums do not match"},
+		{"an unreachable repository is reported", "http://127.0.0.1:1", "unable to connect to http://127.0.0.1:1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cache := cacheDir(t)

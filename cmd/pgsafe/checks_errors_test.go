@@ -15,7 +15,7 @@ import (
 )
 
 // A wrong password is made up by chance, and the user's may be anything: FATAL, say.
-func TestPasswordsMadeOfTheWordsOfErrors(t *testing.T) {
+func TestPasswordsMadeOfWordsOfErrorsAreNotShown(t *testing.T) {
 	c := pgtest.New(t, pgserver.Options{Auth: pgserver.SCRAM, Password: secret, HBA: []string{
 		"local all all trust", "host all plain 127.0.0.1/32 password", "host all all 127.0.0.1/32 scram-sha-256",
 	}})
@@ -29,14 +29,16 @@ func TestPasswordsMadeOfTheWordsOfErrors(t *testing.T) {
 		state      string
 	}{
 		{"a wrong password", "postgres", func(c *pgx.ConnConfig) { c.Password = "wrong" }, pgsafe.KindAuth, "28P01"},
-		{"a wrong password that the server asked for itself", "plain", func(c *pgx.ConnConfig) { c.Password = "wrong" }, pgsafe.KindAuth, "28P01"},
+		{"a wrong password that the server asked for itself", "plain", func(c *pgx.ConnConfig) { c.Password = "wrong" },
+			pgsafe.KindAuth, "28P01"},
 		{"an unknown database", "postgres", func(c *pgx.ConnConfig) { c.Database = "nowhere" }, pgsafe.KindConfig, "3D000"},
 		{"a closed port", "postgres", func(config *pgx.ConnConfig) {
 			config.Port, config.Fallbacks, config.Password = uint16(pgtest.ClosedPort(t)), nil, "wrong"
 		}, pgsafe.KindUnavailable, ""},
 	} {
-		t.Run(tt.name+" shows nothing of them", func(t *testing.T) {
-			p := &patient{dsn: fmt.Sprintf("host=%s port=%d user=%s password=%s dbname=postgres sslmode=disable connect_timeout=1",
+		t.Run("the error for "+tt.name+" shows no password", func(t *testing.T) {
+			p := &patient{dsn: fmt.Sprintf("host=%s port=%d user=%s password=%s dbname=postgres sslmode=disable "+
+				"connect_timeout=1",
 				c.Host(), c.Port(), tt.user, keyValue(secret))}
 			db, _, err := p.open(nil)
 			if err != nil {

@@ -61,7 +61,7 @@ func tlsString(c *pgtest.Cluster, password string) string {
 		pgtest.TLSUser, password, c.Host(), c.Port(), pgtest.TLSDatabase)
 }
 
-func TestDoctorWithAServerOfItsOwn(t *testing.T) {
+func TestDoctorWithItsOwnServer(t *testing.T) {
 	r, o := examine(t, exitOK)
 	r.mustBe(t, nil)
 	if !r.Embedded || r.Status != StatusOK || r.Count.OK != len(checks()) {
@@ -83,7 +83,7 @@ func TestDoctorWithAServerOfItsOwn(t *testing.T) {
 
 func TestDoctorAgainstAServerWithTLSAndSCRAM(t *testing.T) {
 	c := pgtest.SharedTLS(t)
-	t.Run("all is well, and nothing is left behind", func(t *testing.T) {
+	t.Run("all checks pass and leave no tables", func(t *testing.T) {
 		r, _ := examine(t, exitOK, tlsString(c, secret))
 		r.mustBe(t, nil)
 		pgtest.Eventually(t, "the doctor's connections are gone", func() bool { return c.Activity(t, applicationName) == 0 })
@@ -94,12 +94,12 @@ func TestDoctorAgainstAServerWithTLSAndSCRAM(t *testing.T) {
 			t.Errorf("%d tables are left, error %v", tables, err)
 		}
 	})
-	t.Run("a verified certificate is told", func(t *testing.T) {
+	t.Run("a verified certificate is reported", func(t *testing.T) {
 		r, _ := examine(t, exitOK, c.URI(""))
 		r.mustBe(t, nil)
 		mustContain(t, r.check(t, "tls").Notes[0], "and its name are verified")
 	})
-	t.Run("a server on this machine needs no TLS", func(t *testing.T) {
+	t.Run("the doctor requires no TLS of a server on this machine", func(t *testing.T) {
 		r, _ := examine(t, exitOK, strings.Replace(tlsString(c, secret), "sslmode=require", "sslmode=disable", 1))
 		r.mustBe(t, nil)
 		mustContain(t, r.check(t, "tls").Detail, "none; the server is on this machine")
@@ -115,7 +115,7 @@ func TestDoctorAgainstAServerWithTLSAndSCRAM(t *testing.T) {
 			t.Error("a server of its own was started")
 		}
 	})
-	t.Run("the table has a line for each check and no colours", func(t *testing.T) {
+	t.Run("the doctor's table has a line for each check and no colours", func(t *testing.T) {
 		o := run(t, "doctor", tlsString(c, secret))
 		o.mustExit(t, exitOK)
 		for _, ch := range checks() {
@@ -126,17 +126,18 @@ func TestDoctorAgainstAServerWithTLSAndSCRAM(t *testing.T) {
 			t.Errorf("colours without a terminal:\n%q", o.stdout)
 		}
 	})
-	t.Run("the Markdown has two tables", func(t *testing.T) {
+	t.Run("the doctor's Markdown has two tables", func(t *testing.T) {
 		o := run(t, "doctor", "--markdown", tlsString(c, secret))
 		o.mustExit(t, exitOK)
-		mustContain(t, o.stdout, "**pgsafe doctor: ok**", "| Check | Status | Finding |", "| TLS | ok | ", "| Time to | count |", "pgx v5.")
+		mustContain(t, o.stdout, "**pgsafe doctor: ok**", "| Check | Status | Finding |", "| TLS | ok | ",
+			"| Time to | count |", "pgx v5.")
 		for line := range strings.Lines(o.stdout) {
 			if strings.HasPrefix(line, "|") && !strings.HasSuffix(line, "|\n") {
 				t.Errorf("a broken row: %q", line)
 			}
 		}
 	})
-	t.Run("a wrong password is told, and what needs a connection is skipped", func(t *testing.T) {
+	t.Run("a wrong password is reported, and the checks that need a connection are skipped", func(t *testing.T) {
 		wrong := "n0t[the-0ne]at%all"
 		o := run(t, "doctor", "--json", tlsString(c, wrong))
 		o.mustExit(t, exitFailed)
@@ -158,7 +159,7 @@ func TestDoctorAgainstAServerWithTLSAndSCRAM(t *testing.T) {
 		mustContain(t, r.check(t, "tls").Detail, `not run: the check "server" failed`)
 		mustContain(t, r.check(t, "cancel").Detail, `not run: the check "rollback" was skipped`)
 	})
-	t.Run("an unknown database is told", func(t *testing.T) {
+	t.Run("an unknown database is reported", func(t *testing.T) {
 		r, _ := examine(t, exitFailed, strings.Replace(tlsString(c, secret), pgtest.TLSDatabase, "nowhere", 1))
 		mustContain(t, r.check(t, "server").Detail, "kind config, SQLSTATE 3D000")
 	})
@@ -184,7 +185,8 @@ func TestDoctorWithRoles(t *testing.T) {
 		}
 	}
 	as := func(role, query string) string {
-		return fmt.Sprintf("postgres://%s:%s@%s:%d/postgres?sslmode=disable%s", role, url.PathEscape(secret), c.Host(), c.Port(), query)
+		return fmt.Sprintf("postgres://%s:%s@%s:%d/postgres?sslmode=disable%s", role, url.PathEscape(secret), c.Host(),
+			c.Port(), query)
 	}
 	for _, tt := range []struct {
 		name   string
@@ -199,11 +201,12 @@ func TestDoctorWithRoles(t *testing.T) {
 			map[string]Status{"rollback": StatusSkipped, "cancel": StatusSkipped}, "rollback", "transactions are read-only"},
 		{"ten connections are enough, whatever pool the string asks for", as("ten", "&pool_profile=production"),
 			map[string]Status{"pool": StatusWarning}, "pool", "the pool may open 50 connections, and there is room for "},
-		{"a role with room for five is told", as("five", ""),
+		{"a role with room for five connections is reported", as("five", ""),
 			map[string]Status{"at_once": StatusWarning}, "at_once", "only 5 of 10: "},
-		{"a pool that fits is told", as("reader", "&pool_max_conns=20"),
-			map[string]Status{"rollback": StatusSkipped, "cancel": StatusSkipped}, "pool", "the pool opens at most 20 connections"},
-		{"a server that asks for the password itself is told", as("plain", ""), nil,
+		{"a pool that fits is reported", as("reader", "&pool_max_conns=20"),
+			map[string]Status{"rollback": StatusSkipped, "cancel": StatusSkipped},
+			"pool", "the pool opens at most 20 connections"},
+		{"a server that asks for the password itself is reported", as("plain", ""), nil,
 			"authentication", "the server asked for the password itself"},
 		{"a password on a unix socket with trust is not asked for",
 			fmt.Sprintf("postgres:///postgres?host=%s&port=%d&user=ten", url.QueryEscape(c.SocketDir()), c.Port()),
@@ -226,13 +229,14 @@ func TestDoctorAgainstAServerWithTrust(t *testing.T) {
 }
 
 func TestDoctorWithoutAServer(t *testing.T) {
-	t.Run("a closed port is told", func(t *testing.T) {
-		r, _ := examine(t, exitFailed, fmt.Sprintf("postgres://app:%s@127.0.0.1:%d/x?connect_timeout=2", url.PathEscape(secret), pgtest.ClosedPort(t)))
+	t.Run("a closed port is reported", func(t *testing.T) {
+		r, _ := examine(t, exitFailed,
+			fmt.Sprintf("postgres://app:%s@127.0.0.1:%d/x?connect_timeout=2", url.PathEscape(secret), pgtest.ClosedPort(t)))
 		server := r.check(t, "server")
 		mustContain(t, server.Detail, "kind unavailable")
 		mustContain(t, server.Notes[0], "nobody listens there")
 	})
-	t.Run("a string that is not understood ends it", func(t *testing.T) {
+	t.Run("a string that is not understood ends the doctor", func(t *testing.T) {
 		r, _ := examine(t, exitFailed, unclearString)
 		mustContain(t, r.check(t, "string").Detail, "(unknown_key)")
 		if r.Count.Failed != 1 || r.Count.Skipped != len(checks())-1 {
@@ -241,22 +245,23 @@ func TestDoctorWithoutAServer(t *testing.T) {
 	})
 	host, port := pgtest.SilentListener(t)
 	silent := fmt.Sprintf("postgres://app@%s:%d/x?sslmode=disable", host, port)
-	t.Run("the timeout ends it", func(t *testing.T) {
+	t.Run("the timeout ends the doctor", func(t *testing.T) {
 		r, _ := examine(t, exitFailed, "--timeout", "200ms", silent)
 		mustContain(t, r.check(t, "server").Detail, "the time of --timeout was over")
 		mustContain(t, r.check(t, "closed_port").Detail, "not run: the time of --timeout was over")
 	})
-	t.Run("cancellation ends it", func(t *testing.T) {
+	t.Run("cancellation ends the doctor", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		o := runWith(t, ctx, "", "doctor", silent)
 		o.mustExit(t, exitFailed)
-		mustContain(t, o.stdout, "connection string  failed   interrupted", "server             skipped  not run: interrupted")
+		mustContain(t, o.stdout, "connection string  failed   interrupted",
+			"server             skipped  not run: interrupted")
 	})
 }
 
 func TestInterruptStopsTheServer(t *testing.T) {
-	// Not t.TempDir: when we are root the server runs as another user, who has to get in.
+	// Not t.TempDir: under root the server runs as another user, which must enter the directory.
 	temp, err := os.MkdirTemp("", "pgsafe-interrupt-")
 	if err != nil {
 		t.Fatal(err)

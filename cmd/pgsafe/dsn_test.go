@@ -18,7 +18,8 @@ func TestDSN(t *testing.T) {
 	t.Run("a string is explained", func(t *testing.T) {
 		o := run(t, "dsn", outageString)
 		o.mustExit(t, exitOK)
-		mustContain(t, o.stdout, "sqlalchemy", "postgres:5432", "lwe-admin", "password   given", "ai_workflow_engine", "sslmode=require",
+		mustContain(t, o.stdout, "sqlalchemy", "postgres:5432", "lwe-admin", "password   given", "ai_workflow_engine",
+			"sslmode=require",
 			"postgres://lwe-admin:***@postgres:5432/ai_workflow_engine?sslmode=require", "changed ")
 	})
 	t.Run("a string that is not understood fails with part, reason and hint", func(t *testing.T) {
@@ -26,7 +27,7 @@ func TestDSN(t *testing.T) {
 		o.mustExit(t, exitFailed)
 		mustContain(t, o.stdout, "error ", "code       unknown_key", "part ", "hint ", "position   byte 8")
 		if o.stderr != "" {
-			t.Errorf("told twice: %s", o.stderr)
+			t.Errorf("reported twice: %s", o.stderr)
 		}
 	})
 	t.Run("DATABASE_URL stands in for the argument", func(t *testing.T) {
@@ -35,7 +36,7 @@ func TestDSN(t *testing.T) {
 		o.mustExit(t, exitOK)
 		mustContain(t, o.stdout, "lwe-admin")
 	})
-	t.Run("a dialect that is named has its own meaning", func(t *testing.T) {
+	t.Run("a named dialect has its own meaning", func(t *testing.T) {
 		const prisma = "postgres://u:" + secret + "@h/db?sslmode=require&sslaccept=strict&sslcert=ca.pem&schema=App"
 		for _, args := range [][]string{{"dsn", "--dialect", "prisma", prisma}, {"dsn", prisma + "&pgsafe_dialect=prisma"}} {
 			o := run(t, args...)
@@ -44,12 +45,12 @@ func TestDSN(t *testing.T) {
 				"changed    schema: became search_path")
 		}
 	})
-	t.Run("a dialect that the string is not in is refused", func(t *testing.T) {
+	t.Run("a string that does not fit the named dialect is refused", func(t *testing.T) {
 		o := run(t, "dsn", "--dialect", "prisma", outageString)
 		o.mustExit(t, exitFailed)
 		mustContain(t, o.stdout, "code       conflict", "part       dialect")
 	})
-	t.Run("a dialect that nobody knows is wrong usage", func(t *testing.T) {
+	t.Run("an unknown dialect is wrong usage", func(t *testing.T) {
 		o := run(t, "dsn", "--dialect", secret, outageString)
 		o.mustExit(t, exitUsage)
 		mustContain(t, o.stderr, "unknown dialect", "prisma")
@@ -59,7 +60,7 @@ func TestDSN(t *testing.T) {
 		o.mustExit(t, exitOK)
 		mustContain(t, o.stdout, "PGHOST", "PGUSER", "PGDATABASE")
 	})
-	t.Run("the password is shown if asked for", func(t *testing.T) {
+	t.Run("the password is shown on request", func(t *testing.T) {
 		var out strings.Builder
 		code := execute(context.Background(), []string{"dsn", "--show-password", "postgres://app:opensesame@db/x"},
 			strings.NewReader(""), &out, io.Discard)
@@ -70,7 +71,7 @@ func TestDSN(t *testing.T) {
 }
 
 func TestDSNAsJSON(t *testing.T) {
-	t.Run("a string that is understood", func(t *testing.T) {
+	t.Run("a string that is understood is explained in JSON", func(t *testing.T) {
 		o := run(t, "dsn", "--json", outageString+"&pool_max_conns=7")
 		o.mustExit(t, exitOK)
 		var m struct {
@@ -98,14 +99,15 @@ func TestDSNAsJSON(t *testing.T) {
 			t.Errorf("got %+v", m)
 		}
 	})
-	t.Run("a string that is not", func(t *testing.T) {
+	t.Run("a string that is not understood is refused in JSON", func(t *testing.T) {
 		o := run(t, "dsn", "--json", unclearString)
 		o.mustExit(t, exitFailed)
 		var m meaning
 		if err := json.Unmarshal([]byte(o.stdout), &m); err != nil {
 			t.Fatal(err)
 		}
-		if m.OK || m.Report != nil || m.Error == nil || m.Error.Code != "unknown_key" || m.Error.Reason == "" || m.Error.Position != 8 {
+		if m.OK || m.Report != nil || m.Error == nil || m.Error.Code != "unknown_key" || m.Error.Reason == "" ||
+			m.Error.Position != 8 {
 			t.Errorf("got %+v, error %+v", m, m.Error)
 		}
 	})
@@ -138,7 +140,7 @@ func TestDSNFromStandardInput(t *testing.T) {
 			t.Errorf("%d results", n)
 		}
 	})
-	t.Run("without --json each is a line too, and empty ones are left out", func(t *testing.T) {
+	t.Run("each string is a line without --json, and empty lines are skipped", func(t *testing.T) {
 		o := runWith(t, context.Background(), "postgres://a@db/x\n\n"+unclearString, "dsn", "-")
 		o.mustExit(t, exitFailed)
 		lines := strings.Split(strings.TrimSpace(o.stdout), "\n")
@@ -146,10 +148,10 @@ func TestDSNFromStandardInput(t *testing.T) {
 			t.Errorf("got %q", lines)
 		}
 	})
-	t.Run("good lines only are a success", func(t *testing.T) {
+	t.Run("valid lines alone are a success", func(t *testing.T) {
 		runWith(t, context.Background(), "postgres://a@db/x\n", "dsn", "-").mustExit(t, exitOK)
 	})
-	t.Run("a result comes before the next string is asked for", func(t *testing.T) {
+	t.Run("each result is written before the next string is read", func(t *testing.T) {
 		in, typed := io.Pipe()
 		shown, out := io.Pipe()
 		done := make(chan int)
@@ -172,7 +174,7 @@ func TestDSNFromStandardInput(t *testing.T) {
 			t.Errorf("exit code %d", code)
 		}
 	})
-	t.Run("a reader that fails is told", func(t *testing.T) {
+	t.Run("a failing reader is reported", func(t *testing.T) {
 		in, typed := io.Pipe()
 		_ = typed.CloseWithError(io.ErrUnexpectedEOF)
 		var stderr strings.Builder

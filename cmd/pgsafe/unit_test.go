@@ -22,15 +22,15 @@ func TestReveals(t *testing.T) {
 		public       []string
 		want         bool
 	}{
-		{"four characters are a part", "it was cdef", "abcdefgh", nil, true},
-		{"three are not", "it was cde", "abcdefgh", nil, false},
-		{"the last four count", "efgh", "abcdefgh", nil, true},
-		{"a short secret has no part", "abc", "abc", nil, false},
-		{"what is public does not count", "user abcd", "abcd", []string{"abcd"}, false},
-		{"the rest of it still does", "user abcd bcde", "abcde", []string{"abcd"}, true},
-		{"characters are not bytes", "äöü", "äöü", nil, false},
-		{"four of them are a part", "xäöüßx", "äöüß", nil, true},
-		{"no secret is in anything", "anything", "", nil, false},
+		{"four characters of a secret reveal it", "it was cdef", "abcdefgh", nil, true},
+		{"three characters of a secret do not reveal it", "it was cde", "abcdefgh", nil, false},
+		{"the last four characters of a secret reveal it", "efgh", "abcdefgh", nil, true},
+		{"a short secret is not revealed by itself", "abc", "abc", nil, false},
+		{"a public text does not reveal a secret", "user abcd", "abcd", []string{"abcd"}, false},
+		{"the rest of a secret beside a public text reveals it", "user abcd bcde", "abcde", []string{"abcd"}, true},
+		{"three characters of two bytes do not reveal a secret", "äöü", "äöü", nil, false},
+		{"four characters of two bytes reveal a secret", "xäöüßx", "äöüß", nil, true},
+		{"an empty secret is never revealed", "anything", "", nil, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := reveals(tt.text, tt.secret, tt.public...); got != tt.want {
@@ -41,7 +41,7 @@ func TestReveals(t *testing.T) {
 }
 
 func TestErrorReveals(t *testing.T) {
-	t.Run("a port that looks like a part of the password is none", func(t *testing.T) {
+	t.Run("a port that looks like a part of the password reveals nothing", func(t *testing.T) {
 		if errorReveals(errors.New("dial 127.0.0.1:45268: refused"), "y5268z") {
 			t.Error("the port was taken for a part of the password")
 		}
@@ -61,11 +61,16 @@ func TestAuthReader(t *testing.T) {
 		requests   []uint32
 		mechanisms []string
 	}{
-		{"trust", []pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}}, []uint32{authOK}, nil},
-		{"md5", []pgproto3.BackendMessage{&pgproto3.AuthenticationMD5Password{}, &pgproto3.AuthenticationOk{}}, []uint32{authMD5, authOK}, nil},
-		{"scram", []pgproto3.BackendMessage{scram, &pgproto3.AuthenticationOk{}}, []uint32{authSASL, authOK},
+		{"a server with trust requests nothing", []pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}}, []uint32{authOK},
+			nil},
+		{"a request for MD5 is read",
+			[]pgproto3.BackendMessage{&pgproto3.AuthenticationMD5Password{}, &pgproto3.AuthenticationOk{}},
+			[]uint32{authMD5, authOK}, nil},
+		{"a request for SCRAM is read with its mechanisms", []pgproto3.BackendMessage{scram, &pgproto3.AuthenticationOk{}},
+			[]uint32{authSASL, authOK},
 			[]string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"}},
-		{"an error before anything", []pgproto3.BackendMessage{&pgproto3.ErrorResponse{Code: "28000"}}, nil, nil},
+		{"an error before any request is no request", []pgproto3.BackendMessage{&pgproto3.ErrorResponse{Code: "28000"}}, nil,
+			nil},
 		{"rows that look like requests are not read", []pgproto3.BackendMessage{&pgproto3.AuthenticationOk{},
 			&pgproto3.ReadyForQuery{TxStatus: 'I'}, &pgproto3.AuthenticationCleartextPassword{}}, []uint32{authOK}, nil},
 	} {
@@ -101,14 +106,18 @@ func TestJudgePool(t *testing.T) {
 		status Status
 		detail string
 	}{
-		{"a pool that fits", 50, free, StatusOK, "at most 50 connections, and there is room for 90"},
-		{"a pool that just fits", 90, free, StatusOK, "room for 90"},
-		{"a pool that does not", 91, free, StatusWarning, "may open 91 connections, and there is room for 90"},
-		{"no cap", 0, free, StatusOK, "has no cap"},
-		{"a full server", 0, with(func(l *limits) { l.used = 97 }), StatusWarning, "no room"},
-		{"the role's limit", 50, with(func(l *limits) { l.roleLimit, l.roleUsed = 30, 5 }), StatusWarning, "room for 25: the limit is the role's"},
-		{"the database's limit", 50, with(func(l *limits) { l.baseLimit = 20 }), StatusWarning, "room for 20: the limit is the database's"},
-		{"neither is for superusers", 50, with(func(l *limits) { l.roleLimit, l.baseLimit, l.superuser = 1, 1, true }), StatusOK, "room for 90"},
+		{"a pool that fits is ok", 50, free, StatusOK, "at most 50 connections, and there is room for 90"},
+		{"a pool that just fits is ok", 90, free, StatusOK, "room for 90"},
+		{"a pool that does not fit gets a warning", 91, free, StatusWarning,
+			"may open 91 connections, and there is room for 90"},
+		{"a pool without a cap is ok", 0, free, StatusOK, "has no cap"},
+		{"a full server gets a warning", 0, with(func(l *limits) { l.used = 97 }), StatusWarning, "no room"},
+		{"the role's limit counts", 50, with(func(l *limits) { l.roleLimit, l.roleUsed = 30, 5 }), StatusWarning,
+			"room for 25: the limit is the role's"},
+		{"the database's limit counts", 50, with(func(l *limits) { l.baseLimit = 20 }), StatusWarning,
+			"room for 20: the limit is the database's"},
+		{"the limits do not count for superusers", 50,
+			with(func(l *limits) { l.roleLimit, l.baseLimit, l.superuser = 1, 1, true }), StatusOK, "room for 90"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := judgePool(tt.limit, tt.l)
@@ -125,9 +134,9 @@ func TestWithoutTLS(t *testing.T) {
 		addr net.Addr
 		want Status
 	}{
-		{"a unix socket needs none", &net.UnixAddr{Name: "/tmp/.s.PGSQL.5432", Net: "unix"}, StatusOK},
-		{"this machine needs none", &net.TCPAddr{IP: net.IPv6loopback}, StatusOK},
-		{"another machine does", &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}, StatusWarning},
+		{"a unix socket needs no TLS", &net.UnixAddr{Name: "/tmp/.s.PGSQL.5432", Net: "unix"}, StatusOK},
+		{"a loopback address needs no TLS", &net.TCPAddr{IP: net.IPv6loopback}, StatusOK},
+		{"another machine needs TLS", &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}, StatusWarning},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if r := withoutTLS(tt.addr, "prefer"); r.Status != tt.want {
@@ -138,7 +147,7 @@ func TestWithoutTLS(t *testing.T) {
 }
 
 func TestStyle(t *testing.T) {
-	t.Run("a file is no terminal", func(t *testing.T) {
+	t.Run("a file gets no style", func(t *testing.T) {
 		f, err := os.Create(t.TempDir() + "/out")
 		if err != nil {
 			t.Fatal(err)
@@ -168,9 +177,11 @@ func TestStyle(t *testing.T) {
 
 func TestWriteText(t *testing.T) {
 	r := newReport()
-	r.URI = "postgres://lwe-admin:***@a-host-with-a-long-name.example.com:41234/ai_workflow_engine?sslmode=require&application_name=x"
+	r.URI = "postgres://lwe-admin:***@a-host-with-a-long-name.example.com:41234/ai_workflow_engine?sslmode=require&" +
+		"application_name=x"
 	long := strings.Repeat("word ", 40)
-	r.add(check{id: "a", title: "a check"}, Result{Status: StatusWarning, Detail: long, Notes: []string{long}}, time.Second)
+	r.add(check{id: "a", title: "a check"}, Result{Status: StatusWarning, Detail: long, Notes: []string{long}},
+		time.Second)
 	r.add(check{id: "b", title: "another | check"}, ok("line\nbreaks and \x1b[2J escapes"), time.Second)
 	for _, s := range []style{{width: 80}, {width: 80, color: true}, {width: 120, color: true}} {
 		var b strings.Builder

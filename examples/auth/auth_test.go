@@ -38,7 +38,7 @@ func TestLogins(t *testing.T) {
 		handler.ServeHTTP(w, r)
 		return w.Code
 	}
-	t.Run("the right password is let in, and others are not, while the application's own pool is full", func(t *testing.T) {
+	t.Run("only the right password logs in while the application's own pool is full", func(t *testing.T) {
 		tx, err := app.BeginTx(t.Context(), nil)
 		check.OK(t, err)
 		defer func() { _ = tx.Rollback() }()
@@ -46,13 +46,13 @@ func TestLogins(t *testing.T) {
 		check.Equal(t, status("ann", "password"), 401)
 		check.Equal(t, status("bob", "p@ss[word"), 401)
 	})
-	t.Run("each attempt is counted", func(t *testing.T) {
+	t.Run("each login is counted", func(t *testing.T) {
 		var granted, denied int
 		check.OK(t, app.QueryRowContext(t.Context(), "SELECT granted, denied FROM logins").Scan(&granted, &denied))
 		check.Equal(t, granted, 1)
 		check.Equal(t, denied, 1)
 	})
-	t.Run("too many at once are told to try again, and soon", func(t *testing.T) {
+	t.Run("too many logins at once get a prompt request to retry", func(t *testing.T) {
 		tx, err := app.BeginTx(t.Context(), nil)
 		check.OK(t, err)
 		_, err = tx.ExecContext(t.Context(), "SELECT FROM logins FOR UPDATE")

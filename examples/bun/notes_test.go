@@ -22,7 +22,7 @@ func TestNotes(t *testing.T) {
 }
 
 func TestConn(t *testing.T) {
-	t.Run("a query that is given the handle runs in the transaction, and another beside it", func(t *testing.T) {
+	t.Run("a query with the session's handle runs in the transaction, and a query without it outside", func(t *testing.T) {
 		db := fit.Open(t)
 		plain := bun.NewDB(db.Unwrap(), pgdialect.New())
 		check.OK(t, db.Tx(t.Context(), nil, func(ctx context.Context) error {
@@ -38,7 +38,7 @@ func TestConn(t *testing.T) {
 			return nil
 		}))
 	})
-	t.Run("a query that is given the handle scans one page and counts all within the transaction", func(t *testing.T) {
+	t.Run("a query with the session's handle scans one page and counts all within the transaction", func(t *testing.T) {
 		db := fit.Open(t)
 		check.OK(t, db.Tx(t.Context(), nil, func(ctx context.Context) error {
 			check.OK(t, notes.New(db).AddAll(ctx, "one", "two", "three"))
@@ -54,7 +54,7 @@ func TestConn(t *testing.T) {
 }
 
 func TestTenants(t *testing.T) {
-	t.Run("code in sessions keeps them apart", func(t *testing.T) {
+	t.Run("code in sessions keeps tenants apart", func(t *testing.T) {
 		tenants := fit.NewTenants(t)
 		db := session.Wrap(tenants.DB)
 		tenants.Check(t, notes.New(db), fit.Scopes(db)...)

@@ -36,7 +36,7 @@ func TestRename(t *testing.T) {
 }
 
 func TestTenants(t *testing.T) {
-	t.Run("code in sessions keeps them apart", func(t *testing.T) {
+	t.Run("code in sessions keeps tenants apart", func(t *testing.T) {
 		tenants := fit.NewTenants(t)
 		db := session.Wrap(tenants.DB)
 		tenants.Check(t, notes.New(db), fit.Scopes(db)...)

@@ -24,7 +24,7 @@ func TestNotes(t *testing.T) {
 }
 
 func TestGorm(t *testing.T) {
-	t.Run("it finds the *sql.DB", func(t *testing.T) {
+	t.Run("gorm finds the *sql.DB", func(t *testing.T) {
 		db := fit.Open(t)
 		if found, err := wrap(t, db).DB(); found != db.Unwrap() || err != nil {
 			t.Errorf("got %p, %v", found, err)
@@ -35,7 +35,7 @@ func TestGorm(t *testing.T) {
 			t.Error("no error")
 		}
 	})
-	t.Run("it migrates", func(t *testing.T) {
+	t.Run("gorm migrates a schema", func(t *testing.T) {
 		type Thing struct {
 			ID   int64
 			Name string `gorm:"uniqueIndex"`
@@ -49,7 +49,7 @@ func TestGorm(t *testing.T) {
 			t.Errorf("the error is %v", err)
 		}
 	})
-	t.Run("without the pool of this package its own transactions are refused within Tx", func(t *testing.T) {
+	t.Run("gorm's own transactions are refused within Tx without this package's pool", func(t *testing.T) {
 		db := fit.Open(t)
 		plain := open(t, db)
 		err := db.Tx(t.Context(), nil, func(ctx context.Context) error { return notes.New(plain).Add(ctx, "one") })
@@ -63,11 +63,11 @@ func TestGorm(t *testing.T) {
 }
 
 func TestTenants(t *testing.T) {
-	t.Run("existing code on a plain *sql.DB keeps them apart", func(t *testing.T) {
+	t.Run("existing code on a plain *sql.DB keeps tenants apart", func(t *testing.T) {
 		tenants := fit.NewTenants(t)
 		tenants.Check(t, notes.New(open(t, tenants.DB)), fit.Bare)
 	})
-	t.Run("so does code in sessions", func(t *testing.T) {
+	t.Run("code in sessions keeps tenants apart", func(t *testing.T) {
 		tenants := fit.NewTenants(t)
 		db := session.Wrap(tenants.DB)
 		tenants.Check(t, notes.New(wrap(t, db)), fit.Scopes(db)...)

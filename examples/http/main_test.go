@@ -31,11 +31,11 @@ func TestNotes(t *testing.T) {
 		status             int
 		answer             string
 	}{
-		{"there are none at first", "GET", "", 200, "[]"},
-		{"one is added", "POST", "milk", 201, ""},
-		{"the same one is a conflict", "POST", "milk", 409, "Conflict"},
-		{"a long one is refused", "POST", strings.Repeat("x", 2000), 413, "a note has at most 1,024 bytes"},
-		{"one is listed", "GET", "", 200, `["milk"]`},
+		{"the list of notes is empty at first", "GET", "", 200, "[]"},
+		{"a note is added", "POST", "milk", 201, ""},
+		{"the same note is a conflict", "POST", "milk", 409, "Conflict"},
+		{"a long note is refused", "POST", strings.Repeat("x", 2000), 413, "a note has at most 1,024 bytes"},
+		{"a note is listed", "GET", "", 200, `["milk"]`},
 	} {
 		t.Run(step.name, func(t *testing.T) {
 			req, err := http.NewRequestWithContext(t.Context(), step.method, server.URL+"/notes", strings.NewReader(step.body))
@@ -56,7 +56,7 @@ func TestNotes(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a full or absent database is 503", func(t *testing.T) {
+	t.Run("a full or absent database gives status 503", func(t *testing.T) {
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -74,12 +74,12 @@ func TestNotes(t *testing.T) {
 }
 
 func TestRun(t *testing.T) {
-	t.Run("a bad connection string ends it at once", func(t *testing.T) {
+	t.Run("a bad connection string ends the server at once", func(t *testing.T) {
 		if err := run(context.Background(), "postgres://h:port/", "127.0.0.1:0"); err == nil {
 			t.Error("no error")
 		}
 	})
-	t.Run("it ends with its context", func(t *testing.T) {
+	t.Run("the server ends with its context", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cluster := pgtest.Shared(t)
 		done := make(chan error)

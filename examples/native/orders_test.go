@@ -45,7 +45,7 @@ func newShop(t *testing.T) (*sql.DB, *pgxpool.Pool) {
 }
 
 func TestOrders(t *testing.T) {
-	t.Run("river ships what sqlc has stored, and the *sql.DB sees it", func(t *testing.T) {
+	t.Run("river ships an order that sqlc has stored, and the *sql.DB sees it", func(t *testing.T) {
 		db, pool := newShop(t)
 		orders, err := native.New(pool)
 		check.OK(t, err)
@@ -79,7 +79,7 @@ func TestOrders(t *testing.T) {
 			t.Errorf("%d orders are left", left)
 		}
 	})
-	t.Run("a statement whose context ends is cancelled, and its connection goes on", func(t *testing.T) {
+	t.Run("a statement whose context ends is cancelled, and its connection stays open", func(t *testing.T) {
 		db, pool := newShop(t)
 		orders, err := native.New(pool)
 		check.OK(t, err)

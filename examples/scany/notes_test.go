@@ -17,7 +17,7 @@ func TestNotes(t *testing.T) {
 }
 
 func TestTenants(t *testing.T) {
-	t.Run("code in sessions keeps them apart", func(t *testing.T) {
+	t.Run("code in sessions keeps tenants apart", func(t *testing.T) {
 		tenants := fit.NewTenants(t)
 		db := session.Wrap(tenants.DB)
 		tenants.Check(t, notes.New(db), fit.Scopes(db)...)

@@ -20,11 +20,11 @@ func TestNotes(t *testing.T) {
 }
 
 func TestTenants(t *testing.T) {
-	t.Run("existing code on a plain *sql.DB keeps them apart", func(t *testing.T) {
+	t.Run("existing code on a plain *sql.DB keeps tenants apart", func(t *testing.T) {
 		tenants := fit.NewTenants(t)
 		tenants.Check(t, existing{tenants.DB, queries.New(tenants.DB)}, fit.Bare)
 	})
-	t.Run("so does code in sessions", func(t *testing.T) {
+	t.Run("code in sessions keeps tenants apart", func(t *testing.T) {
 		tenants := fit.NewTenants(t)
 		db := session.Wrap(tenants.DB)
 		tenants.Check(t, notes.New(db), fit.Scopes(db)...)

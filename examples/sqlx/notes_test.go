@@ -20,7 +20,7 @@ func TestNotes(t *testing.T) {
 }
 
 func TestTenants(t *testing.T) {
-	t.Run("code in sessions keeps them apart", func(t *testing.T) {
+	t.Run("code in sessions keeps tenants apart", func(t *testing.T) {
 		tenants := fit.NewTenants(t)
 		db := session.Wrap(tenants.DB)
 		tenants.Check(t, notes.New(db), fit.Scopes(db)...)
@@ -34,12 +34,12 @@ func TestBindDriver(t *testing.T) {
 			notes.Note{Text: "one"})
 		return err
 	}
-	t.Run("sqlx writes the placeholders of a driver that it was told of", func(t *testing.T) {
+	t.Run("sqlx writes dollar placeholders for a bound driver", func(t *testing.T) {
 		if err := named(pgsafe.DriverName); err != nil {
 			t.Error(err)
 		}
 	})
-	t.Run("for another the server gets question marks", func(t *testing.T) {
+	t.Run("sqlx sends question marks for an unknown driver", func(t *testing.T) {
 		if err := named("unheard of"); pgsafe.SQLState(err) != "42601" {
 			t.Errorf("the error is %v", err)
 		}

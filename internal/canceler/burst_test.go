@@ -23,7 +23,7 @@ import (
 func TestBurst(t *testing.T) {
 	const burst, kept = 50, 45
 	for _, late := range []time.Duration{0, 25 * time.Millisecond, 50 * time.Millisecond, 200 * time.Millisecond} {
-		t.Run(fmt.Sprintf("50 cancels at once over a network that is %v late each way keep 45 connections", late),
+		t.Run(fmt.Sprintf("50 cancels at once over a network with a delay of %v each way keep 45 connections", late),
 			func(t *testing.T) {
 				cluster := pgtest.SharedTLS(t)
 				database := cluster.Database(t)

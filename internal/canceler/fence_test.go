@@ -23,7 +23,7 @@ import (
 func TestFence(t *testing.T) {
 	canceled := &pgproto3.ErrorResponse{Severity: "ERROR", Code: "57014",
 		Message: "canceling statement due to user request"}
-	t.Run("a cancellation that comes late hits the empty query and nothing else", func(t *testing.T) {
+	t.Run("a late cancellation hits only the empty query", func(t *testing.T) {
 		server := newFakeServer(t, deliversCancels)
 		conn, c := connect(t, server, time.Minute)
 		defer c.Close()
@@ -60,7 +60,7 @@ func TestFence(t *testing.T) {
 		server.answer = func(string) pgproto3.BackendMessage { return nil }
 		check.Equal(t, canceler.HandlerOf(conn).Clear() != nil && conn.IsClosed(), true)
 	})
-	t.Run("a connection whose cancel request was not dealt with in time is closed before its next use",
+	t.Run("a connection whose cancel request is not finished in time is closed before its next use",
 		func(t *testing.T) {
 			server := newFakeServer(t, keepsCancels)
 			conn, c := connect(t, server, 500*time.Millisecond)
@@ -70,7 +70,7 @@ func TestFence(t *testing.T) {
 			check.Equal(t, canceler.HandlerOf(conn).Clear() != nil && conn.IsClosed(), true)
 			check.Equal(t, server.queries(""), 0)
 		})
-	t.Run("the connection of a request that was not dealt with in time is left to the server, until Close",
+	t.Run("the connection of an unfinished cancel request stays open until the server or Close ends it",
 		func(t *testing.T) {
 			server := newFakeServer(t, keepsCancels)
 			conn, c := connect(t, server, 500*time.Millisecond)
@@ -83,7 +83,7 @@ func TestFence(t *testing.T) {
 			<-server.takenBack
 			<-server.takenBack
 		})
-	t.Run("after Close a cancelled statement costs the connection at once", func(t *testing.T) {
+	t.Run("a cancelled statement costs the connection at once after Close", func(t *testing.T) {
 		server := newFakeServer(t, deliversCancels)
 		conn, c := connect(t, server, time.Hour)
 		c.Close()
@@ -96,7 +96,7 @@ func TestFence(t *testing.T) {
 		check.Equal(t, canceler.HandlerOf(conn).Fenced(), false)
 		<-conn.CleanupDone()
 	})
-	t.Run("with Patient no request is sent, and the server has its time", func(t *testing.T) {
+	t.Run("a canceler with Patient sends no request and waits for the server", func(t *testing.T) {
 		server := newFakeServer(t, deliversCancels)
 		conn, c := connect(t, server, time.Millisecond)
 		defer c.Close()

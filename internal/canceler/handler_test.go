@@ -40,7 +40,7 @@ func TestWaitForNotification(t *testing.T) {
 		"a notification comes in one piece with the answer before it": {ready(), notification()},
 		"a setting changes after the answer before it": {ready(),
 			&pgproto3.ParameterStatus{Name: "TimeZone", Value: "UTC"}},
-		"the answer before it is torn from a notification": {
+		"the answer before it arrives in pieces with a notification": {
 			&pgproto3.CommandComplete{CommandTag: []byte("LISTEN")}, notification(), ready(), notification(),
 		},
 	} {
@@ -138,21 +138,21 @@ func TestAContextThatEndsEarly(t *testing.T) {
 }
 
 func TestTurns(t *testing.T) {
-	t.Run("a burst of 50 requests that take a second each is under way within a second", func(t *testing.T) {
+	t.Run("50 cancel requests that take a second each are all sent within a second", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			most, last := burst(t, 50, time.Second)
 			check.Equal(t, most, int64(50))
 			check.Equal(t, last, 12*50*time.Millisecond) // four of them every 50 ms
 		})
 	})
-	t.Run("a burst of 50 requests that take 10 ms each has four under way at a time", func(t *testing.T) {
+	t.Run("50 cancel requests that take 10 ms each are sent four at a time", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			most, last := burst(t, 50, 10*time.Millisecond)
 			check.Equal(t, most, int64(4))
 			check.Equal(t, last, 12*10*time.Millisecond)
 		})
 	})
-	t.Run("a statement that is over before the turn of its request sends none", func(t *testing.T) {
+	t.Run("a statement that ends before its cancel request's turn sends no request", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := canceler.New(time.Hour)
 			defer c.Close()
@@ -180,7 +180,7 @@ func TestTurns(t *testing.T) {
 			check.Equal(t, sent.Load(), int64(4))
 		})
 	})
-	t.Run("a statement from a server that answers nothing returns after the timeout, in a burst soon after",
+	t.Run("a statement on a server that answers nothing returns after the timeout, in a burst soon after",
 		func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := canceler.New(time.Second)
@@ -270,7 +270,7 @@ func TestCause(t *testing.T) {
 		var none *canceler.Handler
 		check.Equal(t, none.Cause(), nil)
 	})
-	t.Run("a timeout of the server's is not the Cause", func(t *testing.T) {
+	t.Run("a timeout of the server is not the Cause", func(t *testing.T) {
 		c := canceler.New(time.Minute)
 		defer c.Close()
 		conn := connectAll(t, c, pgtest.Shared(t).URI("postgres"), 1)[0]
@@ -292,7 +292,7 @@ func TestConfigurations(t *testing.T) {
 		check.Equal(t, canceler.HandlerOf(conn), nil)
 		check.OK(t, conn.Close(t.Context()))
 	})
-	t.Run("the order of wire.Watch and Watch does not matter", func(t *testing.T) {
+	t.Run("wire.Watch and canceler.Watch work in any order", func(t *testing.T) {
 		for _, wireFirst := range []bool{false, true} {
 			config, err := pgconn.ParseConfig(pgtest.Shared(t).URI("postgres"))
 			check.OK(t, err)

@@ -27,7 +27,7 @@ func certified(t *testing.T, lifetime time.Duration) (dsn, certFile, keyFile str
 }
 
 func TestClientCertificates(t *testing.T) {
-	t.Run("a connection knows when its certificate expires", func(t *testing.T) {
+	t.Run("a connection reports when its certificate expires", func(t *testing.T) {
 		dsn, _, _ := certified(t, time.Hour)
 		f := newFixture(t, dsn, nil)
 		_, ok := f.Expiry()
@@ -70,7 +70,7 @@ func TestClientCertificates(t *testing.T) {
 			"sslcert="+certFile+"&sslkey="+keyFile)
 		check.Equal(t, newFixture(t, dsn, nil).dial(t).CertificateExpires.IsZero(), true)
 	})
-	t.Run("the end of a certificate is reported", func(t *testing.T) {
+	t.Run("the expiry of a certificate is reported", func(t *testing.T) {
 		dsn, _, _ := certified(t, 3*time.Second)
 		expired := make(chan struct{}, 1)
 		f := newFixture(t, dsn, func(o *connect.Options) {

@@ -18,7 +18,7 @@ import (
 )
 
 func TestDial(t *testing.T) {
-	t.Run("a connection to a server is neither pooled nor hooked, and works", func(t *testing.T) {
+	t.Run("a connection to a server works, and is neither pooled nor hooked", func(t *testing.T) {
 		made := newFixture(t, pgtest.Shared(t).Database(t), nil).dial(t)
 		check.Equal(t, made.Pooled || made.Nameless || made.Hooked || !made.CertificateExpires.IsZero(), false)
 		check.Equal(t, made.Conn.Conn().Config().DefaultQueryExecMode, pgx.QueryExecModeCacheStatement)
@@ -102,7 +102,7 @@ func TestHooked(t *testing.T) {
 				c.AfterConnect = set
 				return nil
 			}, true},
-		{"a ValidateConnect of the application's own is a hook", pgtest.Shared(t).URI("postgres"),
+		{"the application's own ValidateConnect is a hook", pgtest.Shared(t).URI("postgres"),
 			func(c *pgx.ConnConfig) { c.ValidateConnect = set }, nil, true},
 		{"target_session_attrs=read-write is no hook",
 			with(pgtest.Shared(t).URI("postgres"), "target_session_attrs=read-write"),
@@ -175,9 +175,9 @@ func TestTracer(t *testing.T) {
 		tracer  func(*connectTracer) pgx.QueryTracer
 		connect int
 	}{
-		{"a tracer of connects sees the dial and the statements, and not the question to the server",
+		{"a tracer of connects sees the dial and the statements, but not pgsafe's probe of the server",
 			func(r *connectTracer) pgx.QueryTracer { return r }, 1},
-		{"a tracer of statements sees those", func(r *connectTracer) pgx.QueryTracer { return queryTracer{r} }, 0},
+		{"a tracer of statements sees the statements", func(r *connectTracer) pgx.QueryTracer { return queryTracer{r} }, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			seen := &connectTracer{}
@@ -192,7 +192,7 @@ func TestTracer(t *testing.T) {
 			check.Equal(t, seen.queries, 1)
 		})
 	}
-	t.Run("without a tracer the connection has none", func(t *testing.T) {
+	t.Run("a connection without a tracer has none", func(t *testing.T) {
 		made := newFixture(t, pgtest.Shared(t).Database(t), nil).dial(t)
 		check.Equal(t, made.Conn.Conn().Config().Tracer == nil, true)
 	})

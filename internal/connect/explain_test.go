@@ -44,7 +44,7 @@ func TestExplain(t *testing.T) {
 		{"an unknown database is explained",
 			fmt.Sprintf("postgres://%s:%s@%s/nowhere", pgtest.TLSUser, url.QueryEscape(pgtest.TLSPassword), at),
 			failure.Config, sqlstate.InvalidCatalogName, []string{`database "nowhere" does not exist`}},
-		{"two servers that refuse are explained in one line", fmt.Sprintf("postgres://u:%s@127.0.0.1:%d,127.0.0.1:%d/db",
+		{"the refusals of two servers are explained in one line", fmt.Sprintf("postgres://u:%s@127.0.0.1:%d,127.0.0.1:%d/db",
 			url.QueryEscape(secret), closed, closed), failure.Unavailable, "", []string{"dial error"}},
 		{"a certificate of an unknown authority is explained",
 			fmt.Sprintf("postgres://u:%s@%s/db?sslmode=verify-full&sslrootcert=system",
@@ -99,7 +99,7 @@ func TestExplain(t *testing.T) {
 		check.Equal(t, again.Error(), explained.Error())
 		hides(t, explained, secret)
 	})
-	t.Run("pgconn's error, which holds the configuration, is out of reach", func(t *testing.T) {
+	t.Run("an error does not unwrap to pgconn's error, which holds the configuration", func(t *testing.T) {
 		f := newFixture(t, fmt.Sprintf("postgres://u:%s@127.0.0.1:%d/db", url.QueryEscape(secret), closed), nil)
 		explained, _ := f.fails(t)
 		_, found := errors.AsType[*pgconn.ConnectError](explained)
@@ -176,7 +176,7 @@ func TestRedactedErrors(t *testing.T) {
 		check.Equal(t, explained.Error(), cause.Error())
 		check.Equal(t, f.Patience(raw), 0)
 	})
-	t.Run("the application's function has the time of connect_timeout", func(t *testing.T) {
+	t.Run("connect_timeout bounds the application's function", func(t *testing.T) {
 		f := newFixture(t, with(pgtest.Shared(t).Database(t), "connect_timeout=2"), func(o *connect.Options) {
 			o.Password = func(ctx context.Context) (string, error) {
 				<-ctx.Done()

@@ -22,8 +22,8 @@ const (
 	brief   = 3 * time.Second // where nothing has ever answered
 )
 
-// TestPatience has errors of the shape that pgconn makes of several servers.
-func TestPatience(t *testing.T) {
+// TestRetriesOfAFailedConnect has errors of the shape that pgconn makes of several servers.
+func TestRetriesOfAFailedConnect(t *testing.T) {
 	fresh := newFixture(t, with(pgtest.Shared(t).Database(t), "connect_timeout=7"), nil)
 	known := newFixture(t, with(pgtest.Shared(t).Database(t), "connect_timeout=7"), nil)
 	known.dial(t)
@@ -41,22 +41,22 @@ func TestPatience(t *testing.T) {
 		{"a full server is waited for", fatal(sqlstate.TooManyConnections), timeout, timeout},
 		{"a full PgBouncer is waited for", &pgconn.PgError{Severity: "FATAL", Code: sqlstate.ProtocolViolation,
 			Message: "no more connections allowed (max_client_conn)"}, timeout, timeout},
-		{"a closed port is waited for, briefly the first time", refused, brief, timeout},
+		{"a closed port is waited for, but only briefly the first time", refused, brief, timeout},
 		{"a missing socket is waited for where a server was", gone, 0, timeout},
 		{"a missing primary is waited for where one was", pgconn.ErrStandbyConnection, 0, timeout},
 		{"a missing writable server is waited for where one was", pgconn.ErrReadOnlyConnection, 0, timeout},
 		{"a missing standby is waited for where one was", pgconn.ErrPrimaryConnection, 0, timeout},
 		{"a missing read-only server is waited for where one was", pgconn.ErrReadWriteConnection, 0, timeout},
-		{"a wrong password lasts", fatal(sqlstate.InvalidPassword), 0, 0},
-		{"an unknown database lasts", fatal(sqlstate.InvalidCatalogName), 0, 0},
-		{"a missing right lasts", fatal(sqlstate.InsufficientPrivilege), 0, 0},
-		{"a refused setting lasts", fatal(sqlstate.InvalidParameterValue), 0, 0},
-		{"a demand that is not met lasts", errors.New("server refused TLS connection"), 0, 0},
-		{"of several servers, one that starts is waited for",
+		{"a wrong password is not retried", fatal(sqlstate.InvalidPassword), 0, 0},
+		{"an unknown database is not retried", fatal(sqlstate.InvalidCatalogName), 0, 0},
+		{"a missing right is not retried", fatal(sqlstate.InsufficientPrivilege), 0, 0},
+		{"a refused setting is not retried", fatal(sqlstate.InvalidParameterValue), 0, 0},
+		{"an unmet requirement is not retried", errors.New("server refused TLS connection"), 0, 0},
+		{"one starting server among several is waited for",
 			errors.Join(errors.New("no"), fatal(sqlstate.CannotConnectNow)), timeout, timeout},
-		{"of several servers, one that refuses the password outweighs the others",
+		{"one server that refuses the password outweighs the others",
 			errors.Join(fatal(sqlstate.CannotConnectNow), refused, fatal(sqlstate.InvalidPassword)), 0, 0},
-		{"another error lasts", errors.New("no"), 0, 0},
+		{"another error is not retried", errors.New("no"), 0, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := fmt.Errorf("dial: %w", c.err)
@@ -64,20 +64,20 @@ func TestPatience(t *testing.T) {
 			check.Equal(t, known.Patience(err), c.later)
 		})
 	}
-	t.Run("an error of the application's function lasts, whatever it is", func(t *testing.T) {
+	t.Run("an error of the application's function is not retried, whatever it is", func(t *testing.T) {
 		f := newFixture(t, pgtest.Shared(t).Database(t), func(o *connect.Options) {
 			o.BeforeConnect = func(context.Context, *pgx.ConnConfig) error { return fatal(sqlstate.CannotConnectNow) }
 		})
 		_, raw := f.fails(t)
 		check.Equal(t, f.Patience(raw), 0)
 	})
-	t.Run("without connect_timeout the patience is 10 s", func(t *testing.T) {
+	t.Run("retries take 10 s without connect_timeout", func(t *testing.T) {
 		f := newFixture(t, with(pgtest.Shared(t).Database(t), "connect_timeout=0"), nil)
 		check.Equal(t, f.Patience(fatal(sqlstate.CannotConnectNow)), 10*time.Second)
 	})
 }
 
-func TestPatienceWithAServer(t *testing.T) {
+func TestRetriesWithAServer(t *testing.T) {
 	t.Run("a server that has stopped is waited for", func(t *testing.T) {
 		cluster := pgtest.New(t, pgserver.Options{})
 		f := newFixture(t, with(cluster.URI("postgres"), "connect_timeout=7"), nil)
@@ -86,7 +86,7 @@ func TestPatienceWithAServer(t *testing.T) {
 		_, raw := f.fails(t)
 		check.Equal(t, f.Patience(raw), timeout)
 	})
-	t.Run("a server without the role that is asked for was never there", func(t *testing.T) {
+	t.Run("a server without the requested role is not waited for", func(t *testing.T) {
 		f := newFixture(t, with(pgtest.Shared(t).URI("postgres"), "target_session_attrs=standby"), nil)
 		explained, raw := f.fails(t)
 		check.Equal(t, f.Patience(raw), 0)

@@ -29,10 +29,12 @@ func TestPooler(t *testing.T) {
 	}{
 		{"connections through PgBouncer do not prepare statements by name", func(*pgx.ConnConfig) {}, false,
 			pgx.QueryExecModeCacheDescribe, true},
-		{"without a cache of descriptions they send each text alone",
+		{"connections through PgBouncer without a description cache send each text alone",
 			func(c *pgx.ConnConfig) { c.DescriptionCacheCapacity = 0 }, false, pgx.QueryExecModeExec, true},
-		{"a mode that the application chose stays", func(*pgx.ConnConfig) {}, true, pgx.QueryExecModeCacheStatement, false},
-		{"a mode without names stays", func(c *pgx.ConnConfig) { c.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol },
+		{"a query mode that the application chose stays", func(*pgx.ConnConfig) {}, true, pgx.QueryExecModeCacheStatement,
+			false},
+		{"a query mode without statement names stays",
+			func(c *pgx.ConnConfig) { c.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol },
 			false, pgx.QueryExecModeSimpleProtocol, true},
 		{"PgBouncer is recognised where its number passes for a process id", func(c *pgx.ConnConfig) {
 			dial := c.DialFunc

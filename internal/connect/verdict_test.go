@@ -56,12 +56,13 @@ func exec(t *testing.T, made *connect.Made, sql string) error {
 }
 
 func TestVerdicts(t *testing.T) {
-	t.Run("a terminated session makes the others suspect", func(t *testing.T) {
+	t.Run("a terminated session makes the other connections suspect", func(t *testing.T) {
 		f, j := judged(t, pgtest.Shared(t).Database(t))
-		check.Equal(t, sqlstate.Of(exec(t, f.dial(t), "select pg_terminate_backend(pg_backend_pid())")), sqlstate.AdminShutdown)
+		check.Equal(t, sqlstate.Of(exec(t, f.dial(t), "select pg_terminate_backend(pg_backend_pid())")),
+			sqlstate.AdminShutdown)
 		j.equal(t, "57P01 suspect others")
 	})
-	t.Run("a crash of another session renews all", func(t *testing.T) {
+	t.Run("a crash of another session renews all connections", func(t *testing.T) {
 		cluster := pgtest.New(t, pgserver.Options{})
 		f, j := judged(t, cluster.URI("postgres"))
 		var others []*connect.Made
@@ -78,12 +79,12 @@ func TestVerdicts(t *testing.T) {
 		t.Logf("%d of %d said why they ended", len(j.said), len(others))
 		check.Equal(t, slices.Contains(j.said, "57P02 renew all"), true)
 	})
-	t.Run("a warning that a function raises with such a code means nothing", func(t *testing.T) {
+	t.Run("a warning with a shutdown code that a function raises means nothing", func(t *testing.T) {
 		f, j := judged(t, pgtest.Shared(t).Database(t))
 		check.OK(t, exec(t, f.dial(t), `do $$ begin raise warning 'no' using errcode = '57P02'; end $$`))
 		j.equal(t)
 	})
-	t.Run("an error that a function raises with such a code means nothing", func(t *testing.T) {
+	t.Run("an error with a shutdown code that a function raises means nothing", func(t *testing.T) {
 		f, j := judged(t, pgtest.Shared(t).Database(t))
 		err := exec(t, f.dial(t), `do $$ begin raise 'no' using errcode = '57P01'; end $$`)
 		check.Equal(t, sqlstate.Of(err), sqlstate.AdminShutdown)
@@ -115,18 +116,18 @@ func TestVerdicts(t *testing.T) {
 }
 
 // A server says these at moments that a test does not choose.
-func TestVerdictsOfLastWords(t *testing.T) {
+func TestVerdictsOnFinalMessages(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		message pgproto3.BackendMessage
 		want    []string
 	}{
-		{"a session that ends with an immediate shutdown renews all, though what it says is a warning",
+		{"a warning of an immediate shutdown renews all connections",
 			&pgproto3.NoticeResponse{Severity: "WARNING", Code: sqlstate.AdminShutdown, Routine: "quickdie"},
 			[]string{"57P01 renew all"}},
-		{"a FATAL crash_shutdown renews all",
+		{"a FATAL crash_shutdown renews all connections",
 			&pgproto3.ErrorResponse{Severity: "FATAL", Code: sqlstate.CrashShutdown}, []string{"57P02 renew all"}},
-		{"a FATAL cannot_connect_now renews all",
+		{"a FATAL cannot_connect_now renews all connections",
 			&pgproto3.ErrorResponse{Severity: "FATAL", Code: sqlstate.CannotConnectNow}, []string{"57P03 renew all"}},
 		{"a severity in another language is understood",
 			&pgproto3.ErrorResponse{Severity: "FATAL :", SeverityUnlocalized: "FATAL", Code: sqlstate.AdminShutdown},
@@ -159,7 +160,7 @@ func TestVerdictsOfLastWords(t *testing.T) {
 	})
 }
 
-func TestVerdictsOfReadOnlyServers(t *testing.T) {
+func TestVerdictsOnReadOnlyServers(t *testing.T) {
 	primary := pgtest.New(t, pgserver.Options{})
 	standby := pgtest.Standby(t, primary)
 	shared := pgtest.Shared(t)
@@ -175,13 +176,13 @@ func TestVerdictsOfReadOnlyServers(t *testing.T) {
 	}{
 		{"a standby that refuses a write means nothing where any server will do", standby.URI("postgres"),
 			[]string{"create table t ()"}, nil},
-		{"a read-only transaction of the application's own means nothing",
+		{"a read-only transaction of the application means nothing",
 			with(shared.URI("postgres"), "target_session_attrs=read-write"),
 			[]string{"begin read only", "create table t ()"}, nil},
-		{"a server that has become read-only renews all where one that takes writes is asked for",
+		{"a server that has become read-only renews all connections where a writable one is asked for",
 			with(shared.URI("postgres"), "target_session_attrs=read-write"),
 			[]string{"set default_transaction_read_only = on", "create table t ()"}, []string{"25006 renew all"}},
-		{"a primary that takes no writes by default stays one", with(readOnly, "target_session_attrs=primary"),
+		{"a primary with default_transaction_read_only is still a primary", with(readOnly, "target_session_attrs=primary"),
 			[]string{"create table t ()"}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

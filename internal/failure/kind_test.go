@@ -62,7 +62,7 @@ func TestOf(t *testing.T) {
 		{errors.Join(pgconn.ErrStandbyConnection, errors.New("server refused TLS connection")), failure.Config},
 		{errors.New("something else"), failure.Other},
 	} {
-		t.Run(fmt.Sprintf("%v is of kind %v, wrapped too", c.err, c.kind), func(t *testing.T) {
+		t.Run(fmt.Sprintf("the error %v is of kind %v, also when wrapped", c.err, c.kind), func(t *testing.T) {
 			check.Equal(t, failure.Of(c.err), c.kind)
 			if c.err != nil {
 				check.Equal(t, failure.Of(fmt.Errorf("at work: %w", errors.Join(errors.New("one"), c.err))), c.kind)
@@ -76,7 +76,7 @@ func state(severity, code string) *pgconn.PgError {
 }
 
 func TestKindsInWords(t *testing.T) {
-	t.Run("each kind has a name, and another number shows itself", func(t *testing.T) {
+	t.Run("each kind has a name, and an unknown number is shown", func(t *testing.T) {
 		check.Equal(t, failure.None.String(), "none")
 		check.Equal(t, failure.Other.String(), "other")
 		check.Equal(t, (failure.Other + 1).String(), "Kind(12)")
@@ -85,7 +85,7 @@ func TestKindsInWords(t *testing.T) {
 }
 
 func TestSeverity(t *testing.T) {
-	t.Run("the severity that is not translated counts", func(t *testing.T) {
+	t.Run("the untranslated severity counts", func(t *testing.T) {
 		check.Equal(t, failure.IsFatal(&pgconn.PgError{Severity: "FATAL: ", SeverityUnlocalized: "FATAL"}), true)
 		check.Equal(t, failure.IsFatal(&pgconn.PgError{Severity: "ERROR", SeverityUnlocalized: "ERROR"}), false)
 	})
@@ -101,11 +101,11 @@ func TestAny(t *testing.T) {
 		err  error
 		want bool
 	}{
-		"Any is false of nil":                   {nil, false},
-		"Any looks at the error itself":         {two, true},
-		"Any looks through wrapping":            {fmt.Errorf("a: %w", fmt.Errorf("b: %w", two)), true},
-		"Any looks at all of several errors":    {fmt.Errorf("a: %w", errors.Join(one, two)), true},
-		"Any is false if no error in it is one": {errors.Join(one, one), false},
+		"Any is false of nil":                      {nil, false},
+		"Any looks at the error itself":            {two, true},
+		"Any looks through wrapping":               {fmt.Errorf("a: %w", fmt.Errorf("b: %w", two)), true},
+		"Any looks at all of several errors":       {fmt.Errorf("a: %w", errors.Join(one, two)), true},
+		"Any is false if no wrapped error matches": {errors.Join(one, one), false},
 	} {
 		t.Run(name, func(t *testing.T) { check.Equal(t, failure.Any(c.err, isTwo), c.want) })
 	}

@@ -157,7 +157,7 @@ func TestPgBouncer(t *testing.T) {
 		{"a setting that PgBouncer does not pass on is of kind config", nil,
 			func(config *pgx.ConnConfig) { config.RuntimeParams["work_mem"] = "4MB" },
 			failure.Config, failure.IsRefusedParameter},
-		{"a PgBouncer without room asks to wait, and is unavailable", map[string]string{"max_client_conn": "0"},
+		{"a full PgBouncer is of kind unavailable", map[string]string{"max_client_conn": "0"},
 			func(*pgx.ConnConfig) {}, failure.Unavailable, failure.IsPoolerWait},
 	} {
 		t.Run(c.name, func(t *testing.T) {

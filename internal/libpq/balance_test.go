@@ -31,18 +31,19 @@ func TestLoadBalanceHosts(t *testing.T) {
 		{"hosts", "a.invalid,b.invalid"},
 		{"addresses of one name", "a.invalid,a.invalid"},
 	} {
-		t.Run("random: "+c.name+" all get connections", func(t *testing.T) {
+		t.Run("load_balance_hosts=random connects to all "+c.name, func(t *testing.T) {
 			check.Equal(t, len(ports(t, enough, c.hosts, "127.0.0.1,127.0.0.1", "load_balance_hosts=random")), 2)
 		})
-		t.Run("disable: the first of the "+c.name+" gets all", func(t *testing.T) {
-			check.Equal(t, ports(t, 10, c.hosts, "127.0.0.1,127.0.0.1", "load_balance_hosts=disable")[fmt.Sprint(first.Port())], 10)
+		t.Run("load_balance_hosts=disable connects to the first of the "+c.name, func(t *testing.T) {
+			check.Equal(t, ports(t, 10, c.hosts, "127.0.0.1,127.0.0.1",
+				"load_balance_hosts=disable")[fmt.Sprint(first.Port())], 10)
 		})
 	}
-	t.Run("the environment asks for it too", func(t *testing.T) {
+	t.Run("PGLOADBALANCEHOSTS=random connects to all hosts", func(t *testing.T) {
 		t.Setenv("PGLOADBALANCEHOSTS", "random")
 		check.Equal(t, len(ports(t, enough, "a.invalid,b.invalid", "127.0.0.1,127.0.0.1", "")), 2)
 	})
-	t.Run("target_session_attrs has the last word", func(t *testing.T) {
+	t.Run("target_session_attrs outranks load_balance_hosts", func(t *testing.T) {
 		check.Equal(t, ports(t, 20, "a.invalid,b.invalid", "127.0.0.1,127.0.0.1",
 			"load_balance_hosts=random target_session_attrs=read-only")[fmt.Sprint(second.Port())], 20)
 	})

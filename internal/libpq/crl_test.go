@@ -30,23 +30,27 @@ func TestRevocation(t *testing.T) {
 		lists []string
 		want  string
 	}{
-		{"a list without the certificate lets it pass", direct, []string{root.list(t, revoked.Leaf)}, encrypted},
-		{"a list with the certificate does not", revoked, []string{root.list(t, revoked.Leaf)}, refused},
-		{"of several lists in the file the issuer's counts", revoked, []string{middle.list(t), root.list(t, revoked.Leaf), namesake.list(t)}, refused},
-		{"of two lists the newer counts", direct, []string{
-			root.listWith(t, x509.RevocationList{ThisUpdate: time.Now().Add(-time.Hour)}, direct.Leaf), root.list(t)}, encrypted},
-		{"in any order", direct, []string{
+		{"a certificate that is not in its issuer's list passes", direct, []string{root.list(t, revoked.Leaf)}, encrypted},
+		{"a certificate in its issuer's list is refused", revoked, []string{root.list(t, revoked.Leaf)}, refused},
+		{"the issuer's list counts among several in a file", revoked,
+			[]string{middle.list(t), root.list(t, revoked.Leaf), namesake.list(t)}, refused},
+		{"the newer of two lists counts", direct, []string{
+			root.listWith(t, x509.RevocationList{ThisUpdate: time.Now().Add(-time.Hour)}, direct.Leaf), root.list(t)},
+			encrypted},
+		{"the newer of two lists counts in any order", direct, []string{
 			root.list(t, direct.Leaf), root.listWith(t, x509.RevocationList{ThisUpdate: time.Now().Add(-time.Hour)})}, refused},
-		{"a list of another issuer is none", direct, []string{middle.list(t)}, refused},
-		{"a list of another issuer of the same name is none", direct, []string{namesake.list(t)}, refused},
-		{"a list that has expired is none", direct, []string{root.listWith(t, x509.RevocationList{
+		{"a list of another issuer is ignored", direct, []string{middle.list(t)}, refused},
+		{"a list of another issuer of the same name is ignored", direct, []string{namesake.list(t)}, refused},
+		{"a list that has expired is ignored", direct, []string{root.listWith(t, x509.RevocationList{
 			ThisUpdate: past.Add(-time.Hour), NextUpdate: past})}, refused},
-		{"a list of the future is none", direct, []string{root.listWith(t, x509.RevocationList{
+		{"a list of the future is ignored", direct, []string{root.listWith(t, x509.RevocationList{
 			ThisUpdate: time.Now().Add(30 * time.Minute)})}, refused},
-		{"every issuer in the chain with a clean list lets it pass", deep, []string{root.list(t), middle.list(t)}, encrypted},
-		{"the authority in the middle needs a list", deep, []string{root.list(t)}, refused},
-		{"the root needs a list", deep, []string{middle.list(t)}, refused},
-		{"the root can revoke the authority in the middle", deep, []string{root.list(t, middle.cert), middle.list(t)}, refused},
+		{"a certificate passes when each issuer in its chain has a list", deep, []string{root.list(t), middle.list(t)},
+			encrypted},
+		{"a chain without a list of its intermediate authority is refused", deep, []string{root.list(t)}, refused},
+		{"a chain without a list of its root is refused", deep, []string{middle.list(t)}, refused},
+		{"the root can revoke the intermediate authority", deep, []string{root.list(t, middle.cert), middle.list(t)},
+			refused},
 		{"the root can revoke itself", direct, []string{root.list(t, root.cert)}, refused},
 	}
 	c := newTLSServer(t, nil)
@@ -78,7 +82,7 @@ func TestRevocationFiles(t *testing.T) {
 	c := newTLSServer(t, nil)
 	install(t, c, cert)
 	params := fmt.Sprintf("host=localhost port=%d user=postgres dbname=postgres sslrootcert=%s ", c.Port(), root.file(t))
-	t.Run("lists are read anew for each connection", func(t *testing.T) {
+	t.Run("revocation lists are read for each connection", func(t *testing.T) {
 		list := writeFile(t, "root.crl", root.list(t))
 		config, err := read(params + "sslmode=verify-ca sslcrl=" + list)
 		check.OK(t, err)
@@ -92,33 +96,36 @@ func TestRevocationFiles(t *testing.T) {
 		_, err = dial(t, config)
 		checkFault(t, err, "sslcrl", "no such file")
 	})
-	t.Run("a file and a directory are one set", func(t *testing.T) {
+	t.Run("the lists of a file and of a directory count together", func(t *testing.T) {
 		crls := filepath.Dir(writeFile(t, "other.crl", newAuthority(t, "other", nil).list(t)))
 		check.OK(t, os.Mkdir(filepath.Join(crls, "sub"), 0o700))
-		check.Equal(t, outcome(t, params+"sslmode=verify-ca sslcrldir="+crls+" sslcrl="+writeFile(t, "root.crl", root.list(t))), encrypted)
+		check.Equal(t, outcome(t,
+			params+"sslmode=verify-ca sslcrldir="+crls+" sslcrl="+writeFile(t, "root.crl", root.list(t))), encrypted)
 	})
-	t.Run("the fallback hosts are checked too", func(t *testing.T) {
-		dsn := fmt.Sprintf("host=localhost,localhost port=%d,%d user=postgres dbname=postgres sslmode=verify-ca sslrootcert=%s sslcrl=%s",
+	t.Run("the certificates of fallback hosts are checked", func(t *testing.T) {
+		dsn := fmt.Sprintf("host=localhost,localhost port=%d,%d user=postgres dbname=postgres sslmode=verify-ca "+
+			"sslrootcert=%s sslcrl=%s",
 			pgtest.ClosedPort(t), c.Port(), root.file(t), writeFile(t, "root.crl", root.list(t, cert.Leaf)))
 		check.Equal(t, outcome(t, dsn), refused)
 	})
-	t.Run("an authority that is trusted without its own issuer cannot be checked", func(t *testing.T) {
+	t.Run("an authority that is trusted without its issuer is refused", func(t *testing.T) {
 		middle := newAuthority(t, "middle", root)
 		install(t, c, middle.server(t, "localhost"))
 		defer install(t, c, cert)
-		dsn := fmt.Sprintf("host=localhost port=%d user=postgres dbname=postgres sslmode=verify-full sslrootcert=%s ", c.Port(), middle.file(t))
+		dsn := fmt.Sprintf("host=localhost port=%d user=postgres dbname=postgres sslmode=verify-full sslrootcert=%s ",
+			c.Port(), middle.file(t))
 		check.Equal(t, outcome(t, dsn), encrypted)
 		check.Equal(t, outcome(t, dsn+"sslcrl="+writeFile(t, "both.crl", middle.list(t)+root.list(t))), refused)
 	})
-	t.Run("the environment's list counts", func(t *testing.T) {
+	t.Run("the revocation list of the environment counts", func(t *testing.T) {
 		t.Setenv("PGSSLCRL", writeFile(t, "root.crl", root.list(t, cert.Leaf)))
 		check.Equal(t, outcome(t, params+"sslmode=verify-ca"), refused)
 	})
-	t.Run("a list that is named takes the default's place", func(t *testing.T) {
+	t.Run("a named revocation list replaces the default list", func(t *testing.T) {
 		check.OK(t, os.WriteFile(filepath.Join(dir, "root.crl"), []byte(root.list(t, cert.Leaf)), 0o600))
 		check.Equal(t, outcome(t, params+"sslmode=verify-ca sslcrl="+writeFile(t, "root.crl", root.list(t))), encrypted)
 	})
-	t.Run("without a root certificate the default is not looked at", func(t *testing.T) {
+	t.Run("the default revocation list is not read without a root certificate", func(t *testing.T) {
 		check.OK(t, os.WriteFile(filepath.Join(dir, "root.crl"), []byte("nothing"), 0o600))
 		_, err := read("host=h sslmode=require")
 		check.OK(t, err)
@@ -132,23 +139,32 @@ func TestRevocationFaults(t *testing.T) {
 	root := newAuthority(t, "root", nil)
 	verify := "host=h sslmode=verify-full sslrootcert=" + root.file(t) + " "
 	partial := root.listWith(t, x509.RevocationList{ExtraExtensions: []pkix.Extension{{
-		Id: asn1.ObjectIdentifier{2, 5, 29, 28}, Critical: true, Value: []byte{0x30, 0x03, 0x81, 0x01, 0xff}}}}) // only user certificates
+		// only user certificates
+		Id: asn1.ObjectIdentifier{2, 5, 29, 28}, Critical: true, Value: []byte{0x30, 0x03, 0x81, 0x01, 0xff}}}})
 	tests := []struct {
 		name, dsn    string
 		part, reason string
 	}{
-		{"without verification a list would be ignored", "host=h sslmode=require sslcrl=" + writeFile(t, "crl", root.list(t)), "sslcrl", "no certificate is verified"},
-		{"so would a directory", "host=h sslcrldir=" + t.TempDir(), "sslcrldir", "no certificate is verified"},
-		{"prefer does not verify", "host=h sslmode=prefer sslrootcert=" + root.file(t) + " sslcrl=" + writeFile(t, "crl", root.list(t)), "sslcrl", "no certificate is verified"},
-		{"a file that is missing", verify + "sslcrl=" + filepath.Join(t.TempDir(), "nowhere"), "sslcrl", "no such file"},
-		{"a directory that is missing", verify + "sslcrldir=" + filepath.Join(t.TempDir(), "nowhere"), "sslcrldir", "no such file"},
-		{"a directory as file", verify + "sslcrl=" + t.TempDir(), "sslcrl", "is a directory"},
-		{"a file as directory", verify + "sslcrldir=" + writeFile(t, "crl", root.list(t)), "sslcrldir", "not a directory"},
-		{"an empty file", verify + "sslcrl=" + writeFile(t, "crl", ""), "sslcrl", "holds no revocation list"},
-		{"a file of certificates", verify + "sslcrl=" + root.file(t), "sslcrl", "holds no revocation list"},
-		{"an empty directory", verify + "sslcrldir=" + t.TempDir(), "sslcrldir", "no file with a revocation list"},
-		{"a damaged list", verify + "sslcrl=" + writeFile(t, "crl", damaged(root.list(t))), "sslcrl", "cannot be parsed"},
-		{"a list of some certificates only", verify + "sslcrl=" + writeFile(t, "crl", partial), "sslcrl", "scope"},
+		{"a revocation list without verification", "host=h sslmode=require sslcrl=" + writeFile(t, "crl", root.list(t)),
+			"sslcrl", "no certificate is verified"},
+		{"a directory of revocation lists without verification", "host=h sslcrldir=" + t.TempDir(), "sslcrldir",
+			"no certificate is verified"},
+		{"a revocation list with sslmode=prefer",
+			"host=h sslmode=prefer sslrootcert=" + root.file(t) + " sslcrl=" + writeFile(t, "crl", root.list(t)), "sslcrl",
+			"no certificate is verified"},
+		{"a missing revocation file", verify + "sslcrl=" + filepath.Join(t.TempDir(), "nowhere"), "sslcrl", "no such file"},
+		{"a missing revocation directory", verify + "sslcrldir=" + filepath.Join(t.TempDir(), "nowhere"), "sslcrldir",
+			"no such file"},
+		{"a directory in place of a revocation file", verify + "sslcrl=" + t.TempDir(), "sslcrl", "is a directory"},
+		{"a file in place of a revocation directory", verify + "sslcrldir=" + writeFile(t, "crl", root.list(t)), "sslcrldir",
+			"not a directory"},
+		{"an empty revocation file", verify + "sslcrl=" + writeFile(t, "crl", ""), "sslcrl", "holds no revocation list"},
+		{"a revocation file that holds certificates", verify + "sslcrl=" + root.file(t), "sslcrl",
+			"holds no revocation list"},
+		{"an empty revocation directory", verify + "sslcrldir=" + t.TempDir(), "sslcrldir", "no file with a revocation list"},
+		{"a damaged revocation list", verify + "sslcrl=" + writeFile(t, "crl", damaged(root.list(t))), "sslcrl",
+			"cannot be parsed"},
+		{"a revocation list of only some certificates", verify + "sslcrl=" + writeFile(t, "crl", partial), "sslcrl", "scope"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name+" is refused", func(t *testing.T) {
@@ -156,7 +172,7 @@ func TestRevocationFaults(t *testing.T) {
 			checkFault(t, err, tt.part, tt.reason)
 		})
 	}
-	t.Run("without verification, lists that the environment names are warned of", func(t *testing.T) {
+	t.Run("revocation lists of the environment cause a warning where no certificate is verified", func(t *testing.T) {
 		t.Setenv("PGSSLCRL", filepath.Join(t.TempDir(), "nowhere"))
 		for _, dsn := range []string{"host=h", "host=h sslmode=require"} {
 			c, err := read(dsn)
@@ -169,7 +185,7 @@ func TestRevocationFaults(t *testing.T) {
 		_, err = read(verify)
 		checkFault(t, err, "PGSSLCRL", "no such file")
 	})
-	t.Run("without TLS nobody looks", func(t *testing.T) {
+	t.Run("revocation lists are not read without TLS", func(t *testing.T) {
 		t.Setenv("PGSSLCRL", filepath.Join(t.TempDir(), "nowhere"))
 		for _, dsn := range []string{"host=h sslmode=disable", "host=/tmp sslmode=require"} {
 			_, err := read(dsn)

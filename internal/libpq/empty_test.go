@@ -19,16 +19,18 @@ import (
 func TestEmptyValuesKeepTheEnvironmentAway(t *testing.T) {
 	home(t)
 	cluster := pgtest.Shared(t)
-	who := "select current_user || '@' || current_database()"
+	account := "select current_user || '@' || current_database()"
 	server := fmt.Sprintf("host=127.0.0.1 port=%d sslmode=disable ", cluster.Port())
-	t.Run("an empty database is the user's own", func(t *testing.T) {
+	t.Run("an empty database means the database of the user's name", func(t *testing.T) {
 		t.Setenv("PGDATABASE", "template1")
 		dsn := server + "user=postgres dbname=''"
-		check.Equal(t, show(t, connect(t, dsn), who), "postgres@postgres")
-		check.Equal(t, show(t, connect(t, fmt.Sprintf("postgres://postgres@127.0.0.1:%d/?sslmode=disable&dbname=", cluster.Port())), who), "postgres@postgres")
-		psqlAgrees(t, dsn, who, "postgres@postgres")
+		check.Equal(t, show(t, connect(t, dsn), account), "postgres@postgres")
+		check.Equal(t, show(t, connect(t,
+			fmt.Sprintf("postgres://postgres@127.0.0.1:%d/?sslmode=disable&dbname=", cluster.Port())), account),
+			"postgres@postgres")
+		psqlAgrees(t, dsn, account, "postgres@postgres")
 	})
-	t.Run("an empty user is the account", func(t *testing.T) {
+	t.Run("an empty user means the system account", func(t *testing.T) {
 		t.Setenv("PGUSER", "somebody")
 		account, err := user.Current()
 		check.OK(t, err)
@@ -39,7 +41,7 @@ func TestEmptyValuesKeepTheEnvironmentAway(t *testing.T) {
 			check.Equal(t, c.Conn.User, account.Username)
 		}
 	})
-	t.Run("an empty password leaves it to the password file", func(t *testing.T) {
+	t.Run("an empty password falls back to the password file", func(t *testing.T) {
 		t.Setenv("PGPASSWORD", "password-of-the-environment")
 		t.Setenv("PGPASSFILE", writeFile(t, "passwords", "*:*:*:*:password-of-the-file\n"))
 		t.Setenv("PGSERVICEFILE", writeFile(t, "services", "[open]\npassword=\n[closed]\npassword=password-of-the-service\n"))
@@ -58,7 +60,7 @@ func TestEmptyValuesKeepTheEnvironmentAway(t *testing.T) {
 		t.Setenv("PGREQUIREPEER", "nobody-here")
 		connect(t, with(cluster.SocketURI("postgres"), "requirepeer", ""))
 	})
-	t.Run("the last of several values counts", func(t *testing.T) {
+	t.Run("the last of several values of a keyword counts", func(t *testing.T) {
 		t.Setenv("PGREQUIREPEER", "nobody-here")
 		connect(t, with(cluster.SocketURI("postgres"), "requirepeer", "somebody", "requirepeer", ""))
 		_, err := dialDSN(t, with(cluster.SocketURI("postgres"), "requirepeer", "", "requirepeer", "somebody"))
@@ -97,10 +99,10 @@ func TestNoNameForTheAccount(t *testing.T) {
 	libpq.SetCurrentUser(t, func() (*user.User, error) { return nil, user.UnknownUserIdError(4321) })
 	t.Setenv("PGSERVICE", "others")
 	t.Setenv("PGSERVICEFILE", writeFile(t, "services", "[others]\nuser=somebody\n[bare]\nhost=h\n"))
-	t.Run("the user of another service does not take its place", func(t *testing.T) {
+	t.Run("the user of another service does not replace the string's", func(t *testing.T) {
 		check.Equal(t, refusal(t, "service=bare").Part, "user")
 	})
-	t.Run("a user that is given needs none", func(t *testing.T) {
+	t.Run("a string with a user needs no account name", func(t *testing.T) {
 		c, err := read("service=bare user=u")
 		check.OK(t, err)
 		check.Equal(t, c.Conn.User, "u")

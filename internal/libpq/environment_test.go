@@ -42,24 +42,25 @@ func TestEnvironmentReachesTheServer(t *testing.T) {
 
 func TestEnvironmentNamesTheServer(t *testing.T) {
 	cluster := pgtest.SharedTLS(t)
-	t.Setenv("PGHOST", "name-that-nobody-has.invalid")
+	t.Setenv("PGHOST", "no-such-name.invalid")
 	t.Setenv("PGHOSTADDR", "127.0.0.1")
 	t.Setenv("PGPORT", fmt.Sprint(cluster.Port()))
 	t.Setenv("PGUSER", pgtest.TLSUser)
 	t.Setenv("PGPASSWORD", pgtest.TLSPassword)
 	t.Setenv("PGDATABASE", pgtest.TLSDatabase)
-	check.Equal(t, show(t, connect(t, ""), "select current_user || '@' || current_database()"), pgtest.TLSUser+"@"+pgtest.TLSDatabase)
+	check.Equal(t, show(t, connect(t, ""), "select current_user || '@' || current_database()"),
+		pgtest.TLSUser+"@"+pgtest.TLSDatabase)
 }
 
 func TestPGREQUIRESSL(t *testing.T) {
 	bare, _, _ := strings.Cut(pgtest.Shared(t).URI("postgres"), "?")
 	t.Setenv("PGREQUIRESSL", "1")
-	t.Run("it asks for TLS, which this server does not have", func(t *testing.T) {
+	t.Run("PGREQUIRESSL refuses a server without TLS", func(t *testing.T) {
 		if _, err := dialDSN(t, bare); err == nil {
 			t.Error("connected without TLS")
 		}
 	})
-	t.Run("PGSSLMODE outranks it", func(t *testing.T) {
+	t.Run("PGSSLMODE outranks PGREQUIRESSL", func(t *testing.T) {
 		t.Setenv("PGSSLMODE", "disable")
 		connect(t, bare)
 	})
@@ -123,17 +124,18 @@ func TestEnvironmentIsChecked(t *testing.T) {
 
 // Each source has a name for the application. They are taken away one by one.
 func TestRankOfTheSources(t *testing.T) {
-	t.Setenv("PGSERVICEFILE", writeFile(t, "services", "[named]\napplication_name=service\n[other]\nfallback_application_name=fallback\n"))
+	t.Setenv("PGSERVICEFILE",
+		writeFile(t, "services", "[named]\napplication_name=service\n[other]\nfallback_application_name=fallback\n"))
 	uri := pgtest.Shared(t).URI("postgres")
 	name := func(t *testing.T, dsn string) string { return show(t, connect(t, dsn), "show application_name") }
-	t.Run("a fallback in the string is the last", func(t *testing.T) {
+	t.Run("fallback_application_name in the string is used when no other name is set", func(t *testing.T) {
 		check.Equal(t, name(t, with(uri, "fallback_application_name", "fallback")), "fallback")
 	})
 	t.Setenv("PGAPPNAME", "environment")
-	t.Run("the environment outranks a fallback in the string", func(t *testing.T) {
+	t.Run("PGAPPNAME outranks fallback_application_name in the string", func(t *testing.T) {
 		check.Equal(t, name(t, with(uri, "fallback_application_name", "fallback")), "environment")
 	})
-	t.Run("the environment outranks a fallback in the service file", func(t *testing.T) {
+	t.Run("PGAPPNAME outranks fallback_application_name in the service file", func(t *testing.T) {
 		check.Equal(t, name(t, with(uri, "service", "other")), "environment")
 	})
 	t.Run("the service file outranks the environment", func(t *testing.T) {
@@ -142,32 +144,32 @@ func TestRankOfTheSources(t *testing.T) {
 	t.Run("the string outranks the service file", func(t *testing.T) {
 		check.Equal(t, name(t, with(uri, "service", "named", "application_name", "string")), "string")
 	})
-	t.Run("a setting in the string outranks that of the environment", func(t *testing.T) {
+	t.Run("a setting in the string outranks the environment's", func(t *testing.T) {
 		t.Setenv("PGTZ", "Asia/Tokyo")
 		check.Equal(t, show(t, connect(t, with(uri, "timezone", "Europe/Rome")), "show timezone"), "Europe/Rome")
 	})
 }
 
 func TestDefaults(t *testing.T) {
-	t.Run("without a user, a host and a port there are libpq's", func(t *testing.T) {
+	t.Run("an empty string has libpq's user, host and port", func(t *testing.T) {
 		c, err := read("")
 		check.OK(t, err)
 		if c.Conn.User == "" || c.Conn.Host == "" || c.Conn.Port != 5432 {
 			t.Errorf("%q %q %d", c.Conn.User, c.Conn.Host, c.Conn.Port)
 		}
 	})
-	t.Run("connecting ends after ten seconds", func(t *testing.T) {
+	t.Run("connect_timeout is ten seconds by default", func(t *testing.T) {
 		c, err := read("host=h")
 		check.OK(t, err)
 		check.Equal(t, c.Conn.ConnectTimeout.Seconds(), 10)
 	})
-	t.Run("a password file that is not there is no error", func(t *testing.T) {
+	t.Run("a missing password file is no error", func(t *testing.T) {
 		home := t.TempDir()
 		t.Setenv("HOME", home)
 		_, err := read("host=h passfile=" + filepath.Join(home, "nothing"))
 		check.OK(t, err)
 	})
-	t.Run("an address alone has no name for verify-full, wherever it comes from", func(t *testing.T) {
+	t.Run("verify-full refuses an address without a host name, wherever the address comes from", func(t *testing.T) {
 		t.Setenv("PGHOSTADDR", "127.0.0.1")
 		check.Equal(t, refusal(t, "user=u sslmode=verify-full").Part, "PGHOSTADDR")
 		t.Setenv("PGHOST", os.TempDir())

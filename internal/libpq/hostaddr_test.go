@@ -9,24 +9,27 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
-// Names under .invalid cannot be resolved: who connects did not try.
+// Names under .invalid cannot be resolved: a connection shows that the driver did not look them up.
 func TestHostaddr(t *testing.T) {
 	port, closed := pgtest.Shared(t).Port(), pgtest.ClosedPort(t)
 	for _, c := range []struct{ name, host, addr, ports string }{
-		{"it is dialled, and the host is not looked up", "a.invalid", "127.0.0.1", fmt.Sprint(port)},
-		{"it needs no host", "", "127.0.0.1", fmt.Sprint(port)},
-		{"it goes before a socket directory", "/nowhere", "127.0.0.1", fmt.Sprint(port)},
-		{"it goes before another address", "127.0.0.2", "127.0.0.1", fmt.Sprint(port)},
-		{"it may be a list", "a.invalid,b.invalid", "127.0.0.1,127.0.0.1", fmt.Sprintf("%d,%d", closed, port)},
-		{"it may be a list without hosts", "", "127.0.0.2,127.0.0.1", fmt.Sprint(port)},
-		{"an empty element leaves its host to the resolver", "a.invalid,localhost", "127.0.0.1,", fmt.Sprintf("%d,%d", closed, port)},
-		{"so does an empty element at the front", "localhost,a.invalid", ",127.0.0.1", fmt.Sprintf("%d,%d", closed, port)},
-		{"one name may have two addresses", "a.invalid,a.invalid", "127.0.0.2,127.0.0.1", fmt.Sprint(port)},
-		{"one name may have two ports", "a.invalid,a.invalid", "127.0.0.1,127.0.0.1", fmt.Sprintf("%d,%d", closed, port)},
-		{"one name may have an address and be looked up", "localhost,localhost", "127.0.0.2,", fmt.Sprint(port)},
+		{"a hostaddr is dialled, and its host is not looked up", "a.invalid", "127.0.0.1", fmt.Sprint(port)},
+		{"a hostaddr needs no host", "", "127.0.0.1", fmt.Sprint(port)},
+		{"a hostaddr outranks a socket directory", "/nowhere", "127.0.0.1", fmt.Sprint(port)},
+		{"a hostaddr outranks an address in host", "127.0.0.2", "127.0.0.1", fmt.Sprint(port)},
+		{"hostaddr may be a list", "a.invalid,b.invalid", "127.0.0.1,127.0.0.1", fmt.Sprintf("%d,%d", closed, port)},
+		{"hostaddr may be a list without hosts", "", "127.0.0.2,127.0.0.1", fmt.Sprint(port)},
+		{"an empty element of hostaddr leaves its host to the resolver", "a.invalid,localhost", "127.0.0.1,",
+			fmt.Sprintf("%d,%d", closed, port)},
+		{"an empty first element of hostaddr leaves its host to the resolver", "localhost,a.invalid", ",127.0.0.1",
+			fmt.Sprintf("%d,%d", closed, port)},
+		{"one host may have two addresses in hostaddr", "a.invalid,a.invalid", "127.0.0.2,127.0.0.1", fmt.Sprint(port)},
+		{"one host may have two ports", "a.invalid,a.invalid", "127.0.0.1,127.0.0.1", fmt.Sprintf("%d,%d", closed, port)},
+		{"one host may be dialled by its hostaddr and by lookup", "localhost,localhost", "127.0.0.2,", fmt.Sprint(port)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			conn := connect(t, fmt.Sprintf("host='%s' hostaddr='%s' port=%s user=postgres dbname=postgres sslmode=disable", c.host, c.addr, c.ports))
+			conn := connect(t, fmt.Sprintf("host='%s' hostaddr='%s' port=%s user=postgres dbname=postgres sslmode=disable",
+				c.host, c.addr, c.ports))
 			check.Equal(t, conn.PgConn().Conn().RemoteAddr().String(), fmt.Sprintf("127.0.0.1:%d", port))
 		})
 	}
@@ -35,18 +38,21 @@ func TestHostaddr(t *testing.T) {
 func TestHostaddrKeepsTheName(t *testing.T) {
 	cluster := pgtest.SharedTLS(t)
 	uri := func(host string) string {
-		return fmt.Sprintf("host=%s hostaddr=127.0.0.1 port=%d user=%s password='%s' dbname=%s sslmode=verify-full sslrootcert=%s",
+		return fmt.Sprintf("host=%s hostaddr=127.0.0.1 port=%d user=%s password='%s' dbname=%s sslmode=verify-full "+
+			"sslrootcert=%s",
 			host, cluster.Port(), pgtest.TLSUser, pgtest.TLSPassword, pgtest.TLSDatabase, cluster.CAFile())
 	}
-	t.Run("verify-full compares it with the certificate", func(t *testing.T) {
+	t.Run("verify-full compares the host's name with the certificate, not its hostaddr", func(t *testing.T) {
 		conn := connect(t, uri("postgres"))
 		check.Equal(t, conn.Config().Host, "postgres")
-		if _, err := dialDSN(t, uri("other.invalid")); err == nil || !strings.Contains(err.Error(), "certificate is valid for") {
+		if _, err := dialDSN(t, uri("other.invalid")); err == nil || !strings.Contains(err.Error(),
+			"certificate is valid for") {
 			t.Errorf("%v", err)
 		}
 	})
-	t.Run("messages have it", func(t *testing.T) {
-		_, err := dialDSN(t, fmt.Sprintf("host=a.invalid hostaddr=127.0.0.1 port=%d user=u sslmode=disable", pgtest.ClosedPort(t)))
+	t.Run("an error names the host, not only its hostaddr", func(t *testing.T) {
+		_, err := dialDSN(t, fmt.Sprintf("host=a.invalid hostaddr=127.0.0.1 port=%d user=u sslmode=disable",
+			pgtest.ClosedPort(t)))
 		if err == nil || !strings.Contains(err.Error(), "(a.invalid)") {
 			t.Errorf("%v", err)
 		}

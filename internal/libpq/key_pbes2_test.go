@@ -23,7 +23,7 @@ type pbes2 struct {
 	prf        asn1.ObjectIdentifier
 	iv         []byte
 	cut        int  // bytes missing at the end
-	uneven     byte // what the first byte of the padding is wrong by
+	uneven     byte // the error of the padding's first byte
 }
 
 // der encrypts content with AES-256 and the password keyPassword.
@@ -78,19 +78,25 @@ func TestEncryptedKeyFields(t *testing.T) {
 		change       func(*pbes2)
 		part, reason string // empty: it is a key
 	}{
-		{"right fields make a key", func(*pbes2) {}, "", ""},
-		{"the right key length may be there", func(p *pbes2) { p.keyLength = 32 }, "", ""},
-		{"another key length is refused", func(p *pbes2) { p.keyLength = 16 }, "sslkey", "not supported"},
-		{"no iterations are refused", func(p *pbes2) { p.iterations = 0 }, "sslkey", "not supported"},
+		{"an encrypted key with right fields is decrypted", func(*pbes2) {}, "", ""},
+		{"an encrypted key may state its length", func(p *pbes2) { p.keyLength = 32 }, "", ""},
+		{"an encrypted key that states another length is refused", func(p *pbes2) { p.keyLength = 16 }, "sslkey",
+			"not supported"},
+		{"an encrypted key without iterations is refused", func(p *pbes2) { p.iterations = 0 }, "sslkey", "not supported"},
 		{"a negative number of iterations is refused", func(p *pbes2) { p.iterations = -1 }, "sslkey", "not supported"},
-		{"a number of iterations that takes for ever is refused", func(p *pbes2) { p.iterations = 2_000_001 }, "sslkey", "not supported"},
-		{"an unknown HMAC is refused", func(p *pbes2) { p.prf = asn1.ObjectIdentifier{1, 2, 840, 113549, 2, 12} }, "sslkey", "not supported"},
+		{"an excessive number of iterations is refused", func(p *pbes2) { p.iterations = 2_000_001 }, "sslkey",
+			"not supported"},
+		{"an unknown HMAC is refused", func(p *pbes2) { p.prf = asn1.ObjectIdentifier{1, 2, 840, 113549, 2, 12} }, "sslkey",
+			"not supported"},
 		{"a short initialization vector is refused", func(p *pbes2) { p.iv = p.iv[:8] }, "sslkey", "not supported"},
-		{"half a block is refused", func(p *pbes2) { p.cut = 8 }, "sslkey", "not supported"},
-		{"no data is refused", func(p *pbes2) { p.content, p.cut = nil, 16 }, "sslkey", "not supported"},
-		{"a padding that is missing is taken for a wrong password", func(p *pbes2) { p.cut = 16 }, "sslpassword", "does not open"},
+		{"an encrypted key that ends in half a block is refused", func(p *pbes2) { p.cut = 8 }, "sslkey", "not supported"},
+		{"an encrypted key without data is refused", func(p *pbes2) { p.content, p.cut = nil, 16 }, "sslkey",
+			"not supported"},
+		{"a padding that is missing is taken for a wrong password", func(p *pbes2) { p.cut = 16 }, "sslpassword",
+			"does not open"},
 		{"an uneven padding is taken for a wrong password", func(p *pbes2) { p.uneven = 1 }, "sslpassword", "does not open"},
-		{"what is no key is taken for a wrong password", func(p *pbes2) { p.content = []byte("no key") }, "sslpassword", "does not open"},
+		{"decrypted data that is no key is taken for a wrong password", func(p *pbes2) { p.content = []byte("no key") },
+			"sslpassword", "does not open"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -107,7 +113,7 @@ func TestEncryptedKeyFields(t *testing.T) {
 			checkFault(t, fault, tt.part, tt.reason)
 		})
 	}
-	t.Run("bytes after the end are refused", func(t *testing.T) {
+	t.Run("bytes after the end of an encrypted key are refused", func(t *testing.T) {
 		p := pbes2{content: key, iterations: 1, prf: hmacSHA256, iv: make([]byte, aes.BlockSize)}
 		_, fault := libpq.DecodeKey("sslkey", append(p.der(t), 0), urlfix.NewSecret(keyPassword))
 		checkFault(t, fault, "sslkey", "no private key")

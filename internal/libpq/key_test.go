@@ -56,20 +56,21 @@ func TestKeys(t *testing.T) {
 	home(t)
 	dsn, c := keyServer(t)
 	for _, name := range []string{"plain.pem", "plain.der", "sec1.pem"} {
-		t.Run(name+" logs in", func(t *testing.T) {
+		t.Run("the key "+name+" logs in", func(t *testing.T) {
 			logsIn(t, c, dsn+"sslkey="+keyFile(t, name))
 		})
 	}
-	for _, name := range []string{"legacy.pem", "aes128-sha1.pem", "aes192-sha512.pem", "aes256-sha256.pem", "aes256-sha384.pem",
+	for _, name := range []string{"legacy.pem", "aes128-sha1.pem", "aes192-sha512.pem", "aes256-sha256.pem",
+		"aes256-sha384.pem",
 		"des3-sha224.pem"} {
-		t.Run(name+" logs in with its password", func(t *testing.T) {
+		t.Run("the key "+name+" logs in with its password", func(t *testing.T) {
 			logsIn(t, c, dsn+"sslkey="+keyFile(t, name)+" sslpassword="+keyPassword)
 		})
-		t.Run(name+" is refused without one", func(t *testing.T) {
+		t.Run("the key "+name+" is refused without a password", func(t *testing.T) {
 			_, err := read(dsn + "sslkey=" + keyFile(t, name))
 			checkFault(t, err, "sslpassword", "there is no sslpassword")
 		})
-		t.Run(name+" is refused with another", func(t *testing.T) {
+		t.Run("the key "+name+" is refused with a wrong password", func(t *testing.T) {
 			const wrong = "sesame-4712"
 			_, err := read(dsn + "sslkey=" + keyFile(t, name) + " sslpassword=" + wrong)
 			checkFault(t, err, "sslpassword", "does not open")
@@ -87,7 +88,7 @@ func TestEncryptedDER(t *testing.T) {
 	check.Equal(t, outcome(t, dsn+"sslkey="+keyFile(t, "aes256-sha256.der")+" sslpassword="+keyPassword), encrypted)
 }
 
-// logsIn checks that the key is the server's, for libpq too.
+// logsIn checks that the server accepts the key, from the driver and from libpq.
 func logsIn(t *testing.T, c *pgtest.Cluster, dsn string) {
 	t.Helper()
 	conn, err := tryConnect(t, dsn)
@@ -99,7 +100,8 @@ func logsIn(t *testing.T, c *pgtest.Cluster, dsn string) {
 func TestKeyFaults(t *testing.T) {
 	home(t)
 	root := newAuthority(t, "trusted", nil)
-	cert := " sslcert=" + writeFile(t, "client.crt", string(certificatePEM(root.sign(t, template("u"), testKey(t).Public()).Raw))) + " "
+	cert := " sslcert=" + writeFile(t, "client.crt",
+		string(certificatePEM(root.sign(t, template("u"), testKey(t).Public()).Raw))) + " "
 	password := " sslpassword=" + keyPassword
 	otherKey, err := x509.MarshalPKCS8PrivateKey(newKey(t))
 	check.OK(t, err)
@@ -107,19 +109,23 @@ func TestKeyFaults(t *testing.T) {
 		name, params string
 		part, reason string
 	}{
-		{"scrypt", cert + "sslkey=" + keyFile(t, "scrypt.pem") + password, "sslkey", "not supported"},
-		{"PBES1", cert + "sslkey=" + keyFile(t, "pbes1.pem") + password, "sslkey", "not supported"},
-		{"a rare cipher", cert + "sslkey=" + keyFile(t, "camellia.pem") + password, "sslkey", "not supported"},
-		{"PKCS-12", cert + "sslkey=" + keyFile(t, "pkcs12.p12") + password, "sslkey", "no private key"},
-		{"an empty file", cert + "sslkey=" + writeFile(t, "k", ""), "sslkey", "no private key"},
-		{"a certificate", cert + "sslkey=" + writeFile(t, "k", string(certificatePEM(root.cert.Raw))), "sslkey", "no private key"},
-		{"the key of another certificate", cert + "sslkey=" + writeFile(t, "k", string(otherKey)), "sslkey", "not the key of"},
-		{"a directory", cert + "sslkey=" + t.TempDir(), "sslkey", "not a regular file"},
-		{"a missing file", cert + "sslkey=" + filepath.Join(t.TempDir(), "nowhere"), "sslkey", "no such file"},
+		{"a key encrypted with scrypt", cert + "sslkey=" + keyFile(t, "scrypt.pem") + password, "sslkey", "not supported"},
+		{"a key encrypted with PBES1", cert + "sslkey=" + keyFile(t, "pbes1.pem") + password, "sslkey", "not supported"},
+		{"a key encrypted with a rare cipher", cert + "sslkey=" + keyFile(t, "camellia.pem") + password, "sslkey",
+			"not supported"},
+		{"a key in PKCS #12", cert + "sslkey=" + keyFile(t, "pkcs12.p12") + password, "sslkey", "no private key"},
+		{"an empty key file", cert + "sslkey=" + writeFile(t, "k", ""), "sslkey", "no private key"},
+		{"a certificate in place of a key", cert + "sslkey=" + writeFile(t, "k", string(certificatePEM(root.cert.Raw))),
+			"sslkey", "no private key"},
+		{"the key of another certificate", cert + "sslkey=" + writeFile(t, "k", string(otherKey)), "sslkey",
+			"not the key of"},
+		{"a directory in place of a key", cert + "sslkey=" + t.TempDir(), "sslkey", "not a regular file"},
+		{"a missing key file", cert + "sslkey=" + filepath.Join(t.TempDir(), "nowhere"), "sslkey", "no such file"},
 		{"a key of an engine", cert + "sslkey=pkcs11:id", "sslkey", "engine"},
 		{"a certificate without a key", cert, "sslcert", "no sslkey"},
 		{"a key without a certificate", "sslkey=" + keyFile(t, "plain.pem"), "sslkey", "no sslcert"},
-		{"a missing certificate", "sslcert=" + filepath.Join(t.TempDir(), "nowhere") + " sslkey=" + keyFile(t, "plain.pem"), "sslcert", "no such file"},
+		{"a missing certificate", "sslcert=" + filepath.Join(t.TempDir(), "nowhere") + " sslkey=" + keyFile(t, "plain.pem"),
+			"sslcert", "no such file"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name+" is refused", func(t *testing.T) {

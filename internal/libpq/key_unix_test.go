@@ -32,11 +32,12 @@ func TestKeyPermissions(t *testing.T) {
 		{0o644, self, false},
 		{0o601, self, false},
 	}
-	if asRoot { // who alone may give files away, and read them still
+	if asRoot { // only root may change a file's owner, and still reads the file
 		tests = append(tests, row{0o600, nobody, true}, row{0o640, nobody, false}, row{0o644, nobody, false})
 	}
 	for _, tt := range tests {
-		t.Run(fmt.Sprintf("mode %04o of user %d is fine: %v", tt.mode, tt.owner, tt.fine), func(t *testing.T) {
+		verdict := map[bool]string{true: "accepted", false: "refused"}[tt.fine]
+		t.Run(fmt.Sprintf("a key with mode %04o of user %d is %s", tt.mode, tt.owner, verdict), func(t *testing.T) {
 			file := keyFile(t, "plain.pem")
 			check.OK(t, os.Chmod(file, tt.mode))
 			check.OK(t, os.Chown(file, tt.owner, -1))

@@ -23,15 +23,16 @@ func dialMoved(t *testing.T, dsn string, move func(*pgx.ConnConfig)) {
 	move(config)
 	c.Settle(config)
 	_, err = pgx.ConnectConfig(t.Context(), config)
-	check.Equal(t, err != nil, true) // a recorder lets nobody in
+	check.Equal(t, err != nil, true) // a recorder refuses every login
 }
 
-func TestPasswordsOfServersThatTheApplicationMovesTo(t *testing.T) {
+func TestPasswordsAfterBeforeConnectChangesTheServer(t *testing.T) {
 	a, b := newRecorder(t, nil), newRecorder(t, nil)
 	sent := func(t *testing.T, hosts, lines string, move func(*pgx.ConnConfig)) []string {
 		t.Helper()
 		before := len(b.passwords())
-		dialMoved(t, fmt.Sprintf("%s user=u dbname=d sslmode=disable passfile=%s", hosts, writeFile(t, "passwords", lines)), move)
+		dialMoved(t, fmt.Sprintf("%s user=u dbname=d sslmode=disable passfile=%s", hosts, writeFile(t, "passwords", lines)),
+			move)
 		return b.passwords()[before:]
 	}
 	toB := func(config *pgx.ConnConfig) { config.Host, config.Port = "localhost", uint16(b.port()) }
@@ -39,30 +40,30 @@ func TestPasswordsOfServersThatTheApplicationMovesTo(t *testing.T) {
 	several := fmt.Sprintf("host=127.0.0.1,127.0.0.1 port=%d,%d", a.port(), a.port())
 	ofA := fmt.Sprintf("127.0.0.1:%d:*:*:password-of-a\n", a.port())
 	ofB := fmt.Sprintf("localhost:%d:*:*:password-of-b\n", b.port())
-	t.Run("another server does not get the password of the string's", func(t *testing.T) {
+	t.Run("a server that BeforeConnect sets does not get the password of the string's server", func(t *testing.T) {
 		same(t, sent(t, one, ofA, toB), "")
 		same(t, sent(t, several, ofA, toB), "")
 	})
-	t.Run("it gets its own", func(t *testing.T) {
+	t.Run("a server that BeforeConnect sets gets its own password", func(t *testing.T) {
 		same(t, sent(t, one, ofA+ofB, toB), "password-of-b")
 		same(t, sent(t, several, ofA+ofB, toB), "password-of-b")
 	})
-	t.Run("a server that is added gets its own", func(t *testing.T) {
+	t.Run("a fallback server that BeforeConnect adds gets its own password", func(t *testing.T) {
 		same(t, sent(t, one, ofA+ofB, func(config *pgx.ConnConfig) {
 			config.Fallbacks = append(config.Fallbacks, &pgconn.FallbackConfig{Host: "localhost", Port: uint16(b.port())})
 		}), "password-of-b")
 	})
-	t.Run("another user gets its own", func(t *testing.T) {
+	t.Run("a user that BeforeConnect sets gets its own password", func(t *testing.T) {
 		same(t, sent(t, fmt.Sprintf("host=127.0.0.1 port=%d", b.port()), "*:*:*:u:password-of-u\n*:*:*:v:password-of-v\n",
 			func(config *pgx.ConnConfig) { config.User = "v" }), "password-of-v")
 	})
-	t.Run("a password that the application sets goes along", func(t *testing.T) {
+	t.Run("a password that BeforeConnect sets goes to the server that it sets", func(t *testing.T) {
 		same(t, sent(t, one, ofA+ofB, func(config *pgx.ConnConfig) {
 			toB(config)
 			config.Password = "password-of-a"
 		}), "password-of-a")
 	})
-	t.Run("an AfterNetConnect of the application stays in force", func(t *testing.T) {
+	t.Run("an AfterNetConnect of the application is called", func(t *testing.T) {
 		var seen []string
 		same(t, sent(t, several, ofA+ofB, func(config *pgx.ConnConfig) {
 			toB(config)
@@ -73,7 +74,7 @@ func TestPasswordsOfServersThatTheApplicationMovesTo(t *testing.T) {
 		}), "password-of-b")
 		same(t, seen, b.listener.Addr().String(), a.listener.Addr().String())
 	})
-	t.Run("a server that is none of them, because the application dials it, gets none", func(t *testing.T) {
+	t.Run("a server that only the application's DialFunc knows gets no password", func(t *testing.T) {
 		same(t, sent(t, several, "127.0.0.1:*:*:*:password-of-a\n", func(config *pgx.ConnConfig) {
 			config.DialFunc = func(ctx context.Context, network, _ string) (net.Conn, error) {
 				return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort("127.0.0.1", strconv.Itoa(b.port())))

@@ -24,33 +24,39 @@ func scram(t testing.TB, password string, settings map[string]string) *pgtest.Cl
 func TestEachServerGetsItsOwnPassword(t *testing.T) {
 	primary := scram(t, "password:of\\primary", nil)
 	readOnly := scram(t, "password of read-only ", map[string]string{"default_transaction_read_only": "on"})
-	file := writeFile(t, "passwords", fmt.Sprintf("# two servers\n*:%d:*:postgres:password\\:of\\\\primary\nlocalhost:%d:postgres:*:password of read-only \n",
-		primary.Port(), readOnly.Port()))
+	file := writeFile(t, "passwords",
+		fmt.Sprintf("# two servers\n*:%d:*:postgres:password\\:of\\\\primary\nlocalhost:%d:postgres:*:password of "+
+			"read-only \n",
+			primary.Port(), readOnly.Port()))
 	dsn := func(first, second *pgtest.Cluster, session string) string {
-		return fmt.Sprintf("host=localhost,localhost port=%d,%d user=postgres dbname=postgres sslmode=disable passfile=%s target_session_attrs=%s",
+		return fmt.Sprintf("host=localhost,localhost port=%d,%d user=postgres dbname=postgres sslmode=disable passfile=%s "+
+			"target_session_attrs=%s",
 			first.Port(), second.Port(), file, session)
 	}
 	for _, c := range []struct {
 		name, dsn string
 		want      *pgtest.Cluster
 	}{
-		{"the first", dsn(primary, readOnly, "any"), primary},
-		{"the first, the other way round", dsn(readOnly, primary, "any"), readOnly},
-		{"the second, after the first took its own", dsn(primary, readOnly, "read-only"), readOnly},
-		{"the second, the other way round", dsn(readOnly, primary, "read-write"), primary},
+		{"the first server gets its own password", dsn(primary, readOnly, "any"), primary},
+		{"the first server gets its own password in the other order", dsn(readOnly, primary, "any"), readOnly},
+		{"the second server gets its own password after the first took another", dsn(primary, readOnly, "read-only"),
+			readOnly},
+		{"the second server gets its own password in the other order", dsn(readOnly, primary, "read-write"), primary},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			check.Equal(t, show(t, connect(t, c.dsn), "show port"), fmt.Sprint(c.want.Port()))
 		})
 	}
-	t.Run("they are known by their sockets too", func(t *testing.T) {
-		sockets := writeFile(t, "passwords", fmt.Sprintf("%s:*:*:*:password\\:of\\\\primary\n%s:*:*:*:password of read-only \n",
-			primary.SocketDir(), readOnly.SocketDir()))
-		conn := connect(t, fmt.Sprintf("host=%s,%s port=%d,%d user=postgres dbname=postgres passfile=%s target_session_attrs=read-only",
-			primary.SocketDir(), readOnly.SocketDir(), primary.Port(), readOnly.Port(), sockets))
+	t.Run("servers on unix sockets get their own passwords", func(t *testing.T) {
+		sockets := writeFile(t, "passwords",
+			fmt.Sprintf("%s:*:*:*:password\\:of\\\\primary\n%s:*:*:*:password of read-only \n",
+				primary.SocketDir(), readOnly.SocketDir()))
+		conn := connect(t,
+			fmt.Sprintf("host=%s,%s port=%d,%d user=postgres dbname=postgres passfile=%s target_session_attrs=read-only",
+				primary.SocketDir(), readOnly.SocketDir(), primary.Port(), readOnly.Port(), sockets))
 		check.Equal(t, show(t, conn, "show port"), fmt.Sprint(readOnly.Port()))
 	})
-	t.Run("a connection's configuration connects again", func(t *testing.T) {
+	t.Run("a connection's configuration gets the same password again", func(t *testing.T) {
 		config := connect(t, dsn(primary, readOnly, "read-only")).Config()
 		conn, err := pgconn.ConnectConfig(t.Context(), &config.Config)
 		check.OK(t, err)
@@ -58,36 +64,45 @@ func TestEachServerGetsItsOwnPassword(t *testing.T) {
 	})
 }
 
-func TestNoServerGetsAnothersPassword(t *testing.T) {
-	t.Run("without TLS, servers are told apart by their addresses and ports", func(t *testing.T) {
+func TestNoServerGetsThePasswordOfAnother(t *testing.T) {
+	t.Run("servers without TLS are told apart by their addresses and ports", func(t *testing.T) {
 		a, b, c := newRecorder(t, nil), newRecorder(t, nil), newRecorder(t, nil)
-		file := writeFile(t, "passwords", fmt.Sprintf("localhost:%d:*:*:password-of-a\nb.invalid:%d:*:*:password-of-b\n", a.port(), b.port()))
-		_, err := dialDSN(t, fmt.Sprintf("host=localhost,b.invalid,127.0.0.1 hostaddr=',127.0.0.1,' port=%d,%d,%d user=u sslmode=disable passfile=%s",
-			a.port(), b.port(), c.port(), file))
+		file := writeFile(t, "passwords",
+			fmt.Sprintf("localhost:%d:*:*:password-of-a\nb.invalid:%d:*:*:password-of-b\n", a.port(), b.port()))
+		_, err := dialDSN(t,
+			fmt.Sprintf("host=localhost,b.invalid,127.0.0.1 hostaddr=',127.0.0.1,' port=%d,%d,%d user=u sslmode=disable "+
+				"passfile=%s",
+				a.port(), b.port(), c.port(), file))
 		check.Equal(t, err != nil, true)
 		same(t, a.passwords(), "password-of-a")
 		same(t, b.passwords(), "password-of-b")
 		same(t, c.passwords(), "")
 	})
-	t.Run("behind one address, they are told apart by the name that TLS asks for", func(t *testing.T) {
+	t.Run("servers behind one address are told apart by their TLS names", func(t *testing.T) {
 		r := newRecorder(t, certificate(t))
 		file := writeFile(t, "passwords", "a.invalid:*:*:*:password-of-a\nb.invalid:*:*:*:password-of-b\n")
-		_, err := dialDSN(t, fmt.Sprintf("host=b.invalid,a.invalid,c.invalid hostaddr=127.0.0.1,127.0.0.1,127.0.0.1 port=%d user=u sslmode=require passfile=%s", r.port(), file))
+		_, err := dialDSN(t,
+			fmt.Sprintf("host=b.invalid,a.invalid,c.invalid hostaddr=127.0.0.1,127.0.0.1,127.0.0.1 port=%d user=u "+
+				"sslmode=require passfile=%s", r.port(), file))
 		check.Equal(t, err != nil, true)
 		same(t, r.passwords(), "password-of-b", "password-of-a", "")
-		same(t, []string{r.visits[0].serverName, r.visits[1].serverName, r.visits[2].serverName}, "b.invalid", "a.invalid", "c.invalid")
+		same(t, []string{r.visits[0].serverName, r.visits[1].serverName, r.visits[2].serverName}, "b.invalid", "a.invalid",
+			"c.invalid")
 	})
-	t.Run("where nothing tells them apart, none is sent", func(t *testing.T) {
+	t.Run("no password is sent where nothing tells the servers apart", func(t *testing.T) {
 		r := newRecorder(t, nil)
 		file := writeFile(t, "passwords", "a.invalid:*:*:*:password-of-a\nb.invalid:*:*:*:password-of-b\n")
-		_, err := dialDSN(t, fmt.Sprintf("host=b.invalid,a.invalid hostaddr=127.0.0.1,127.0.0.1 port=%d user=u sslmode=disable passfile=%s", r.port(), file))
+		_, err := dialDSN(t,
+			fmt.Sprintf("host=b.invalid,a.invalid hostaddr=127.0.0.1,127.0.0.1 port=%d user=u sslmode=disable passfile=%s",
+				r.port(), file))
 		check.Equal(t, err != nil, true)
 		same(t, r.passwords(), "", "")
 	})
-	t.Run("a password that the application sets goes to all", func(t *testing.T) {
+	t.Run("a password that the application sets goes to all servers", func(t *testing.T) {
 		a, b := newRecorder(t, nil), newRecorder(t, nil)
 		file := writeFile(t, "passwords", "*:*:*:*:password-of-the-file\n")
-		c, err := read(fmt.Sprintf("host=127.0.0.1,127.0.0.1 port=%d,%d user=u sslmode=disable passfile=%s", a.port(), b.port(), file))
+		c, err := read(fmt.Sprintf("host=127.0.0.1,127.0.0.1 port=%d,%d user=u sslmode=disable passfile=%s", a.port(),
+			b.port(), file))
 		check.OK(t, err)
 		config := c.Conn.Copy()
 		c.Prepare(config)
@@ -112,46 +127,50 @@ func TestPasswordFile(t *testing.T) {
 		return r.passwords()[before]
 	}
 	for _, c := range []struct{ name, line, params, want string }{
-		{"a line of wildcards", "*:*:*:*:found", "host=127.0.0.1", "found"},
-		{"a line for another host", "other:*:*:*:found", "host=127.0.0.1", ""},
-		{"a line for another port", "*:1:*:*:found", "host=127.0.0.1", ""},
-		{"a line for another database", "*:*:other:*:found", "host=127.0.0.1 dbname=d", ""},
-		{"a line for another user", "*:*:*:other:found", "host=127.0.0.1", ""},
-		{"the database is the user's own if there is none", "*:*:u:*:found", "host=127.0.0.1", "found"},
-		{"the first line that matches", "x:*:*:*:no\n*:*:*:*:found\n127.0.0.1:*:*:*:second", "host=127.0.0.1", "found"},
-		{"a comment", "#:*:*:*:no\n*:*:*:*:found", "host=127.0.0.1", "found"},
-		{"the host's name, not its address", "127.0.0.1:*:*:*:no\nname.invalid:*:*:*:found", "host=name.invalid hostaddr=127.0.0.1", "found"},
-		{"the address without a host", "127.0.0.1:*:*:*:found", "hostaddr=127.0.0.1", "found"},
-		{"the socket directory, not the address that outranks it", "127.0.0.1:*:*:*:no\n/nowhere:*:*:*:found", "host=/nowhere hostaddr=127.0.0.1", "found"},
-		{"the default socket directory is localhost", "127.0.0.1:*:*:*:no\nlocalhost:*:*:*:found", "host=" + defaultHost(t) + " hostaddr=127.0.0.1", "found"},
-		{"an escaped colon in a field", `*:*:a\:b:*:found`, "host=127.0.0.1 dbname=a:b", "found"},
-		{"a colon that the value has needs no escape", `*:*:a:b:*:found`, "host=127.0.0.1 dbname=a:b", "found"},
-		{"a colon that the value has not ends a field", `*:*:a:b:*:no`, "host=127.0.0.1 dbname=a", ""},
+		{"a line of wildcards matches", "*:*:*:*:found", "host=127.0.0.1", "found"},
+		{"a line for another host does not match", "other:*:*:*:found", "host=127.0.0.1", ""},
+		{"a line for another port does not match", "*:1:*:*:found", "host=127.0.0.1", ""},
+		{"a line for another database does not match", "*:*:other:*:found", "host=127.0.0.1 dbname=d", ""},
+		{"a line for another user does not match", "*:*:*:other:found", "host=127.0.0.1", ""},
+		{"a line is matched with the user's name if no database is given", "*:*:u:*:found", "host=127.0.0.1", "found"},
+		{"the first line that matches counts", "x:*:*:*:no\n*:*:*:*:found\n127.0.0.1:*:*:*:second", "host=127.0.0.1",
+			"found"},
+		{"a comment is skipped", "#:*:*:*:no\n*:*:*:*:found", "host=127.0.0.1", "found"},
+		{"a line is matched with the host's name, not its address", "127.0.0.1:*:*:*:no\nname.invalid:*:*:*:found",
+			"host=name.invalid hostaddr=127.0.0.1", "found"},
+		{"a line is matched with the address if there is no host", "127.0.0.1:*:*:*:found", "hostaddr=127.0.0.1", "found"},
+		{"a line is matched with the socket directory, not the hostaddr", "127.0.0.1:*:*:*:no\n/nowhere:*:*:*:found",
+			"host=/nowhere hostaddr=127.0.0.1", "found"},
+		{"a line for localhost matches the default socket directory", "127.0.0.1:*:*:*:no\nlocalhost:*:*:*:found",
+			"host=" + defaultHost(t) + " hostaddr=127.0.0.1", "found"},
+		{"an escaped colon in a field matches a colon", `*:*:a\:b:*:found`, "host=127.0.0.1 dbname=a:b", "found"},
+		{"a colon that the value has matches without an escape", `*:*:a:b:*:found`, "host=127.0.0.1 dbname=a:b", "found"},
+		{"a colon that the value lacks ends a field", `*:*:a:b:*:no`, "host=127.0.0.1 dbname=a", ""},
 		{"an escaped wildcard is an asterisk", `*:*:\*:*:found`, "host=127.0.0.1 dbname=d", ""},
 		{"a password ends at a colon", "*:*:*:*:found:more", "host=127.0.0.1", "found"},
 		{"blanks belong to the password", "*:*:*:*: found \r", "host=127.0.0.1", " found "},
-		{"a password in the string outranks it", "*:*:*:*:no", "host=127.0.0.1 password=string", "string"},
+		{"a password in the string outranks the password file", "*:*:*:*:no", "host=127.0.0.1 password=string", "string"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := writeFile(t, "passwords", c.line+"\n")
 			check.Equal(t, sent(t, c.params+" passfile="+file), c.want)
 		})
 	}
-	t.Run("PGPASSWORD outranks it", func(t *testing.T) {
+	t.Run("PGPASSWORD outranks the password file", func(t *testing.T) {
 		t.Setenv("PGPASSWORD", "environment")
 		check.Equal(t, sent(t, "host=127.0.0.1 passfile="+writeFile(t, "passwords", "*:*:*:*:no\n")), "environment")
 	})
-	t.Run("PGPASSFILE names it", func(t *testing.T) {
+	t.Run("PGPASSFILE names the password file", func(t *testing.T) {
 		t.Setenv("PGPASSFILE", writeFile(t, "passwords", "*:*:*:*:found\n"))
 		check.Equal(t, sent(t, "host=127.0.0.1"), "found")
 	})
-	t.Run("it is in the home directory if nothing names it", func(t *testing.T) {
+	t.Run("the password file is in the home directory by default", func(t *testing.T) {
 		home := t.TempDir()
 		t.Setenv("HOME", home)
 		check.OK(t, os.WriteFile(filepath.Join(home, ".pgpass"), []byte("*:*:*:*:found\n"), 0o600))
 		check.Equal(t, sent(t, "host=127.0.0.1"), "found")
 	})
-	t.Run("it is read anew for each connection", func(t *testing.T) {
+	t.Run("the password file is read for each connection", func(t *testing.T) {
 		file := writeFile(t, "passwords", "*:*:*:*:old\n")
 		c, err := read(fmt.Sprintf("host=127.0.0.1 user=u sslmode=disable port=%d passfile=%s", r.port(), file))
 		check.OK(t, err)
@@ -166,7 +185,7 @@ func TestPasswordFile(t *testing.T) {
 		same(t, r.passwords()[before:], "new", "newer")
 		same(t, found, "new", "newer")
 	})
-	t.Run("one that others have access to is ignored, and warned of", func(t *testing.T) {
+	t.Run("a password file that others have access to is ignored with a warning", func(t *testing.T) {
 		for _, mode := range []os.FileMode{0o640, 0o604, 0o620, 0o610} {
 			file := writeFile(t, "passwords", "*:*:*:*:no\n")
 			check.OK(t, os.Chmod(file, mode))
@@ -192,7 +211,7 @@ func defaultHost(t testing.TB) string {
 	return c.Conn.Host
 }
 
-func TestPasswordFileLetsIn(t *testing.T) {
+func TestPasswordFileLogsIn(t *testing.T) {
 	cluster := scram(t, `a:b\c d`, nil)
 	for line, works := range map[string]bool{
 		`localhost:%d:postgres:postgres:a\:b\\c d`: true,
@@ -203,7 +222,7 @@ func TestPasswordFileLetsIn(t *testing.T) {
 		if strings.Contains(line, "%d") {
 			line = fmt.Sprintf(line, cluster.Port())
 		}
-		t.Run(line, func(t *testing.T) {
+		t.Run(fmt.Sprintf("the line %q logs in: %t", line, works), func(t *testing.T) {
 			_, err := dialDSN(t, fmt.Sprintf("host=localhost port=%d user=postgres dbname=postgres sslmode=disable passfile=%s",
 				cluster.Port(), writeFile(t, "passwords", line+"\n")))
 			check.Equal(t, err == nil, works)

@@ -21,16 +21,16 @@ func TestRequirepeer(t *testing.T) {
 	check.OK(t, err)
 	owner, err := user.LookupId(strconv.Itoa(int(info.Sys().(*syscall.Stat_t).Uid)))
 	check.OK(t, err)
-	t.Run("a server that runs as that user is let in", func(t *testing.T) {
+	t.Run("requirepeer accepts a server that runs as the named user", func(t *testing.T) {
 		connect(t, with(cluster.SocketURI("postgres"), "requirepeer", owner.Username))
 	})
-	t.Run("another is not", func(t *testing.T) {
+	t.Run("requirepeer refuses a server that runs as another user", func(t *testing.T) {
 		_, err := dialDSN(t, with(cluster.SocketURI("postgres"), "requirepeer", owner.Username+"-not"))
 		if err == nil || !strings.Contains(err.Error(), "requirepeer") {
 			t.Errorf("%v", err)
 		}
 	})
-	t.Run("over TCP nobody asks", func(t *testing.T) {
+	t.Run("requirepeer is ignored over TCP", func(t *testing.T) {
 		connect(t, with(cluster.URI("postgres"), "requirepeer", owner.Username+"-not"))
 	})
 }
@@ -42,8 +42,8 @@ func TestRequirepeerSendsNothing(t *testing.T) {
 		name, peer string
 		sends      bool
 	}{
-		{"the wrong user gets not a byte", me.Username + "-not", false},
-		{"the right one gets the startup packet", me.Username, true},
+		{"a server that runs as the wrong user receives no byte", me.Username + "-not", false},
+		{"a server that runs as the right user receives the startup packet", me.Username, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir, err := os.MkdirTemp("", "peer") // a short path
@@ -61,7 +61,7 @@ func TestRequirepeerSendsNothing(t *testing.T) {
 				}
 				defer conn.Close()
 				first := make([]byte, 64)
-				n, _ := io.ReadAtLeast(conn, first, 1) // none is an answer too
+				n, _ := io.ReadAtLeast(conn, first, 1) // the server may receive no byte
 				received <- first[:n]
 			}()
 			_, err = dialDSN(t, fmt.Sprintf("host=%s user=u requirepeer=%s", dir, c.peer))

@@ -27,8 +27,8 @@ type visit struct {
 	password   string
 }
 
-// recorder is a server that asks for passwords in the clear, and then says that it is starting up. It is for what a
-// client sends to whom.
+// recorder is a server that asks for a password in the clear and then reports that it is starting up. It records what
+// clients send.
 type recorder struct {
 	listener net.Listener
 	tls      *tls.Config // nil: it has none
@@ -119,7 +119,7 @@ func (r *recorder) serve(conn net.Conn) {
 	_ = backend.Flush() // the client may be gone
 }
 
-// certificate makes a server's TLS configuration that nobody trusts.
+// certificate makes a server's TLS configuration with an untrusted certificate.
 func certificate(t testing.TB) *tls.Config {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

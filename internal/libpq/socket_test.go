@@ -21,15 +21,16 @@ func TestSeveralSockets(t *testing.T) {
 	check.OK(t, os.Symlink(first.SocketDir(), filepath.Join(links, "a")))
 	check.OK(t, os.Symlink(second.SocketDir(), filepath.Join(links, "b")))
 	dsn := func(a, b string) string {
-		file := writeFile(t, "passwords", fmt.Sprintf("%s:*:*:*:password-of-the-first\n%s:*:*:*:password-of-the-second\n", a, b))
+		file := writeFile(t, "passwords",
+			fmt.Sprintf("%s:*:*:*:password-of-the-first\n%s:*:*:*:password-of-the-second\n", a, b))
 		return fmt.Sprintf("host=%s,%s port=%d,%d user=postgres dbname=postgres target_session_attrs=read-write passfile=%s",
 			a, b, first.Port(), second.Port(), file)
 	}
 	for _, c := range []struct{ name, dsn string }{
-		{"the path that the server was given", dsn(first.SocketDir(), second.SocketDir())},
-		{"a link to its directory", dsn(filepath.Join(links, "a"), filepath.Join(links, "b"))},
+		{"the server's socket directory", dsn(first.SocketDir(), second.SocketDir())},
+		{"a link to the server's socket directory", dsn(filepath.Join(links, "a"), filepath.Join(links, "b"))},
 	} {
-		t.Run("a statement on the second server is cancelled there, by "+c.name, func(t *testing.T) {
+		t.Run("a statement on the second server is cancelled there when its host is "+c.name, func(t *testing.T) {
 			conn := connect(t, c.dsn)
 			ended := make(chan error, 1)
 			go func() {
@@ -50,7 +51,7 @@ func TestSeveralSockets(t *testing.T) {
 				}
 			})
 		})
-		t.Run("the connection's configuration has all servers still, by "+c.name, func(t *testing.T) {
+		t.Run("a connection's configuration keeps all servers when its host is "+c.name, func(t *testing.T) {
 			config := connect(t, c.dsn).Config()
 			check.Equal(t, len(config.Fallbacks), 1)
 			check.Equal(t, config.Port, uint16(second.Port()))

@@ -30,7 +30,7 @@ func socketOption(t testing.TB, conn *net.TCPConn, level, name int) (value int) 
 	return value
 }
 
-// socket is what the kernel knows of a socket that is kept alive: on, idle, interval, count.
+// socket holds the keepalive options of a socket: on, idle, interval, count.
 type socket [4]int
 
 func socketOf(t testing.TB, conn *net.TCPConn) socket {
@@ -43,7 +43,7 @@ func socketOf(t testing.TB, conn *net.TCPConn) socket {
 	}
 }
 
-// dialPlain is a connection with a net.Dialer of the standard library.
+// dialPlain returns the keepalives of a connection with a net.Dialer of the standard library.
 func dialPlain(t testing.TB, d net.Dialer) socket {
 	t.Helper()
 	host, port := pgtest.SilentListener(t)
@@ -62,27 +62,35 @@ func TestKeepalives(t *testing.T) {
 		params []string
 		want   socket
 	}{
-		{"without a keyword they are Go's", nil, goes},
-		{"all numbers reach the socket", []string{"keepalives", "1", "keepalives_idle", "33", "keepalives_interval", "7", "keepalives_count", "4"}, socket{1, 33, 7, 4}},
-		{"they are on where only a number is given", []string{"keepalives_idle", "33"}, socket{1, 33, interval, count}},
-		{"other numbers are the system's", []string{"keepalives_interval", "7"}, socket{1, idle, 7, count}},
-		{"zero is the system's", []string{"keepalives_idle", "0", "keepalives_interval", "0", "keepalives_count", "0"}, socket{1, idle, interval, count}},
-		{"a negative number is too", []string{"keepalives_idle", "-5", "keepalives_count", "4"}, socket{1, idle, interval, 4}},
-		{"on means the system's numbers", []string{"keepalives", "1"}, socket{1, idle, interval, count}},
-		{"any number but zero is on", []string{"keepalives", "-2"}, socket{1, idle, interval, count}},
-		{"zero turns them off, whatever the numbers", []string{"keepalives", "0", "keepalives_idle", "33"}, socket{0, idle, interval, count}},
+		{"the keepalives are Go's without a keyword", nil, goes},
+		{"all keepalive numbers reach the socket",
+			[]string{"keepalives", "1", "keepalives_idle", "33", "keepalives_interval", "7", "keepalives_count", "4"},
+			socket{1, 33, 7, 4}},
+		{"a keepalive number alone turns the keepalives on", []string{"keepalives_idle", "33"},
+			socket{1, 33, interval, count}},
+		{"a keepalive number that is not given is the system's", []string{"keepalives_interval", "7"},
+			socket{1, idle, 7, count}},
+		{"a keepalive number of zero is the system's",
+			[]string{"keepalives_idle", "0", "keepalives_interval", "0", "keepalives_count", "0"},
+			socket{1, idle, interval, count}},
+		{"a negative keepalive number is the system's", []string{"keepalives_idle", "-5", "keepalives_count", "4"},
+			socket{1, idle, interval, 4}},
+		{"keepalives=1 uses the system's numbers", []string{"keepalives", "1"}, socket{1, idle, interval, count}},
+		{"any value of keepalives but zero turns them on", []string{"keepalives", "-2"}, socket{1, idle, interval, count}},
+		{"keepalives=0 turns them off, whatever the numbers", []string{"keepalives", "0", "keepalives_idle", "33"},
+			socket{0, idle, interval, count}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			conn := connect(t, with(uri, c.params...))
 			check.Equal(t, socketOf(t, conn.PgConn().Conn().(*net.TCPConn)), c.want)
 		})
 	}
-	t.Run("a number that the system refuses is an error", func(t *testing.T) {
+	t.Run("a keepalive number that the system refuses is an error", func(t *testing.T) {
 		if _, err := dialDSN(t, with(uri, "keepalives_count", "100000")); err == nil {
 			t.Error("connected")
 		}
 	})
-	t.Run("a unix socket has none", func(t *testing.T) {
+	t.Run("a connection over a unix socket ignores keepalives and tcp_user_timeout", func(t *testing.T) {
 		connect(t, with(pgtest.Shared(t).SocketURI("postgres"), "keepalives_idle", "33", "tcp_user_timeout", "4321"))
 	})
 }
@@ -93,9 +101,9 @@ func TestTCPUserTimeout(t *testing.T) {
 		name, value string
 		want        int
 	}{
-		{"it is the socket's, in milliseconds", "4321", 4321},
-		{"zero is the system's", "0", 0},
-		{"a negative number is too", "-5", 0},
+		{"tcp_user_timeout reaches the socket, in milliseconds", "4321", 4321},
+		{"tcp_user_timeout=0 is the system's value", "0", 0},
+		{"a negative tcp_user_timeout is the system's value", "-5", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			conn := connect(t, with(uri, "tcp_user_timeout", c.value))

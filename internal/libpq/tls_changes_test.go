@@ -31,7 +31,7 @@ func TestTLSFilesThatChange(t *testing.T) {
 		check.OK(t, err)
 		return c, cert, key
 	}
-	t.Run("a client certificate and its key are read anew", func(t *testing.T) {
+	t.Run("a changed client certificate and its key are read for the next connection", func(t *testing.T) {
 		c, cert, key := rotated(t)
 		_, err := dial(t, c)
 		check.Equal(t, err != nil, true)
@@ -42,7 +42,7 @@ func TestTLSFilesThatChange(t *testing.T) {
 		_, err = dial(t, c)
 		check.OK(t, err)
 	})
-	t.Run("while only one of the two is new, those of before stay in force, and that is told once", func(t *testing.T) {
+	t.Run("a changed certificate without its key is not used, and is reported once", func(t *testing.T) {
 		c, cert, key := rotated(t)
 		goodCert, goodKey, err := cluster.ClientCert("postgres")
 		check.OK(t, err)
@@ -65,7 +65,7 @@ func TestTLSFilesThatChange(t *testing.T) {
 		check.OK(t, err)
 		same(t, told, "sslkey")
 	})
-	t.Run("root certificates are read anew", func(t *testing.T) {
+	t.Run("a changed root certificate file is read for the next connection", func(t *testing.T) {
 		other := newAuthority(t, "another", nil)
 		root := other.file(t)
 		c, err := read(with(pgtest.SharedTLS(t).URI(""), "sslrootcert", root))

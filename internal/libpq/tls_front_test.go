@@ -62,7 +62,8 @@ func newFront(t *testing.T, config *tls.Config) *front {
 
 // dsn is for a connection to the front.
 func (f *front) dsn(host, params string) string {
-	return fmt.Sprintf("host=%s port=%d user=postgres dbname=postgres %s", host, f.listener.Addr().(*net.TCPAddr).Port, params)
+	return fmt.Sprintf("host=%s port=%d user=postgres dbname=postgres %s", host, f.listener.Addr().(*net.TCPAddr).Port,
+		params)
 }
 
 // last returns how the latest connection began.
@@ -71,7 +72,7 @@ func (f *front) last(t *testing.T) hello {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.hellos) == 0 {
-		t.Fatal("nobody said hello")
+		t.Fatal("no ClientHello arrived")
 	}
 	return f.hellos[len(f.hellos)-1]
 }
@@ -164,13 +165,13 @@ func TestDirectTLS(t *testing.T) {
 	root := ca.file(t)
 	for _, mode := range []string{"sslmode=verify-full", "sslmode=verify-full sslsni=0", "sslmode=require"} {
 		params := "sslnegotiation=direct sslrootcert=" + root + " " + mode
-		t.Run("it begins with TLS and names the protocol, with "+mode, func(t *testing.T) {
+		t.Run("direct TLS begins with a ClientHello that names the protocol, with "+mode, func(t *testing.T) {
 			f := newFront(t, config("postgresql"))
 			check.Equal(t, outcome(t, f.dsn("localhost", params)), encrypted)
 			check.Equal(t, f.last(t).direct, true)
 			check.Equal(t, slices.Equal(f.last(t).protocols, []string{"postgresql"}), true)
 		})
-		t.Run("a server that does not agree on the protocol is left, with "+mode, func(t *testing.T) {
+		t.Run("direct TLS refuses a server that does not agree on the protocol, with "+mode, func(t *testing.T) {
 			f := newFront(t, config())
 			_, err := tryConnect(t, f.dsn("localhost", params))
 			if err == nil || !strings.Contains(err.Error(), "ALPN") {
@@ -179,19 +180,20 @@ func TestDirectTLS(t *testing.T) {
 			check.Equal(t, f.last(t).direct, true)
 		})
 	}
-	t.Run("without it the server is asked first", func(t *testing.T) {
+	t.Run("the client asks the server for TLS without sslnegotiation=direct", func(t *testing.T) {
 		f := newFront(t, config())
 		check.Equal(t, outcome(t, f.dsn("localhost", "sslmode=require")), encrypted)
 		check.Equal(t, f.last(t).direct, false)
 	})
-	t.Run("only a server of version 17 or later takes it", func(t *testing.T) {
+	t.Run("only a server of version 17 or later takes direct TLS", func(t *testing.T) {
 		c := pgtest.SharedTLS(t)
 		want := refused
 		if c.Binaries().Major >= 17 {
 			want = encrypted
 		}
-		check.Equal(t, outcome(t, fmt.Sprintf("host=localhost port=%d user=%s password='%s' dbname=%s sslmode=require sslnegotiation=direct",
-			c.Port(), pgtest.TLSUser, pgtest.TLSPassword, pgtest.TLSDatabase)), want)
+		check.Equal(t, outcome(t,
+			fmt.Sprintf("host=localhost port=%d user=%s password='%s' dbname=%s sslmode=require sslnegotiation=direct",
+				c.Port(), pgtest.TLSUser, pgtest.TLSPassword, pgtest.TLSDatabase)), want)
 	})
 }
 
@@ -201,14 +203,14 @@ func TestSNI(t *testing.T) {
 	f := newFront(t, &tls.Config{Certificates: []tls.Certificate{ca.server(t, "localhost", "127.0.0.1")}})
 	root := " sslrootcert=" + ca.file(t)
 	tests := []struct{ name, host, params, want string }{
-		{"require sends the name", "localhost", "sslmode=require", "localhost"},
-		{"verify-ca sends the name", "localhost", "sslmode=verify-ca" + root, "localhost"},
-		{"verify-full sends the name", "localhost", "sslmode=verify-full" + root, "localhost"},
-		{"sslsni=1 says the same", "localhost", "sslsni=1 sslmode=verify-full" + root, "localhost"},
-		{"an address is no name", "127.0.0.1", "sslmode=verify-full" + root, ""},
-		{"sslsni=0 keeps it back with require", "localhost", "sslsni=0 sslmode=require", ""},
-		{"sslsni=0 keeps it back with verify-ca", "localhost", "sslsni=0 sslmode=verify-ca" + root, ""},
-		{"sslsni=0 keeps it back with verify-full", "localhost", "sslsni=0 sslmode=verify-full" + root, ""},
+		{"require sends the host's name in SNI", "localhost", "sslmode=require", "localhost"},
+		{"verify-ca sends the host's name in SNI", "localhost", "sslmode=verify-ca" + root, "localhost"},
+		{"verify-full sends the host's name in SNI", "localhost", "sslmode=verify-full" + root, "localhost"},
+		{"sslsni=1 sends the host's name in SNI", "localhost", "sslsni=1 sslmode=verify-full" + root, "localhost"},
+		{"an address is not sent in SNI", "127.0.0.1", "sslmode=verify-full" + root, ""},
+		{"sslsni=0 sends no name with require", "localhost", "sslsni=0 sslmode=require", ""},
+		{"sslsni=0 sends no name with verify-ca", "localhost", "sslsni=0 sslmode=verify-ca" + root, ""},
+		{"sslsni=0 sends no name with verify-full", "localhost", "sslsni=0 sslmode=verify-full" + root, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -224,7 +226,7 @@ func TestResumption(t *testing.T) {
 	ca := newAuthority(t, "trusted", nil)
 	cert := ca.server(t, "localhost")
 	for _, params := range []string{"sslmode=verify-ca", "sslmode=verify-full", "sslmode=verify-full sslsni=0"} {
-		t.Run("a resumed session is held against the lists with "+params, func(t *testing.T) {
+		t.Run("a resumed session is checked against the revocation lists with "+params, func(t *testing.T) {
 			f := newFront(t, &tls.Config{Certificates: []tls.Certificate{cert}})
 			list := writeFile(t, "root.crl", ca.list(t))
 			c, err := read(f.dsn("localhost", params+" sslrootcert="+ca.file(t)+" sslcrl="+list))
@@ -251,10 +253,11 @@ func TestCertificateMode(t *testing.T) {
 	dsn := fmt.Sprintf("host=localhost port=%d user=postgres dbname=postgres sslmode=require ", c.Port())
 	own := fmt.Sprintf("sslcert=%s sslkey=%s ", cert, key)
 	tests := []struct{ name, params, want string }{
-		{"it is sent where the server asks", own, encrypted},
-		{"it must be sent with require", own + "sslcertmode=require", encrypted},
-		{"it is kept back with disable", own + "sslcertmode=disable", refused},
-		{"with disable its key is not looked at", "sslcertmode=disable sslcert=" + cert + " sslkey=" + writeFile(t, "empty", ""), refused},
+		{"a client certificate is sent where the server asks for it", own, encrypted},
+		{"sslcertmode=require sends the client certificate", own + "sslcertmode=require", encrypted},
+		{"sslcertmode=disable does not send the client certificate", own + "sslcertmode=disable", refused},
+		{"sslcertmode=disable does not read the key",
+			"sslcertmode=disable sslcert=" + cert + " sslkey=" + writeFile(t, "empty", ""), refused},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -264,13 +267,13 @@ func TestCertificateMode(t *testing.T) {
 			check.Equal(t, err == nil, tt.want == encrypted)
 		})
 	}
-	t.Run("require insists on one where the server does not", func(t *testing.T) {
+	t.Run("sslcertmode=require refuses a server that does not ask for a certificate", func(t *testing.T) {
 		c := newTLSServer(t, nil)
 		dsn := fmt.Sprintf("host=localhost port=%d user=postgres dbname=postgres sslmode=require sslcertmode=", c.Port())
 		check.Equal(t, outcome(t, dsn+"allow"), encrypted)
 		check.Equal(t, outcome(t, dsn+"require"), refused)
 	})
-	t.Run("the default files are sent", func(t *testing.T) {
+	t.Run("the default client certificate is sent", func(t *testing.T) {
 		dir := home(t)
 		check.OK(t, os.Symlink(cert, filepath.Join(dir, "postgresql.crt")))
 		check.OK(t, os.Symlink(key, filepath.Join(dir, "postgresql.key")))

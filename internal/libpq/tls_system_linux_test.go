@@ -22,13 +22,16 @@ func TestSystemRoots(t *testing.T) {
 	c := newTLSServer(t, nil)
 	install(t, c, cert)
 	tests := []struct{ name, dsn, want string }{
-		{"sslrootcert=system verifies against them", "host=localhost sslrootcert=system", encrypted},
-		{"without SNI too", "host=localhost sslrootcert=system sslsni=0", encrypted},
-		{"and it checks the name", "host=127.0.0.1 sslrootcert=system", refused},
-		{"without SNI too, the name", "host=127.0.0.1 sslrootcert=system sslsni=0", refused},
-		{"verify-full without a root certificate means them", "host=localhost sslmode=verify-full", encrypted},
-		{"a list that is named is held against them", "host=localhost sslrootcert=system sslcrl=" + writeFile(t, "root.crl", ca.list(t)), encrypted},
-		{"and revokes", "host=localhost sslrootcert=system sslcrl=" + writeFile(t, "root.crl", ca.list(t, cert.Leaf)), refused},
+		{"sslrootcert=system verifies against the system's roots", "host=localhost sslrootcert=system", encrypted},
+		{"sslrootcert=system verifies against the system's roots without SNI", "host=localhost sslrootcert=system sslsni=0",
+			encrypted},
+		{"sslrootcert=system checks the name", "host=127.0.0.1 sslrootcert=system", refused},
+		{"sslrootcert=system checks the name without SNI", "host=127.0.0.1 sslrootcert=system sslsni=0", refused},
+		{"verify-full without a root certificate uses the system's roots", "host=localhost sslmode=verify-full", encrypted},
+		{"a certificate passes the named list of the system's authority",
+			"host=localhost sslrootcert=system sslcrl=" + writeFile(t, "root.crl", ca.list(t)), encrypted},
+		{"the named list of the system's authority revokes a certificate",
+			"host=localhost sslrootcert=system sslcrl=" + writeFile(t, "root.crl", ca.list(t, cert.Leaf)), refused},
 	}
 	rootFile := ca.file(t)
 	for _, tt := range tests {

@@ -17,7 +17,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
-// tryConnect is read and dial; the error may be of either.
+// tryConnect reads and dials, and returns the error of either.
 func tryConnect(t *testing.T, dsn string) (*pgx.Conn, error) {
 	t.Helper()
 	c, err := read(dsn)
@@ -27,7 +27,7 @@ func tryConnect(t *testing.T, dsn string) (*pgx.Conn, error) {
 	return dial(t, c)
 }
 
-// What becomes of an attempt to connect.
+// The outcomes of a dial.
 const (
 	encrypted = "TLS"
 	plain     = "plain"
@@ -122,26 +122,27 @@ func TestModes(t *testing.T) {
 		install(t, c, column.cert)
 		for _, tt := range tests {
 			want := strings.Fields(tt.want)[i]
-			t.Run(fmt.Sprintf("%s with %s root certificate and %s: %s", tt.mode, tt.root, column.name, want), func(t *testing.T) {
-				dir := home(t)
-				check.OK(t, os.WriteFile(filepath.Join(dir, "root.crl"), []byte(list), 0o600))
-				// In a string, verify-ca is not taken without its root certificate.
-				t.Setenv("PGSSLMODE", tt.mode)
-				conninfo := fmt.Sprintf("host=localhost port=%d user=postgres dbname=postgres", c.Port())
-				switch tt.root {
-				case "given":
-					conninfo += " sslrootcert=" + rootFile
-				case "default":
-					check.OK(t, os.WriteFile(filepath.Join(dir, "root.crt"), certificatePEM(trusted.cert.Raw), 0o600))
-				case "system":
-					conninfo += " sslrootcert=system"
-				}
-				check.Equal(t, outcome(t, conninfo), want)
-				if tt.libpq != "" {
-					want = strings.Fields(tt.libpq)[i]
-				}
-				checkPsql(t, c, tt.root, conninfo, want)
-			})
+			t.Run(fmt.Sprintf("sslmode=%s with %s root certificate and %s is %s", tt.mode, tt.root, column.name, want),
+				func(t *testing.T) {
+					dir := home(t)
+					check.OK(t, os.WriteFile(filepath.Join(dir, "root.crl"), []byte(list), 0o600))
+					// In a string, verify-ca is not taken without its root certificate.
+					t.Setenv("PGSSLMODE", tt.mode)
+					conninfo := fmt.Sprintf("host=localhost port=%d user=postgres dbname=postgres", c.Port())
+					switch tt.root {
+					case "given":
+						conninfo += " sslrootcert=" + rootFile
+					case "default":
+						check.OK(t, os.WriteFile(filepath.Join(dir, "root.crt"), certificatePEM(trusted.cert.Raw), 0o600))
+					case "system":
+						conninfo += " sslrootcert=system"
+					}
+					check.Equal(t, outcome(t, conninfo), want)
+					if tt.libpq != "" {
+						want = strings.Fields(tt.libpq)[i]
+					}
+					checkPsql(t, c, tt.root, conninfo, want)
+				})
 		}
 	}
 }
@@ -172,22 +173,39 @@ func TestCombinations(t *testing.T) {
 		name         string
 		env          map[string]string
 		dsn          string
-		part, reason string // empty: it is fine
+		part, reason string // empty: it is accepted
 	}{
-		{"verify-ca from the environment needs a root certificate", map[string]string{"PGSSLMODE": "verify-ca"}, "host=h", "PGSSLMODE", "needs sslrootcert"},
-		{"verify-ca takes the environment's root certificate", map[string]string{"PGSSLMODE": "verify-ca", "PGSSLROOTCERT": rootFile}, "host=h", "", ""},
-		{"system roots from the environment refuse a weaker mode in the string", map[string]string{"PGSSLROOTCERT": "system"}, "host=h sslmode=require", "sslmode", "too weak"},
-		{"system roots from the environment refuse a weaker mode from there", map[string]string{"PGSSLROOTCERT": "system", "PGSSLMODE": "prefer"}, "host=h", "PGSSLMODE", "too weak"},
-		{"system roots from the environment refuse plain text", map[string]string{"PGSSLROOTCERT": "system"}, "host=h sslmode=disable", "sslmode", "too weak"},
-		{"direct TLS from the environment needs a mode that insists on TLS", map[string]string{"PGSSLNEGOTIATION": "direct"}, "host=h sslmode=prefer", "PGSSLNEGOTIATION", "needs sslmode=require"},
-		{"direct TLS from the environment does not go with the default mode", map[string]string{"PGSSLNEGOTIATION": "direct"}, "host=h", "PGSSLNEGOTIATION", "needs sslmode=require"},
-		{"direct TLS does not go with a weak mode from the environment", map[string]string{"PGSSLMODE": "allow", "PGSSLNEGOTIATION": "direct"}, "host=h", "PGSSLNEGOTIATION", "needs sslmode=require"},
-		{"a string's mode outranks the environment's", map[string]string{"PGSSLMODE": "allow", "PGSSLNEGOTIATION": "direct"}, "host=h sslmode=require", "", ""},
-		{"a minimum version from the environment can be above the string's maximum", map[string]string{"PGSSLMINPROTOCOLVERSION": "TLSv1.3"}, "host=h ssl_max_protocol_version=TLSv1.2", "PGSSLMINPROTOCOLVERSION", "greater than"},
-		{"a maximum version from the environment can be below the string's minimum", map[string]string{"PGSSLMAXPROTOCOLVERSION": "TLSv1.2"}, "host=h ssl_min_protocol_version=TLSv1.3", "ssl_min_protocol_version", "greater than"},
-		{"a maximum below the default minimum is refused", nil, "host=h ssl_max_protocol_version=TLSv1.1", "ssl_max_protocol_version", "less than the default minimum"},
-		{"the range of versions counts without TLS too", nil, "host=h sslmode=disable ssl_max_protocol_version=TLSv1", "ssl_max_protocol_version", "less than the default minimum"},
-		{"a range of one version is fine", nil, "host=h ssl_min_protocol_version=TLSv1.2 ssl_max_protocol_version=TLSv1.2", "", ""},
+		{"verify-ca from the environment needs a root certificate", map[string]string{"PGSSLMODE": "verify-ca"}, "host=h",
+			"PGSSLMODE", "needs sslrootcert"},
+		{"verify-ca takes the environment's root certificate",
+			map[string]string{"PGSSLMODE": "verify-ca", "PGSSLROOTCERT": rootFile}, "host=h", "", ""},
+		{"system roots from the environment refuse a weaker mode in the string", map[string]string{"PGSSLROOTCERT": "system"},
+			"host=h sslmode=require", "sslmode", "too weak"},
+		{"system roots from the environment refuse a weaker mode from the environment",
+			map[string]string{"PGSSLROOTCERT": "system", "PGSSLMODE": "prefer"}, "host=h", "PGSSLMODE", "too weak"},
+		{"system roots from the environment refuse plain text", map[string]string{"PGSSLROOTCERT": "system"},
+			"host=h sslmode=disable", "sslmode", "too weak"},
+		{"direct TLS from the environment needs a mode that insists on TLS", map[string]string{"PGSSLNEGOTIATION": "direct"},
+			"host=h sslmode=prefer", "PGSSLNEGOTIATION", "needs sslmode=require"},
+		{"direct TLS from the environment does not go with the default mode", map[string]string{"PGSSLNEGOTIATION": "direct"},
+			"host=h", "PGSSLNEGOTIATION", "needs sslmode=require"},
+		{"direct TLS does not go with a weak mode from the environment",
+			map[string]string{"PGSSLMODE": "allow", "PGSSLNEGOTIATION": "direct"}, "host=h", "PGSSLNEGOTIATION",
+			"needs sslmode=require"},
+		{"a string's mode outranks the environment's", map[string]string{"PGSSLMODE": "allow", "PGSSLNEGOTIATION": "direct"},
+			"host=h sslmode=require", "", ""},
+		{"a minimum version from the environment can be above the string's maximum",
+			map[string]string{"PGSSLMINPROTOCOLVERSION": "TLSv1.3"}, "host=h ssl_max_protocol_version=TLSv1.2",
+			"PGSSLMINPROTOCOLVERSION", "greater than"},
+		{"a maximum version from the environment can be below the string's minimum",
+			map[string]string{"PGSSLMAXPROTOCOLVERSION": "TLSv1.2"}, "host=h ssl_min_protocol_version=TLSv1.3",
+			"ssl_min_protocol_version", "greater than"},
+		{"a maximum below the default minimum is refused", nil, "host=h ssl_max_protocol_version=TLSv1.1",
+			"ssl_max_protocol_version", "less than the default minimum"},
+		{"the range of versions counts without TLS too", nil, "host=h sslmode=disable ssl_max_protocol_version=TLSv1",
+			"ssl_max_protocol_version", "less than the default minimum"},
+		{"a range of one TLS version is accepted", nil,
+			"host=h ssl_min_protocol_version=TLSv1.2 ssl_max_protocol_version=TLSv1.2", "", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -212,7 +230,7 @@ func TestImpliedMode(t *testing.T) {
 		t.Setenv("PGSSLROOTCERT", "system")
 		check.Equal(t, outcome(t, fmt.Sprintf("host=localhost port=%d user=postgres dbname=postgres", c.Port())), refused)
 	})
-	t.Run("without them the same server is fine", func(t *testing.T) {
+	t.Run("a server with a private authority is accepted without system roots", func(t *testing.T) {
 		check.Equal(t, outcome(t, fmt.Sprintf("host=localhost port=%d user=postgres dbname=postgres", c.Port())), encrypted)
 	})
 }
@@ -224,13 +242,19 @@ func TestVersions(t *testing.T) {
 		params   string
 		want     string // "" is refused
 	}{
-		{"the newest is taken", nil, "", "TLSv1.3"},
+		{"the newest TLS version is taken", nil, "", "TLSv1.3"},
 		{"ssl_max_protocol_version is a limit", nil, " ssl_max_protocol_version=TLSv1.2", "TLSv1.2"},
-		{"ssl_min_protocol_version is one", map[string]string{"ssl_max_protocol_version": "TLSv1.2"}, " ssl_min_protocol_version=TLSv1.3", ""},
-		{"a server with TLSv1.2 alone is fine by itself", map[string]string{"ssl_max_protocol_version": "TLSv1.2"}, "", "TLSv1.2"},
-		{"a server with TLSv1.3 alone refuses what is too old", map[string]string{"ssl_min_protocol_version": "TLSv1.3"}, " ssl_max_protocol_version=TLSv1.2", ""},
-		{"the default minimum is TLSv1.2", map[string]string{"ssl_min_protocol_version": "TLSv1", "ssl_max_protocol_version": "TLSv1.1"}, "", ""},
-		{"a lower minimum is taken at its word", map[string]string{"ssl_min_protocol_version": "TLSv1", "ssl_max_protocol_version": "TLSv1.1"}, " ssl_min_protocol_version=TLSv1", "TLSv1.1"},
+		{"ssl_min_protocol_version is a limit", map[string]string{"ssl_max_protocol_version": "TLSv1.2"},
+			" ssl_min_protocol_version=TLSv1.3", ""},
+		{"a server with TLSv1.2 alone is accepted by default", map[string]string{"ssl_max_protocol_version": "TLSv1.2"}, "",
+			"TLSv1.2"},
+		{"a server with TLSv1.3 alone refuses a lower maximum version",
+			map[string]string{"ssl_min_protocol_version": "TLSv1.3"}, " ssl_max_protocol_version=TLSv1.2", ""},
+		{"the default minimum is TLSv1.2",
+			map[string]string{"ssl_min_protocol_version": "TLSv1", "ssl_max_protocol_version": "TLSv1.1"}, "", ""},
+		{"a minimum below TLSv1.2 is honoured",
+			map[string]string{"ssl_min_protocol_version": "TLSv1", "ssl_max_protocol_version": "TLSv1.1"},
+			" ssl_min_protocol_version=TLSv1", "TLSv1.1"},
 	}
 	c := newTLSServer(t, map[string]string{"ssl_ciphers": "DEFAULT:@SECLEVEL=0"})
 	admin := c.Admin(t)
@@ -272,21 +296,22 @@ func TestNames(t *testing.T) {
 	home(t)
 	ca := newAuthority(t, "trusted", nil)
 	c := newTLSServer(t, nil)
-	params := fmt.Sprintf(" port=%d user=postgres dbname=postgres sslmode=verify-full sslrootcert=%s", c.Port(), ca.file(t))
+	params := fmt.Sprintf(" port=%d user=postgres dbname=postgres sslmode=verify-full sslrootcert=%s", c.Port(),
+		ca.file(t))
 	tests := []struct {
 		name, certFor, dsn string
 		want               string
 	}{
-		{"an address in the certificate is the host's", "127.0.0.1", "host=127.0.0.1", encrypted},
-		{"a name in the certificate is no address", "localhost", "host=127.0.0.1", refused},
-		{"an address in the certificate is no name", "127.0.0.1", "host=localhost", refused},
-		{"without SNI the address counts too", "127.0.0.1", "host=127.0.0.1 sslsni=0", encrypted},
-		{"without SNI a wrong address does too", "127.0.0.2", "host=127.0.0.1 sslsni=0", refused},
-		{"without SNI the name counts", "localhost", "host=localhost sslsni=0", encrypted},
-		{"without SNI a wrong name does", "elsewhere", "host=localhost sslsni=0", refused},
-		{"the host counts, and not its hostaddr", "db.invalid", "host=db.invalid hostaddr=127.0.0.1", encrypted},
-		{"the name of its hostaddr does not do", "127.0.0.1", "host=db.invalid hostaddr=127.0.0.1", refused},
-		{"the first host's name does not do for the second", "localhost", "host=localhost,127.0.0.1", refused},
+		{"an address in the certificate matches the host's address", "127.0.0.1", "host=127.0.0.1", encrypted},
+		{"a name in the certificate does not match an address", "localhost", "host=127.0.0.1", refused},
+		{"an address in the certificate does not match a name", "127.0.0.1", "host=localhost", refused},
+		{"a matching address is accepted without SNI", "127.0.0.1", "host=127.0.0.1 sslsni=0", encrypted},
+		{"a wrong address is refused without SNI", "127.0.0.2", "host=127.0.0.1 sslsni=0", refused},
+		{"a matching name is accepted without SNI", "localhost", "host=localhost sslsni=0", encrypted},
+		{"a wrong name is refused without SNI", "elsewhere", "host=localhost sslsni=0", refused},
+		{"the host's name is verified, and not its hostaddr", "db.invalid", "host=db.invalid hostaddr=127.0.0.1", encrypted},
+		{"a certificate for the hostaddr alone is refused", "127.0.0.1", "host=db.invalid hostaddr=127.0.0.1", refused},
+		{"the first host's name is refused for the second host", "localhost", "host=localhost,127.0.0.1", refused},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -305,10 +330,10 @@ func TestChannelBinding(t *testing.T) {
 	c := pgtest.SharedTLS(t)
 	dsn := fmt.Sprintf("host=localhost port=%d user=%s password='%s' dbname=%s channel_binding=require sslmode=",
 		c.Port(), pgtest.TLSUser, pgtest.TLSPassword, pgtest.TLSDatabase)
-	t.Run("it is there with TLS", func(t *testing.T) {
+	t.Run("channel_binding=require connects with TLS", func(t *testing.T) {
 		check.Equal(t, outcome(t, dsn+"require"), encrypted)
 	})
-	t.Run("it cannot be without", func(t *testing.T) {
+	t.Run("channel_binding=require is refused without TLS", func(t *testing.T) {
 		check.Equal(t, outcome(t, dsn+"disable"), refused)
 	})
 }
@@ -343,19 +368,19 @@ func TestRootFiles(t *testing.T) {
 		_, err := read("host=h sslmode=require sslrootcert=" + t.TempDir())
 		checkFault(t, err, "sslrootcert", "is a directory")
 	})
-	t.Run("a file that is missing is no root certificate", func(t *testing.T) {
+	t.Run("a missing file is no root certificate", func(t *testing.T) {
 		t.Setenv("PGSSLROOTCERT", filepath.Join(t.TempDir(), "nowhere"))
 		_, err := read("host=h sslmode=require")
 		checkFault(t, err, "PGSSLROOTCERT", "no such file")
 	})
-	t.Run("prefer says that it verifies nothing", func(t *testing.T) {
+	t.Run("sslmode=prefer warns that a root certificate verifies nothing", func(t *testing.T) {
 		c, err := read("host=h sslmode=prefer sslrootcert=" + ca.file(t))
 		check.OK(t, err)
 		if len(c.Warnings) != 1 || c.Warnings[0].Part != "sslrootcert" {
 			t.Errorf("the warnings are %v", c.Warnings)
 		}
 	})
-	t.Run("prefer says nothing of a file that is there by default", func(t *testing.T) {
+	t.Run("sslmode=prefer does not warn of a default root certificate", func(t *testing.T) {
 		path := filepath.Join(dir, "root.crt")
 		check.OK(t, os.WriteFile(path, certificatePEM(ca.cert.Raw), 0o600))
 		defer os.Remove(path)
@@ -368,12 +393,12 @@ func TestRootFiles(t *testing.T) {
 		check.Equal(t, len(c.Warnings), 1)
 		check.Equal(t, c.Warnings[0].Part, "PGSSLROOTCERT")
 	})
-	t.Run("a damaged default file is an error too", func(t *testing.T) {
+	t.Run("a damaged default root certificate is an error", func(t *testing.T) {
 		check.OK(t, os.WriteFile(filepath.Join(dir, "root.crt"), nil, 0o600))
 		_, err := read("host=h sslmode=require")
 		checkFault(t, err, "sslrootcert", "the file is empty")
 	})
-	t.Run("without TLS no file is read", func(t *testing.T) {
+	t.Run("no certificate file is read without TLS", func(t *testing.T) {
 		_, err := read("host=/tmp sslmode=verify-full")
 		check.OK(t, err)
 		_, err = read("host=h sslmode=disable")

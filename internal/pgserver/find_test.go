@@ -33,14 +33,14 @@ func programs(t *testing.T, body string) string {
 }
 
 func TestFind(t *testing.T) {
-	t.Run("tells directory and version", func(t *testing.T) {
+	t.Run("Find returns directory and version", func(t *testing.T) {
 		b := find(t)
 		if b.Major < 10 || !strings.HasPrefix(b.Version, "1") || !filepath.IsAbs(b.Dir) {
 			t.Errorf("Find = %+v", b)
 		}
 	})
 
-	t.Run("follows the links on PATH to where the siblings are", func(t *testing.T) {
+	t.Run("Find follows the links on PATH to the other programs", func(t *testing.T) {
 		b := find(t)
 		dir := t.TempDir()
 		if err := os.Symlink(filepath.Join(b.Dir, "initdb"), filepath.Join(dir, "initdb")); err != nil {
@@ -57,7 +57,7 @@ func TestFind(t *testing.T) {
 		}
 	})
 
-	t.Run("asks pg_config when PATH has no initdb", func(t *testing.T) {
+	t.Run("Find asks pg_config when PATH has no initdb", func(t *testing.T) {
 		b := find(t)
 		dir := t.TempDir()
 		script := "#!/bin/sh\necho '" + b.Dir + "'\n"
@@ -72,10 +72,10 @@ func TestFind(t *testing.T) {
 	})
 
 	for name, dir := range map[string]string{
-		"refuses a PGSAFE_PG_BIN that is not there":              "/no/such/directory",
-		"refuses a PGSAFE_PG_BIN without the programs":           t.TempDir(),
-		"refuses a PGSAFE_PG_BIN whose server is something else": programs(t, "echo hello"),
-		"refuses a PGSAFE_PG_BIN whose server does not run":      programs(t, "echo a library is missing; exit 127"),
+		"Find refuses a PGSAFE_PG_BIN that is missing":                "/no/such/directory",
+		"Find refuses a PGSAFE_PG_BIN without the programs":           t.TempDir(),
+		"Find refuses a PGSAFE_PG_BIN whose server is something else": programs(t, "echo hello"),
+		"Find refuses a PGSAFE_PG_BIN whose server does not run":      programs(t, "echo a library is missing; exit 127"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(pgserver.BinDirEnv, dir)
@@ -92,7 +92,7 @@ func TestFind(t *testing.T) {
 		})
 	}
 
-	t.Run("gives up with its context", func(t *testing.T) {
+	t.Run("Find ends with its context", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		if _, err := pgserver.Find(ctx); !errors.Is(err, context.Canceled) {
@@ -114,7 +114,7 @@ func TestTheNewestMajorIsTheGreatestNumber(t *testing.T) {
 	}
 }
 
-func TestNotFoundErrorTellsWhatWasTriedAndHowToGetIt(t *testing.T) {
+func TestNotFoundErrorNamesWhatWasTriedAndHowToInstall(t *testing.T) {
 	text := (&pgserver.NotFoundError{Tried: []string{"/a: there is no initdb"}}).Error()
 	for _, want := range []string{"not found", "/a: there is no initdb", "apt-get install postgresql",
 		"brew install postgresql@17", "PGSAFE_PG_BIN=/path/to/bin"} {

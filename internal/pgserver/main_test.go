@@ -15,7 +15,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgtest"
 )
 
-// helperEnv makes the test binary be a program that starts a server, tells about it, and stops it when its
+// helperEnv turns the test binary into a program that starts a server, reports it, and stops it when its
 // standard input ends.
 const helperEnv = "PGSERVER_TEST_HELPER"
 
@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	pgtest.Main(m)
 }
 
-// about is what the helper tells of its server.
+// about is the helper's report on its server.
 type about struct {
 	Pid     int
 	DataDir string

@@ -20,14 +20,14 @@ func TestStartRefusesOptionsThatCannotWork(t *testing.T) {
 		{"an unknown authentication", pgserver.Options{Auth: 7}, "Auth 7"},
 		{"a password with a zero byte", pgserver.Options{Password: "sec\x00ret"}, "Options.Password"},
 		{"a user that is not UTF-8", pgserver.Options{User: "\xff"}, "Options.User"},
-		{"two lines in one of HBA", pgserver.Options{HBA: []string{"a\nb"}}, "more than one line"},
+		{"two lines in one entry of HBA", pgserver.Options{HBA: []string{"a\nb"}}, "more than one line"},
 		{"two lines in a setting", setting("work_mem", "1MB\nport=1"), "work_mem"},
-		{"the name of no setting", setting("work mem", "1MB"), "work mem"},
+		{"a name that is no setting", setting("work mem", "1MB"), "work mem"},
 		{"a port", setting("Port", "5432"), "Port"},
 		{"a log collector", setting("logging_collector", "on"), "logging_collector"},
-		{"a log that does not tell readiness", setting("log_min_messages", "PANIC"), "log_min_messages"},
+		{"a log that does not show readiness", setting("log_min_messages", "PANIC"), "log_min_messages"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		t.Run("Start refuses "+test.name, func(t *testing.T) {
 			s, err := pgserver.Start(t.Context(), test.opts)
 			if err == nil {
 				_ = s.Stop(pgserver.Immediate)

@@ -25,7 +25,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/pgtest"
 )
 
-// processesIn lists the processes whose current directory is dir, as that of all of a server's is its data
+// processesIn lists the processes whose current directory is dir. All processes of a server run in its data
 // directory. (Zombies have none.)
 func processesIn(t *testing.T, dir string) []int {
 	t.Helper()
@@ -43,7 +43,7 @@ func processesIn(t *testing.T, dir string) []int {
 	return pids
 }
 
-// asNobody makes the child run as the user nobody, if we are one who may do that.
+// asNobody makes the child run as the user nobody, if this process runs as root.
 func asNobody(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -129,14 +129,15 @@ func (c *child) end(t *testing.T) {
 	}
 }
 
-func TestServerRunsWithNothingInTheEnvironment(t *testing.T) {
+func TestServerRunsWithAnEmptyEnvironment(t *testing.T) {
 	for name, prepare := range map[string]func(*testing.T, *exec.Cmd){
-		"as ourselves": nil, "as a user without rights and home": asNobody,
+		"a server runs with an empty environment as the current user":               nil,
+		"a server runs with an empty environment as a user without rights and home": asNobody,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := spawn(t, prepare)
 			if len(processesIn(t, c.DataDir)) == 0 {
-				t.Error("no process has its data directory as current directory: the tests of those that remain are void")
+				t.Error("no process has its data directory as current directory: the tests of remaining processes are void")
 			}
 			if got := ask[int](t, c.URI, "SELECT 42"); got != 42 {
 				t.Errorf("got %d", got)
@@ -159,8 +160,8 @@ func TestServerDoesNotRunAsRoot(t *testing.T) {
 
 func TestNothingOutlivesAKilledParent(t *testing.T) {
 	for name, before := range map[string]func(*testing.T, *child){
-		"when the server is idle": func(*testing.T, *child) {},
-		"when the server is paused": func(t *testing.T, c *child) {
+		"an idle server ends with its parent": func(*testing.T, *child) {},
+		"a paused server ends with its parent": func(t *testing.T, c *child) {
 			if err := syscall.Kill(c.Pid, syscall.SIGSTOP); err != nil {
 				t.Fatal(err)
 			}
@@ -169,7 +170,7 @@ func TestNothingOutlivesAKilledParent(t *testing.T) {
 				return err == nil && bytes.Contains(stat, []byte(") T "))
 			})
 		},
-		"when a backend is too busy to notice": func(t *testing.T, c *child) {
+		"a server with a busy backend ends with its parent": func(t *testing.T, c *child) {
 			conn := pgconnect(t, c.URI)
 			go func() {
 				_, _ = conn.Exec(t.Context(), "SELECT count(*) FROM generate_series(1, 2000000000)").ReadAll()
@@ -215,7 +216,7 @@ func TestNothingOutlivesAKilledParent(t *testing.T) {
 }
 
 func TestTemporaryDirectory(t *testing.T) {
-	t.Run("is in memory if the machine has plenty and TMPDIR says nothing else", func(t *testing.T) {
+	t.Run("the data directory is in memory if the machine has enough and TMPDIR is not set", func(t *testing.T) {
 		t.Setenv("TMPDIR", "")
 		want := cmp.Or(pgserver.MemoryDir(), "/tmp")
 		if s := start(t, pgserver.Options{}); filepath.Dir(filepath.Dir(s.DataDir())) != want {
@@ -223,7 +224,7 @@ func TestTemporaryDirectory(t *testing.T) {
 		}
 	})
 
-	t.Run("may have a name too long for a unix socket", func(t *testing.T) {
+	t.Run("the temporary directory may have a name too long for a unix socket", func(t *testing.T) {
 		long := filepath.Join(reachableDir(t), strings.Repeat("x", 100))
 		if err := os.Mkdir(long, 0o755); err != nil {
 			t.Fatal(err)
@@ -239,12 +240,12 @@ func TestTemporaryDirectory(t *testing.T) {
 		}
 	})
 
-	t.Run("may be one that only its owner can enter", func(t *testing.T) {
+	t.Run("the temporary directory may be private to its owner", func(t *testing.T) {
 		t.Setenv("TMPDIR", t.TempDir())
 		ask[int](t, start(t, pgserver.Options{}).URI(""), "SELECT 1")
 	})
 
-	t.Run("lets nobody but the server's user into data and socket", func(t *testing.T) {
+	t.Run("only the server's user can enter the data and socket directories", func(t *testing.T) {
 		s := start(t, pgserver.Options{})
 		for _, dir := range []string{s.DataDir(), s.SocketDir()} {
 			if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
@@ -263,13 +264,13 @@ func pgconnect(t *testing.T, uri string) *pgconn.PgConn {
 	return conn
 }
 
-func TestPasswordStays(t *testing.T) {
+func TestPasswordIsNotShown(t *testing.T) {
 	primary := start(t, pgserver.Options{
 		Auth: pgserver.SCRAM, Password: hard, Database: "ai_workflow_engine",
 		Settings: map[string]string{"log_statement": "all", "log_connections": "on"},
 	})
-	t.Run("out of the server's processes and log", func(t *testing.T) { noPassword(t, primary) })
-	t.Run("out of those of a standby, and of those that serve it", func(t *testing.T) {
+	t.Run("a password is not in a server's processes and log", func(t *testing.T) { noPassword(t, primary) })
+	t.Run("a password is not in the processes of a standby and its primary", func(t *testing.T) {
 		standby, err := primary.Standby(t.Context(), pgserver.StandbyOptions{})
 		if err != nil {
 			t.Fatal(err)

@@ -21,7 +21,7 @@ import (
 )
 
 func TestServer(t *testing.T) {
-	t.Run("takes connections on TCP and on the unix socket", func(t *testing.T) {
+	t.Run("a server accepts connections on TCP and on the unix socket", func(t *testing.T) {
 		s := start(t, pgserver.Options{})
 		uris := map[string]string{"TCP": s.URI(""), "the unix socket": s.SocketURI("")}
 		if l, err := net.Listen("tcp6", "[::1]:0"); err == nil {
@@ -35,7 +35,7 @@ func TestServer(t *testing.T) {
 		}
 	})
 
-	t.Run("has the superuser, password and database it was given, whatever they look like", func(t *testing.T) {
+	t.Run("a server has the given superuser, password and database, whatever they look like", func(t *testing.T) {
 		s := start(t, pgserver.Options{
 			Auth: pgserver.SCRAM, User: `Üser x; é`, Password: "a'b\\c[d]\"e\nf;\n\ng@/?#%&:ö", Database: `d b"'\/ü`,
 		})
@@ -53,7 +53,7 @@ func TestServer(t *testing.T) {
 		}
 	})
 
-	t.Run("restarts on its port with its data", func(t *testing.T) {
+	t.Run("a server restarts on its port with its data", func(t *testing.T) {
 		s := start(t, pgserver.Options{})
 		uri, pid := s.URI(""), s.Pid()
 		run(t, uri, "CREATE TABLE kept AS SELECT 42 AS n")
@@ -68,7 +68,7 @@ func TestServer(t *testing.T) {
 		}
 	})
 
-	t.Run("is down between Halt and Restart, and tells its clients why", func(t *testing.T) {
+	t.Run("a server is down between Halt and Restart, and its clients learn why", func(t *testing.T) {
 		s := start(t, pgserver.Options{})
 		conn, err := pgx.Connect(t.Context(), s.URI(""))
 		if err != nil {
@@ -90,7 +90,7 @@ func TestServer(t *testing.T) {
 		ask[int](t, s.URI(""), "SELECT 1")
 	})
 
-	t.Run("is gone after Kill with those that are busy, and comes back with Restart", func(t *testing.T) {
+	t.Run("Kill ends a server with its busy backends, and Restart starts it again", func(t *testing.T) {
 		s := start(t, pgserver.Options{})
 		busy := make(chan error, 1)
 		// No interrupt is looked for in this statement: such a backend does not notice the loss of its postmaster.
@@ -119,7 +119,7 @@ func TestServer(t *testing.T) {
 		ask[int](t, s.URI(""), "SELECT 1")
 	})
 
-	t.Run("answers nobody new while it is paused", func(t *testing.T) {
+	t.Run("a paused server answers no new client", func(t *testing.T) {
 		s := start(t, pgserver.Options{})
 		conn, err := pgx.Connect(t.Context(), s.URI(""))
 		if err != nil {
@@ -146,7 +146,7 @@ func TestServer(t *testing.T) {
 		ask[int](t, s.URI(""), "SELECT 1")
 	})
 
-	t.Run("answers nobody while it is frozen, and goes on where it was", func(t *testing.T) {
+	t.Run("a frozen server answers no client, and then resumes where it was", func(t *testing.T) {
 		if runtime.GOOS != "linux" {
 			t.Skip("Freeze works on Linux")
 		}
@@ -178,7 +178,7 @@ func TestServer(t *testing.T) {
 		ask[int](t, s.URI(""), "SELECT 1")
 	})
 
-	t.Run("can be stopped while it is paused", func(t *testing.T) {
+	t.Run("a paused server can be stopped", func(t *testing.T) {
 		s := start(t, pgserver.Options{})
 		if err := s.Pause(); err != nil {
 			t.Fatal(err)
@@ -191,7 +191,7 @@ func TestServer(t *testing.T) {
 		}
 	})
 
-	t.Run("lets new connections see what Reload read", func(t *testing.T) {
+	t.Run("new connections see the settings that Reload read", func(t *testing.T) {
 		s := start(t, pgserver.Options{})
 		hba := filepath.Join(s.DataDir(), "pg_hba.conf")
 		if err := os.WriteFile(hba, []byte("host all all all reject\n"), 0o600); err != nil {
@@ -205,7 +205,7 @@ func TestServer(t *testing.T) {
 		}
 	})
 
-	t.Run("leaves nothing behind when it is stopped, and can be stopped again", func(t *testing.T) {
+	t.Run("a stopped server leaves no files or processes, and can be stopped again", func(t *testing.T) {
 		for _, mode := range []pgserver.Mode{pgserver.Fast, pgserver.Immediate} {
 			s := start(t, pgserver.Options{})
 			base := filepath.Dir(s.DataDir())
@@ -219,7 +219,8 @@ func TestServer(t *testing.T) {
 			}
 			for name, got := range map[string]error{
 				"Restart": s.Restart(t.Context()), "Reload": s.Reload(t.Context()), "Promote": s.Promote(t.Context()),
-				"Halt": s.Halt(pgserver.Fast), "Kill": s.Kill(), "Pause": s.Pause(), "Resume": s.Resume(), "Freeze": s.Freeze(), "Thaw": s.Thaw(),
+				"Halt": s.Halt(pgserver.Fast), "Kill": s.Kill(), "Pause": s.Pause(), "Resume": s.Resume(), "Freeze": s.Freeze(),
+				"Thaw": s.Thaw(),
 			} {
 				if !errors.Is(got, pgserver.ErrStopped) {
 					t.Errorf("%s of a stopped server = %v", name, got)
@@ -228,7 +229,7 @@ func TestServer(t *testing.T) {
 		}
 	})
 
-	t.Run("shows each line of its log", func(t *testing.T) {
+	t.Run("a server shows each line of its log", func(t *testing.T) {
 		lines := make(chan string, 10_000)
 		s := start(t, pgserver.Options{OnLog: func(line string) { lines <- line }})
 		run(t, s.URI(""), `DO $$ BEGIN RAISE LOG 'here is a marker'; END $$`)
@@ -246,8 +247,8 @@ func TestServer(t *testing.T) {
 	})
 }
 
-func TestStartThatFails(t *testing.T) {
-	t.Run("shows the end of the server's log", func(t *testing.T) {
+func TestFailedStart(t *testing.T) {
+	t.Run("a failed start shows the end of the server's log", func(t *testing.T) {
 		t.Setenv("TMPDIR", reachableDir(t))
 		_, err := pgserver.Start(t.Context(), pgserver.Options{Settings: map[string]string{"shared_buffers": "nonsense"}})
 		if err == nil || !strings.Contains(err.Error(), `invalid value for parameter "shared_buffers": "nonsense"`) {
@@ -256,7 +257,7 @@ func TestStartThatFails(t *testing.T) {
 		nothingIn(t, os.TempDir())
 	})
 
-	t.Run("says what initdb said", func(t *testing.T) {
+	t.Run("a failed start shows the output of initdb", func(t *testing.T) {
 		t.Setenv("TMPDIR", reachableDir(t))
 		_, err := pgserver.Start(t.Context(), pgserver.Options{User: "pg_me"})
 		if err == nil || !strings.Contains(err.Error(), `"pg_me" is disallowed`) {
@@ -265,10 +266,10 @@ func TestStartThatFails(t *testing.T) {
 		nothingIn(t, os.TempDir())
 	})
 
-	t.Run("gives up with its context", func(t *testing.T) {
+	t.Run("a start ends with its context", func(t *testing.T) {
 		t.Setenv("TMPDIR", reachableDir(t))
-		for _, patience := range []time.Duration{0, time.Millisecond, 20 * time.Millisecond} {
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+		for _, timeout := range []time.Duration{0, time.Millisecond, 20 * time.Millisecond} {
+			ctx, cancel := context.WithTimeout(t.Context(), timeout)
 			_, err := pgserver.Start(ctx, pgserver.Options{Database: "x"})
 			cancel()
 			if !errors.Is(err, context.DeadlineExceeded) {
@@ -278,7 +279,7 @@ func TestStartThatFails(t *testing.T) {
 		nothingIn(t, os.TempDir())
 	})
 
-	t.Run("gives up on a server that is never ready", func(t *testing.T) {
+	t.Run("a start fails if the server is never ready", func(t *testing.T) {
 		t.Setenv("TMPDIR", reachableDir(t))
 		t.Setenv("XDG_CACHE_HOME", t.TempDir())
 		b := find(t)
@@ -292,7 +293,7 @@ func TestStartThatFails(t *testing.T) {
 		nothingIn(t, os.TempDir())
 	})
 
-	t.Run("tries another port when its own is taken, and gives up when all are", func(t *testing.T) {
+	t.Run("a start tries another port when its own is taken, and fails when all are", func(t *testing.T) {
 		t.Setenv("TMPDIR", reachableDir(t))
 		t.Setenv("XDG_CACHE_HOME", t.TempDir())
 		b := find(t)
@@ -310,7 +311,8 @@ func TestStartThatFails(t *testing.T) {
 func fake(t *testing.T, b pgserver.Binaries, body string) (dir string) {
 	t.Helper()
 	dir = reachableDir(t)
-	for name, script := range map[string]string{"initdb": `exec "` + b.Dir + `/initdb" "$@"`, "postgres": body, "pg_ctl": "false"} {
+	for name, script := range map[string]string{"initdb": `exec "` + b.Dir + `/initdb" "$@"`, "postgres": body,
+		"pg_ctl": "false"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}

@@ -12,11 +12,11 @@ import (
 
 func TestStandby(t *testing.T) {
 	for name, opts := range map[string]pgserver.Options{
-		"of a plain server": {},
-		"of a server with TLS and a password": {
+		"a standby of a plain server": {},
+		"a standby of a server with TLS and a password": {
 			Auth: pgserver.SCRAM, TLS: true, User: "lwe-admin", Password: hard + `:\'`, Database: "ai_workflow_engine",
 		},
-		"of a server that wants client certificates": {Auth: pgserver.ClientCert},
+		"a standby of a server that wants client certificates": {Auth: pgserver.ClientCert},
 	} {
 		t.Run(name+" takes over when it is promoted", func(t *testing.T) {
 			primary := start(t, opts)
@@ -44,7 +44,8 @@ func TestStandby(t *testing.T) {
 			if err := standby.Promote(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if got := ask[int](t, standby.URI(""), "INSERT INTO kept VALUES (3) RETURNING (SELECT sum(n)::int FROM kept)"); got != 3 {
+			if got := ask[int](t, standby.URI(""),
+				"INSERT INTO kept VALUES (3) RETURNING (SELECT sum(n)::int FROM kept)"); got != 3 {
 				t.Errorf("the sum before the write was %d", got)
 			}
 			if err := standby.Restart(t.Context()); err != nil {
@@ -60,8 +61,8 @@ func TestStandby(t *testing.T) {
 	}
 }
 
-func TestStandbyThatCannotBe(t *testing.T) {
-	t.Run("says that pg_basebackup is missing", func(t *testing.T) {
+func TestStandbyFails(t *testing.T) {
+	t.Run("Standby reports that pg_basebackup is missing", func(t *testing.T) {
 		t.Setenv("TMPDIR", reachableDir(t))
 		b := find(t)
 		b.Dir, b.Major = links(t, b.Dir, "postgres", "initdb", "pg_ctl"), 7 // no other installation has this version
@@ -71,7 +72,7 @@ func TestStandbyThatCannotBe(t *testing.T) {
 		}
 	})
 
-	t.Run("says that its primary is down", func(t *testing.T) {
+	t.Run("Standby reports that the primary is down", func(t *testing.T) {
 		primary := start(t, pgserver.Options{})
 		if err := primary.Halt(pgserver.Immediate); err != nil {
 			t.Fatal(err)
@@ -82,7 +83,7 @@ func TestStandbyThatCannotBe(t *testing.T) {
 		}
 	})
 
-	t.Run("refuses settings as Start does", func(t *testing.T) {
+	t.Run("Standby refuses the settings that Start refuses", func(t *testing.T) {
 		opts := pgserver.StandbyOptions{Settings: map[string]string{"primary_conninfo": "x"}}
 		if _, err := pgtest.Shared(t).Server.Standby(t.Context(), opts); err == nil {
 			t.Error("it did not")

@@ -20,7 +20,7 @@ func template(t *testing.T, cache string) string {
 }
 
 func TestTemplate(t *testing.T) {
-	t.Run("is made once by processes that start at the same time", func(t *testing.T) {
+	t.Run("the template is made once by processes that start at the same time", func(t *testing.T) {
 		cache := reachableDir(t)
 		var all sync.WaitGroup
 		for range 3 {
@@ -44,7 +44,7 @@ func TestTemplate(t *testing.T) {
 	dir := template(t, cache)
 	start(t, pgserver.Options{})
 
-	t.Run("is left as it is while it is whole", func(t *testing.T) {
+	t.Run("a complete template is kept", func(t *testing.T) {
 		before := sum(t, dir)
 		start(t, pgserver.Options{})
 		if after := sum(t, dir); after != before {
@@ -62,7 +62,7 @@ func TestTemplate(t *testing.T) {
 		"holds a link":      func() error { return os.Symlink("/", filepath.Join(dir, "data", "link")) },
 		"has become a file": func() error { return errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)) },
 	} {
-		t.Run("is made anew when it "+name, func(t *testing.T) {
+		t.Run("the template is made again when it "+name, func(t *testing.T) {
 			before := sum(t, dir)
 			if err := harm(); err != nil {
 				t.Fatal(err)
@@ -78,7 +78,7 @@ func TestTemplate(t *testing.T) {
 		})
 	}
 
-	t.Run("is not needed: a cache that cannot be written to does no harm", func(t *testing.T) {
+	t.Run("a server starts without a template if the cache is not writable", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "file")
 		if err := os.WriteFile(file, nil, 0o600); err != nil {
 			t.Fatal(err)

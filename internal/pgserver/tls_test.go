@@ -22,7 +22,7 @@ func TestTLS(t *testing.T) {
 		Settings: map[string]string{"log_statement": "all", "log_connections": "on"},
 	})
 
-	t.Run("is in force with the URI, whose password has brackets", func(t *testing.T) {
+	t.Run("the URI connects with TLS and a password with brackets", func(t *testing.T) {
 		got := ask[string](t, s.URI(""), "SELECT current_user || ' ' || current_database() || ' ' || ssl || ' ' || version "+
 			"FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
 		if got != "lwe-admin ai_workflow_engine true TLSv1.3" {
@@ -30,14 +30,14 @@ func TestTLS(t *testing.T) {
 		}
 	})
 
-	t.Run("is verified for localhost too", func(t *testing.T) {
+	t.Run("the certificate is verified for localhost", func(t *testing.T) {
 		uri := strings.Replace(s.URI(""), "@127.0.0.1:", "@localhost:", 1)
 		if !ask[bool](t, uri, "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()") {
 			t.Error("no TLS")
 		}
 	})
 
-	t.Run("can be left out", func(t *testing.T) {
+	t.Run("a server with TLS accepts connections without TLS", func(t *testing.T) {
 		uri := strings.Replace(s.URI(""), "sslmode=verify-full", "sslmode=disable", 1)
 		if ask[bool](t, uri, "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()") {
 			t.Error("TLS")
@@ -46,9 +46,10 @@ func TestTLS(t *testing.T) {
 }
 
 func TestServerCertificate(t *testing.T) {
-	s := start(t, pgserver.Options{TLS: true, ServerNames: []string{"db.example.com", "10.1.2.3"}, ServerCertLifetime: -time.Hour})
+	s := start(t, pgserver.Options{TLS: true, ServerNames: []string{"db.example.com", "10.1.2.3"},
+		ServerCertLifetime: -time.Hour})
 
-	t.Run("has the names it was asked for", func(t *testing.T) {
+	t.Run("a server certificate has the requested names", func(t *testing.T) {
 		text, err := os.ReadFile(s.DataDir() + "/server.crt")
 		if err != nil {
 			t.Fatal(err)
@@ -65,7 +66,7 @@ func TestServerCertificate(t *testing.T) {
 		}
 	})
 
-	t.Run("can have expired", func(t *testing.T) {
+	t.Run("a server certificate can have expired", func(t *testing.T) {
 		if _, err := tryAsk[int](t, s.URI(""), "SELECT 1"); err == nil || !strings.Contains(err.Error(), "expired") {
 			t.Errorf("connecting: %v", err)
 		}
@@ -95,7 +96,7 @@ func TestClientCertificates(t *testing.T) {
 		}
 	})
 
-	t.Run("one of a user logs that user in", func(t *testing.T) {
+	t.Run("a user's client certificate logs that user in", func(t *testing.T) {
 		got := ask[string](t, with(t, "alice", pgserver.CertOptions{}),
 			"SELECT current_user || client_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
 		if got != "alice/CN=alice" {
@@ -104,20 +105,22 @@ func TestClientCertificates(t *testing.T) {
 	})
 
 	for name, uri := range map[string]string{
-		"none is refused":                     bare,
-		"another user's is refused":           with(t, "bob", pgserver.CertOptions{}),
-		"an expired one is refused":           with(t, "alice", pgserver.CertOptions{Lifetime: -time.Minute}),
-		"one of another authority is refused": with(t, "alice", pgserver.CertOptions{Untrusted: true}),
-		"a connection without TLS is refused": fmt.Sprintf("postgres://alice@127.0.0.1:%d/postgres?sslmode=disable", s.Port()),
+		"a client without a certificate is refused":    bare,
+		"another user's client certificate is refused": with(t, "bob", pgserver.CertOptions{}),
+		"an expired client certificate is refused": with(t, "alice",
+			pgserver.CertOptions{Lifetime: -time.Minute}),
+		"a client certificate of another authority is refused": with(t, "alice", pgserver.CertOptions{Untrusted: true}),
+		"a connection without TLS is refused": fmt.Sprintf("postgres://alice@127.0.0.1:%d/postgres?sslmode=disable",
+			s.Port()),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := tryAsk[int](t, uri, "SELECT 1"); err == nil {
-				t.Error("it was let in")
+				t.Error("the server accepted it")
 			}
 		})
 	}
 
-	t.Run("need a server with TLS", func(t *testing.T) {
+	t.Run("a server without TLS makes no client certificates", func(t *testing.T) {
 		plain := pgtest.Shared(t)
 		if _, _, err := plain.ClientCert("alice"); err == nil || plain.CAFile() != "" {
 			t.Errorf("ClientCert = %v, CAFile = %q", err, plain.CAFile())

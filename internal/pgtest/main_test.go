@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	pgtest.Main(m)
 }
 
-// recorder is a test that is told to fail, without failing the one that it is in.
+// recorder records failures without failing the test that uses it.
 type recorder struct {
 	testing.TB
 	failure string

@@ -48,7 +48,7 @@ func get[T any](t *testing.T, conn *pgx.Conn, sql string, args ...any) (got T) {
 }
 
 func TestSharedServers(t *testing.T) {
-	t.Run("are the same for every test", func(t *testing.T) {
+	t.Run("each test gets the same shared servers", func(t *testing.T) {
 		if a, b := pgtest.Shared(t), pgtest.Shared(t); a != b {
 			t.Error("Shared gave two")
 		}
@@ -60,7 +60,7 @@ func TestSharedServers(t *testing.T) {
 		}
 	})
 
-	t.Run("the one with TLS has the hard password", func(t *testing.T) {
+	t.Run("the shared server with TLS has the hard password", func(t *testing.T) {
 		got := get[string](t, connect(t, pgtest.SharedTLS(t).URI("")),
 			"SELECT current_user || ' ' || current_database() || ' ' || ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
 		if got != "lwe-admin ai_workflow_engine true" {
@@ -71,25 +71,26 @@ func TestSharedServers(t *testing.T) {
 		}
 	})
 
-	t.Run("the one with client certificates lets in who has one", func(t *testing.T) {
+	t.Run("the shared server with client certificates accepts only a client with a certificate", func(t *testing.T) {
 		uri := pgtest.ClientCert(t).URI("")
 		if got := get[string](t, connect(t, uri), "SELECT current_user::text"); got != "postgres" {
 			t.Errorf("we are %s", got)
 		}
 		without, _, _ := strings.Cut(uri, "&sslcert=")
 		if _, err := pgx.Connect(t.Context(), without); err == nil {
-			t.Error("it lets in who has none")
+			t.Error("it accepts a client without a certificate")
 		}
 	})
 }
 
 func TestDatabase(t *testing.T) {
 	for name, c := range map[string]*pgtest.Cluster{
-		"plain": pgtest.Shared(t), "with TLS": pgtest.SharedTLS(t), "with client certificates": pgtest.ClientCert(t),
+		"a plain server": pgtest.Shared(t), "a server with TLS": pgtest.SharedTLS(t),
+		"a server with client certificates": pgtest.ClientCert(t),
 	} {
-		t.Run(name+" is another one each time, and gone after the test", func(t *testing.T) {
+		t.Run("each database of "+name+" is new, and dropped after the test", func(t *testing.T) {
 			var first string
-			t.Run("a test", func(t *testing.T) {
+			t.Run("a test gets two databases", func(t *testing.T) {
 				a, b := connect(t, c.Database(t)), connect(t, c.Database(t))
 				first = get[string](t, a, "SELECT current_database()::text")
 				if second := get[string](t, b, "SELECT current_database()::text"); first == second {
@@ -102,7 +103,7 @@ func TestDatabase(t *testing.T) {
 		})
 	}
 
-	t.Run("may be asked for by many tests at once", func(t *testing.T) {
+	t.Run("many tests can get databases at once", func(t *testing.T) {
 		var all sync.WaitGroup
 		for range 4 {
 			all.Go(func() { pgtest.Shared(t).Database(t) })
@@ -110,7 +111,7 @@ func TestDatabase(t *testing.T) {
 		all.Wait()
 	})
 
-	t.Run("is no trouble when the test took the server down", func(t *testing.T) {
+	t.Run("a database of a stopped server does not fail the test", func(t *testing.T) {
 		c := pgtest.New(t, pgserver.Options{})
 		c.Database(t)
 		if err := c.Halt(pgserver.Immediate); err != nil {
@@ -118,7 +119,7 @@ func TestDatabase(t *testing.T) {
 		}
 	})
 
-	t.Run("can be made after a restart", func(t *testing.T) {
+	t.Run("a database can be made after a restart", func(t *testing.T) {
 		c := pgtest.New(t, pgserver.Options{})
 		c.Database(t)
 		if err := c.Restart(t.Context()); err != nil {
@@ -133,7 +134,7 @@ func TestCounts(t *testing.T) {
 	uri := c.Database(t)
 	name := get[string](t, connect(t, uri), "SELECT current_database()::text")
 
-	t.Run("Sessions is exact, for those that are gone too", func(t *testing.T) {
+	t.Run("Sessions counts past sessions exactly", func(t *testing.T) {
 		before := c.Sessions(t, name)
 		for range 20 {
 			closed(t, connect(t, uri))
@@ -145,7 +146,7 @@ func TestCounts(t *testing.T) {
 		}
 	})
 
-	t.Run("Activity counts what is open by database and by application", func(t *testing.T) {
+	t.Run("Activity counts open sessions by database and by application", func(t *testing.T) {
 		before, all := c.Activity(t, name), c.Activity(t, "")
 		a := connect(t, uri+"&application_name=one")
 		connect(t, uri+"&application_name=two")
@@ -164,7 +165,8 @@ func TestCounts(t *testing.T) {
 
 	t.Run("Sessions works on a server whose log the test reads as well", func(t *testing.T) {
 		var lines int
-		own := pgtest.New(t, pgserver.Options{OnLog: func(string) { lines++ }, Settings: map[string]string{"work_mem": "3MB"}})
+		own := pgtest.New(t, pgserver.Options{OnLog: func(string) { lines++ },
+			Settings: map[string]string{"work_mem": "3MB"}})
 		closed(t, connect(t, own.URI("")))
 		if got := own.Sessions(t, "postgres"); got != 1 {
 			t.Errorf("Sessions = %d, want 1", got)

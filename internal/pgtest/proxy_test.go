@@ -16,8 +16,10 @@ import (
 )
 
 func TestProxy(t *testing.T) {
-	for name, c := range map[string]*pgtest.Cluster{"plain": pgtest.Shared(t), "with a password": pgtest.SharedTLS(t)} {
-		t.Run("counts round trips and messages, "+name, func(t *testing.T) {
+	for name, c := range map[string]*pgtest.Cluster{
+		"a plain server": pgtest.Shared(t), "a server with a password": pgtest.SharedTLS(t),
+	} {
+		t.Run("a proxy counts round trips and messages of "+name, func(t *testing.T) {
 			p := pgtest.NewProxy(t, c)
 			conn := connect(t, p.URI(""))
 			if p.Connections() != 1 || p.RoundTrips() != 0 {
@@ -62,7 +64,7 @@ func TestProxy(t *testing.T) {
 
 	c := pgtest.Shared(t)
 
-	t.Run("passes cancel requests on, and counts them apart", func(t *testing.T) {
+	t.Run("a proxy forwards cancel requests and counts them separately", func(t *testing.T) {
 		p := pgtest.NewProxy(t, c)
 		conn := connect(t, p.URI(""))
 		done := make(chan error, 1)
@@ -85,7 +87,7 @@ func TestProxy(t *testing.T) {
 		}
 	})
 
-	t.Run("refuses TLS and goes on without", func(t *testing.T) {
+	t.Run("a proxy refuses TLS and continues without it", func(t *testing.T) {
 		p := pgtest.NewProxy(t, pgtest.SharedTLS(t))
 		cfg, err := pgx.ParseConfig(p.URI(""))
 		if err != nil {
@@ -106,7 +108,7 @@ func TestProxy(t *testing.T) {
 		}
 	})
 
-	t.Run("says nothing while it hangs", func(t *testing.T) {
+	t.Run("a hanging proxy sends nothing", func(t *testing.T) {
 		p := pgtest.NewProxy(t, c)
 		open := connect(t, p.URI(""))
 		p.Hang()
@@ -129,7 +131,7 @@ func TestProxy(t *testing.T) {
 		connect(t, p.URI(""))
 	})
 
-	t.Run("delivers what it held back", func(t *testing.T) {
+	t.Run("a proxy delivers the data that it held back", func(t *testing.T) {
 		p := pgtest.NewProxy(t, c)
 		conn := connect(t, p.URI(""))
 		p.Reset()
@@ -143,7 +145,7 @@ func TestProxy(t *testing.T) {
 		}
 	})
 
-	t.Run("cuts connections, and takes new ones", func(t *testing.T) {
+	t.Run("a proxy cuts connections and accepts new ones", func(t *testing.T) {
 		p := pgtest.NewProxy(t, c)
 		conn := connect(t, p.URI(""))
 		p.Cut()
@@ -153,7 +155,7 @@ func TestProxy(t *testing.T) {
 		connect(t, p.URI(""))
 	})
 
-	t.Run("ends connections with a reset", func(t *testing.T) {
+	t.Run("a proxy ends connections with a reset", func(t *testing.T) {
 		p := pgtest.NewProxy(t, c)
 		conn := connect(t, p.URI(""))
 		p.Abort()
@@ -165,7 +167,7 @@ func TestProxy(t *testing.T) {
 	for name, where := range map[string]pgtest.Direction{
 		"to the server": pgtest.ToServer, "to the client": pgtest.ToClient, "both ways": pgtest.ToServer | pgtest.ToClient,
 	} {
-		t.Run("loses what is sent "+name+" on connections that are open", func(t *testing.T) {
+		t.Run("a proxy loses the data sent "+name+" on open connections", func(t *testing.T) {
 			p := pgtest.NewProxy(t, c)
 			conn := connect(t, p.URI(""))
 			p.Lose(where)
@@ -180,7 +182,7 @@ func TestProxy(t *testing.T) {
 		})
 	}
 
-	t.Run("passes everything on late, and in pieces", func(t *testing.T) {
+	t.Run("a proxy forwards everything late and in pieces", func(t *testing.T) {
 		p := pgtest.NewProxy(t, c)
 		p.Drip(1)
 		p.Delay(time.Millisecond)
@@ -193,7 +195,7 @@ func TestProxy(t *testing.T) {
 		equalOpen(t, p, 0)
 	})
 
-	t.Run("may end while it hangs", func(t *testing.T) {
+	t.Run("a hanging proxy can be closed", func(t *testing.T) {
 		p := pgtest.NewProxy(t, c)
 		connect(t, p.URI(""))
 		p.Hang()

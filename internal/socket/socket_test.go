@@ -15,7 +15,7 @@ import (
 
 func TestPeek(t *testing.T) {
 	for name, address := range map[string]string{"tcp": "127.0.0.1:0", "unix": filepath.Join(t.TempDir(), "s")} {
-		t.Run("Peek sees what arrives and the end, "+name, func(t *testing.T) {
+		t.Run("Peek sees arrived data and the end of the connection, "+name, func(t *testing.T) {
 			near, far := sockets(t, name, address)
 			s := socket.Of(near)
 			check.Equal(t, s.Peek(), socket.Quiet)
@@ -49,7 +49,7 @@ func TestPeek(t *testing.T) {
 		check.Equal(t, s.Peek(), socket.Closed)
 	})
 
-	t.Run("Peek knows nothing of a connection without a socket", func(t *testing.T) {
+	t.Run("Peek reports nothing for a connection without a socket", func(t *testing.T) {
 		near, far := net.Pipe()
 		defer near.Close()
 		defer far.Close()

@@ -12,9 +12,9 @@ import (
 	"github.com/pgsafe/pgsafe/internal/sqltext"
 )
 
-func TestCacheHoldsItsLimitAndWhatIsInUse(t *testing.T) {
+func TestCacheKeepsItsLimitAndTextsInUse(t *testing.T) {
 	for _, limit := range []int{-1, 1, 2, 31, 32, 1000, 4096} {
-		t.Run(fmt.Sprint("limit ", limit), func(t *testing.T) {
+		t.Run(fmt.Sprintf("a cache with the limit %d keeps a text in use", limit), func(t *testing.T) {
 			const hot = "SELECT hot"
 			reads := 0
 			c := sqltext.NewCache(limit, func(sql string) *string {
@@ -33,7 +33,7 @@ func TestCacheHoldsItsLimitAndWhatIsInUse(t *testing.T) {
 			if n := c.Len(); n > max(1, limit) {
 				t.Errorf("it keeps %d texts", n)
 			}
-			// A single place, or two with one text in between, cannot hold on to anything.
+			// A single entry, or two with one text in between, keeps no text in use.
 			if limit > 2 && reads > 1 {
 				t.Errorf("a text in use was made %d times", reads)
 			}
@@ -54,7 +54,7 @@ func TestCacheKeepsAFullSetOfTextsInUse(t *testing.T) {
 	}
 }
 
-func TestCacheGivesAllTheSameValue(t *testing.T) {
+func TestCacheReturnsTheSameValueToAllCallers(t *testing.T) {
 	var made atomic.Int64
 	c := sqltext.NewCache(100, func(sql string) *string { made.Add(1); return &sql })
 	const readers, texts = 8, 50
@@ -105,7 +105,7 @@ func TestCacheKeepsNoMoreThanItsKeys(t *testing.T) {
 			t.Error("the longer one is kept")
 		}
 	})
-	t.Run("of a long text what is read is kept", func(t *testing.T) {
+	t.Run("the part of a long text that is read is kept", func(t *testing.T) {
 		var made []int
 		c := sqltext.NewCache(10, func(sql string) int { made = append(made, len(sql)); return 0 })
 		for _, n := range []int{16 << 10, 16<<10 + 1, 1 << 20} {
@@ -115,7 +115,7 @@ func TestCacheKeepsNoMoreThanItsKeys(t *testing.T) {
 			t.Errorf("values were made of %v", made)
 		}
 	})
-	t.Run("long texts are few, and drive out none in use", func(t *testing.T) {
+	t.Run("the cache keeps few long texts, and none replaces a text in use", func(t *testing.T) {
 		made := 0
 		c := sqltext.NewCache(64, func(string) int { made++; return 0 })
 		for i := range 1000 {

@@ -31,10 +31,10 @@ type statement struct {
 	masked  string
 }
 
-// same is for a statement that is shown as it is.
+// same marks a statement that is shown unchanged.
 const same = "(same)"
 
-// corpus is what Read says of statements, by what they show.
+// corpus lists statements and the result of Read, grouped by the rule that they show.
 var corpus = []struct {
 	shows      string
 	statements []statement
@@ -95,7 +95,7 @@ var corpus = []struct {
 			"SELECT 日本", sqltext.Query,
 			"SELECT count(*) FROM 日本 WHERE é = ?"},
 	}},
-	{"a query in a query is one more operation", []statement{
+	{"a query in a query is another operation", []statement{
 		{"SELECT order_date FROM (SELECT * FROM orders o JOIN customers c ON o.id = c.id) x",
 			"SELECT SELECT orders customers", sqltext.Query,
 			same},
@@ -125,9 +125,11 @@ var corpus = []struct {
 		{"WITH d AS (DELETE FROM a RETURNING *) INSERT INTO b SELECT * FROM d",
 			"DELETE a INSERT b SELECT", sqltext.Write,
 			same},
-		{`WITH a AS MATERIALIZED (SELECT 1 FROM t), "B c" (x, y) AS NOT MATERIALIZED (SELECT 2, 3 FROM A) UPDATE u SET v = 1 FROM "B c"`,
+		{`WITH a AS MATERIALIZED (SELECT 1 FROM t), "B c" (x, y) AS NOT MATERIALIZED (SELECT 2, 3 FROM A) UPDATE u SET v ` +
+			`= 1 FROM "B c"`,
 			"SELECT t SELECT UPDATE u", sqltext.Write,
-			`WITH a AS MATERIALIZED (SELECT ? FROM t), "B c" (x, y) AS NOT MATERIALIZED (SELECT ?, ? FROM A) UPDATE u SET v = ? FROM "B c"`},
+			`WITH a AS MATERIALIZED (SELECT ? FROM t), "B c" (x, y) AS NOT MATERIALIZED (SELECT ?, ? FROM A) UPDATE u SET v ` +
+				`= ? FROM "B c"`},
 		{"WITH RECURSIVE t(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM t WHERE n < 100) SELECT sum(n) FROM t",
 			"SELECT SELECT", sqltext.Query,
 			"WITH RECURSIVE t(n) AS (VALUES (?) UNION ALL SELECT n + ? FROM t WHERE n < ?) SELECT sum(n) FROM t"},
@@ -152,10 +154,12 @@ var corpus = []struct {
 			"SELECT f g", sqltext.Query,
 			"SELECT * FROM ROWS FROM (f(?), g(?)) AS x"},
 	}},
-	{"FROM and its like in other places name nothing", []statement{
-		{"SELECT EXTRACT(year FROM ts), SUBSTRING(x FROM 1 FOR 2), TRIM(LEADING 'x' FROM y), OVERLAY(a PLACING b FROM 3) FROM t",
+	{"FROM and similar words in other places name nothing", []statement{
+		{"SELECT EXTRACT(year FROM ts), SUBSTRING(x FROM 1 FOR 2), TRIM(LEADING 'x' FROM y), OVERLAY(a PLACING b FROM 3) " +
+			"FROM t",
 			"SELECT t", sqltext.Query,
-			"SELECT EXTRACT(year FROM ts), SUBSTRING(x FROM ? FOR ?), TRIM(LEADING ? FROM y), OVERLAY(a PLACING b FROM ?) FROM t"},
+			"SELECT EXTRACT(year FROM ts), SUBSTRING(x FROM ? FOR ?), TRIM(LEADING ? FROM y), OVERLAY(a PLACING b FROM ?) " +
+				"FROM t"},
 		{"SELECT * FROM t WHERE a IS DISTINCT FROM b AND c IS NOT DISTINCT FROM d",
 			"SELECT t", sqltext.Query,
 			same},
@@ -187,13 +191,15 @@ var corpus = []struct {
 			"SELECT t", sqltext.Query,
 			"SELECT CAST(a AS numeric(?, ?)), b::timestamp with time zone FROM t"},
 	}},
-	{"writes", []statement{
+	{"writing statements name their tables", []statement{
 		{"insert into people (a) values ('x')",
 			"INSERT people", sqltext.Write,
 			"insert into people (a) values (?)"},
-		{"INSERT INTO people AS p (a, b) VALUES ($1, 'x'), ($2, 'y') ON CONFLICT (a) DO UPDATE SET b = excluded.b, a = 1 WHERE p.a > 5 RETURNING id",
+		{"INSERT INTO people AS p (a, b) VALUES ($1, 'x'), ($2, 'y') ON CONFLICT (a) DO UPDATE SET b = excluded.b, a = 1 " +
+			"WHERE p.a > 5 RETURNING id",
 			"INSERT people", sqltext.Write,
-			"INSERT INTO people AS p (a, b) VALUES ($1, ?), ($2, ?) ON CONFLICT (a) DO UPDATE SET b = excluded.b, a = ? WHERE p.a > ? RETURNING id"},
+			"INSERT INTO people AS p (a, b) VALUES ($1, ?), ($2, ?) ON CONFLICT (a) DO UPDATE SET b = excluded.b, a = ? WHERE " +
+				"p.a > ? RETURNING id"},
 		{"INSERT INTO shipping_details (a, b) SELECT c, d FROM orders JOIN customers USING (id)",
 			"INSERT shipping_details SELECT orders customers", sqltext.Write,
 			same},
@@ -221,9 +227,11 @@ var corpus = []struct {
 		{"DELETE FROM t USING u JOIN v USING (id) WHERE t.id = u.id RETURNING *",
 			"DELETE t u v", sqltext.Write,
 			same},
-		{"MERGE INTO t USING s ON t.id = s.id WHEN MATCHED THEN UPDATE SET a = 1, b = 2 WHEN NOT MATCHED THEN INSERT (a, b) VALUES (1, 2)",
+		{"MERGE INTO t USING s ON t.id = s.id WHEN MATCHED THEN UPDATE SET a = 1, b = 2 WHEN NOT MATCHED THEN INSERT (a, " +
+			"b) VALUES (1, 2)",
 			"MERGE t s", sqltext.Write,
-			"MERGE INTO t USING s ON t.id = s.id WHEN MATCHED THEN UPDATE SET a = ?, b = ? WHEN NOT MATCHED THEN INSERT (a, b) VALUES (?, ?)"},
+			"MERGE INTO t USING s ON t.id = s.id WHEN MATCHED THEN UPDATE SET a = ?, b = ? WHEN NOT MATCHED THEN INSERT (a, " +
+				"b) VALUES (?, ?)"},
 		{"MERGE INTO t USING (SELECT * FROM s) x ON t.id = x.id WHEN MATCHED THEN DELETE",
 			"MERGE t SELECT s", sqltext.Write,
 			same},
@@ -252,7 +260,7 @@ var corpus = []struct {
 			"REFRESH MATERIALIZED VIEW v", sqltext.Write,
 			same},
 	}},
-	{"definitions", []statement{
+	{"definitions name their kind and object", []statement{
 		{"CREATE TABLE people (id int PRIMARY KEY, a text DEFAULT 'x', b int CHECK (b > 5))",
 			"CREATE TABLE people", sqltext.Schema,
 			"CREATE TABLE people (id int PRIMARY KEY, a text DEFAULT ?, b int CHECK (b > ?))"},
@@ -344,7 +352,7 @@ var corpus = []struct {
 			"COMMENT", sqltext.Schema,
 			"COMMENT ON TABLE t IS ?"},
 	}},
-	{"what holds a secret is not shown", []statement{
+	{"a text that holds a secret is not shown", []statement{
 		{"CREATE USER joe WITH LOGIN PASSWORD 'secret'",
 			"CREATE USER", sqltext.Schema,
 			""},
@@ -382,7 +390,7 @@ var corpus = []struct {
 			"SELECT; ALTER USER", sqltext.Schema,
 			""},
 	}},
-	{"the value of a setting is masked whatever it is", []statement{
+	{"every value of a setting is masked", []statement{
 		{"SET app.secret = hunter2",
 			"SET app.secret", sqltext.Session,
 			"SET app.secret = ?"},
@@ -417,7 +425,7 @@ var corpus = []struct {
 			"SELECT", sqltext.Session,
 			"SELECT set_config(?, ?, false)"},
 	}},
-	{"sessions", []statement{
+	{"session commands are named", []statement{
 		{"SET ROLE joe",
 			"SET ROLE", sqltext.Session,
 			same},
@@ -479,7 +487,7 @@ var corpus = []struct {
 			"LOAD", sqltext.Session,
 			"LOAD ?"},
 	}},
-	{"transactions", []statement{
+	{"transaction commands are named", []statement{
 		{"BEGIN",
 			"BEGIN", sqltext.Begin,
 			same},
@@ -532,7 +540,7 @@ var corpus = []struct {
 			"SET CONSTRAINTS", sqltext.Other,
 			same},
 	}},
-	{"other commands", []statement{
+	{"other commands are named", []statement{
 		{"EXPLAIN ANALYZE SELECT * FROM users",
 			"EXPLAIN SELECT users", sqltext.Query,
 			same},
@@ -567,7 +575,7 @@ var corpus = []struct {
 			"CHECKPOINT", sqltext.Other,
 			same},
 	}},
-	{"several statements", []statement{
+	{"several statements are named in order", []statement{
 		{"BEGIN; SET x = 1; INSERT INTO t VALUES (1); COMMIT",
 			"BEGIN; SET x; INSERT t; COMMIT", sqltext.End,
 			"BEGIN; SET x = ?; INSERT INTO t VALUES (?); COMMIT"},
@@ -584,7 +592,7 @@ var corpus = []struct {
 			"", sqltext.Other,
 			""},
 	}},
-	{"literals of every kind", []statement{
+	{"literals of every kind are masked", []statement{
 		{`SELECT 'a', 'it''s', '', E'it\'s \\', e'\'', N'a', U&'a!0061' UESCAPE '!', B'01', x'1F' FROM t`,
 			"SELECT t", sqltext.Query,
 			"SELECT ?, ?, ?, ?, ?, ?, ? UESCAPE ?, ?, ? FROM t"},
@@ -597,7 +605,8 @@ var corpus = []struct {
 		{"SELECT $1$tag$ it's $1 $tag$ FROM t",
 			"SELECT t", sqltext.Query,
 			"SELECT $1? FROM t"},
-		{"SELECT 42, 3.5, 4., .001, 5e2, 1.925e-3, 5E+2, 1e10-5, 0xFF, 0o17, 0b101, 1_500, 123abc, -5, +5, a-5, 1..10 FROM t1",
+		{"SELECT 42, 3.5, 4., .001, 5e2, 1.925e-3, 5E+2, 1e10-5, 0xFF, 0o17, 0b101, 1_500, 123abc, -5, +5, a-5, 1..10 FROM " +
+			"t1",
 			"SELECT t1", sqltext.Query,
 			"SELECT ?, ?, ?, ?, ?, ?, ?, ?-?, ?, ?, ?, ?, ?, -?, +?, a-?, ? FROM t1"},
 		{`SELECT U&"d\0061ta", "table 1", a1, "a""b" FROM U&"d\0061ta"`,
@@ -610,7 +619,7 @@ var corpus = []struct {
 			"SELECT t", sqltext.Query,
 			"SELECT a , c + - f FROM t"},
 	}},
-	{"what is not closed is masked to the end", []statement{
+	{"an unclosed literal or comment is masked to the end", []statement{
 		{"SELECT a FROM t WHERE b = 'it''s FROM u", "SELECT t", sqltext.Query, "SELECT a FROM t WHERE b = ?"},
 		{`SELECT a FROM t WHERE b = E'it\' FROM u`, "SELECT t", sqltext.Query, "SELECT a FROM t WHERE b = ?"},
 		{`SELECT a FROM t WHERE b = E'\`, "SELECT t", sqltext.Query, "SELECT a FROM t WHERE b = ?"},
@@ -628,8 +637,9 @@ var corpus = []struct {
 		{`SELECT 'a\' || secret \'b`, "SELECT", sqltext.Query, "SELECT ?"},
 		{`SELECT 'a\\', 'b\n' FROM t`, "SELECT t", sqltext.Query, "SELECT ?, ? FROM t"},
 	}},
-	{"literals that stay alike", []statement{
-		{"SELECT * FROM t WHERE a IN (1, 2, 3) AND b NOT IN ('a','b') AND c IN (1, $1) AND d IN ($1, $2) AND e = ANY(ARRAY['x', 'y'])",
+	{"masked literals stay alike", []statement{
+		{"SELECT * FROM t WHERE a IN (1, 2, 3) AND b NOT IN ('a','b') AND c IN (1, $1) AND d IN ($1, $2) AND e = " +
+			"ANY(ARRAY['x', 'y'])",
 			"SELECT t", sqltext.Query,
 			"SELECT * FROM t WHERE a IN (?) AND b NOT IN (?) AND c IN (?, $1) AND d IN ($1, $2) AND e = ANY(ARRAY[?])"},
 		{"INSERT INTO t (a, b) VALUES (1, 'x'), (2, 'y'), (3, 'z') RETURNING a",
@@ -651,7 +661,7 @@ var corpus = []struct {
 			"SELECT t", sqltext.Query,
 			"SELECT * FROM t WHERE a LIKE ? AND b = ? ESCAPE ?"},
 	}},
-	{"texts that are no statement", []statement{
+	{"texts that are no statement have no summary", []statement{
 		{"hello world",
 			"", sqltext.Other,
 			""},

@@ -8,7 +8,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/sqltext"
 )
 
-// FuzzRead holds what is true of every text.
+// FuzzRead checks what holds for every text.
 func FuzzRead(f *testing.F) {
 	for _, group := range corpus {
 		for _, s := range group.statements {
@@ -42,7 +42,7 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// within tells whether a text is left of another one if some of that is taken away.
+// within reports whether text results from deleting bytes of other.
 func within(text, other string) bool {
 	for _, c := range []byte(other) {
 		if text != "" && text[0] == c {
@@ -123,17 +123,24 @@ func (b *builder) build() string {
 // code is what stands before a literal. Each piece separates it from the one before by more than blanks, so that none
 // goes on in the next one, and none ends in what would make something else of it.
 var code = []string{
-	" SELECT ", ", ", ",", " FROM users WHERE a = ", " AND b IN (", ") OR c > ", "||", " || ", "::text, ", "; SET x = ", "; ",
-	" LIMIT ", " VALUES (", "), (", " JOIN u ON a.b = ", " = ANY(ARRAY[", "], ", " SET LOCAL app.x TO ", ";ALTER SYSTEM SET y = ",
-	"/", "-", "+", "*", "@", "#", "<", "<>", "!=", "->", "->>", "#>>", "@>", "?", "?|", "~*", ":", "::", "%", "^", ",\n", ",\r",
-	"\t/ ", ` "it's" = `, ` "a""b"/`, ` "--" = `, ` "/*" = `, ` "$x$" = `, " $1 = ", " a$b$c = ", " é/", " table1/", " a.b@",
-	" a?", " e -", " E/", " U & ", " LIKE ", " BETWEEN ", " INTERVAL ", "; COPY t FROM ", "; CREATE TABLE t AS SELECT ", " DO ",
-	" CASE WHEN ", " COALESCE(", " a[", "]:", " WITH r AS (SELECT ", ", $2, ", "; INSERT INTO t VALUES (", " UNION SELECT ",
+	" SELECT ", ", ", ",", " FROM users WHERE a = ", " AND b IN (", ") OR c > ", "||", " || ", "::text, ", "; SET x = ",
+	"; ",
+	" LIMIT ", " VALUES (", "), (", " JOIN u ON a.b = ", " = ANY(ARRAY[", "], ", " SET LOCAL app.x TO ",
+	";ALTER SYSTEM SET y = ",
+	"/", "-", "+", "*", "@", "#", "<", "<>", "!=", "->", "->>", "#>>", "@>", "?", "?|", "~*", ":", "::", "%", "^", ",\n",
+	",\r",
+	"\t/ ", ` "it's" = `, ` "a""b"/`, ` "--" = `, ` "/*" = `, ` "$x$" = `, " $1 = ", " a$b$c = ", " é/", " table1/",
+	" a.b@",
+	" a?", " e -", " E/", " U & ", " LIKE ", " BETWEEN ", " INTERVAL ", "; COPY t FROM ", "; CREATE TABLE t AS SELECT ",
+	" DO ",
+	" CASE WHEN ", " COALESCE(", " a[", "]:", " WITH r AS (SELECT ", ", $2, ", "; INSERT INTO t VALUES (",
+	" UNION SELECT ",
 	", --'\n", ", /* ' */ ", ", -- /*\r", ", /* -- */ ", ", /* $x$ */ ", " $ , ",
 }
 
 // junk is what may stand in a literal next to the secret.
-var junk = []string{"", " ", "--", "/*", "*/", "$$", "$x$", `"`, ";", "\n", "\r", ",", "''", "E''", "(", ")", "é", "\xff", "{", "?"}
+var junk = []string{"", " ", "--", "/*", "*/", "$$", "$x$", `"`, ";", "\n", "\r", ",", "''", "E''", "(", ")", "é",
+	"\xff", "{", "?"}
 
 func (b *builder) content(without ...string) string {
 	text := b.one(junk) + letters + b.one(junk) + b.one([]string{digits, letters, hex})

@@ -9,7 +9,8 @@ import (
 	"github.com/pgsafe/pgsafe/internal/sqltext"
 )
 
-// gaps are what go-sqllexer alone reads otherwise than PostgreSQL. The secret is a literal or a comment to the server.
+// gaps lists texts that go-sqllexer alone reads differently from PostgreSQL. To the server,
+// the secret is a literal or a comment.
 var gaps = []struct{ name, secret, sql, masked string }{
 	{"comments nest", "hunter",
 		"SELECT 1 /* a /* b */ 'it''s' hunter */ FROM t", "SELECT ? FROM t"},
@@ -33,13 +34,13 @@ var gaps = []struct{ name, secret, sql, masked string }{
 		"SELECT a/8315 FROM t", "SELECT a/? FROM t"},
 	{"a number may touch any operator", "8315",
 		"SELECT a@8315, b#8315, c?8315, d!=8315, @8315, @@8315", "SELECT a@?, b#?, c??, d!=?, @?, @@?"},
-	{"binary numbers", "b1101",
+	{"binary numbers are masked", "b1101",
 		"SELECT 0b1101 FROM t", "SELECT ? FROM t"},
-	{"octal numbers", "o1735",
+	{"octal numbers are masked", "o1735",
 		"SELECT 0o1735 FROM t", "SELECT ? FROM t"},
-	{"numbers with underscores", "_000_315",
+	{"numbers with underscores are masked", "_000_315",
 		"SELECT 8_000_315, 0x1F_000_315 FROM t", "SELECT ?, ? FROM t"},
-	{"numbers with letters behind them", "hunter",
+	{"numbers with letters behind them are masked", "hunter",
 		"SELECT 8315hunter FROM t", "SELECT ? FROM t"},
 	{"a number may touch a name by its point", "8315",
 		"SELECT a.8315 FROM t", "SELECT a? FROM t"},

@@ -27,23 +27,26 @@ func TestOperation(t *testing.T) {
 func TestBadInput(t *testing.T) {
 	big := strings.Repeat("x", 1<<20)
 	for name, c := range map[string]struct{ sql, summary, masked string }{
-		"empty":                            {"", "", ""},
-		"blank":                            {" \t\r\n\f\v ", "", ""},
-		"not UTF-8 in a string":            {"SELECT '\xff' FROM t", "SELECT t", "SELECT ? FROM t"},
-		"not UTF-8 in names":               {"SELECT a\xff FROM \"\xff\"", "SELECT \"\uFFFD\"", "SELECT \"a\uFFFD\" FROM \"\uFFFD\""},
-		"not UTF-8 and a quote":            {"SELECT \xc3'secret'", "SELECT", "SELECT \"\uFFFD\"?"},
-		"control characters":               {"SELECT\x01a\x7fFROM\x02t", "SELECT t", "SELECT a FROM t"},
-		"a NUL, where the server stops":    {"SELECT a FROM t WHERE\x00 secret", "SELECT t", "SELECT a FROM t ..."},
-		"a NUL in a string":                {"SELECT 'a\x00' secret", "SELECT", "SELECT ? ..."},
-		"a long string":                    {"SELECT a FROM t WHERE b = '" + big + "' AND c", "SELECT t", "SELECT a FROM t WHERE b = ? ..."},
-		"a cut text has both readings":     {`SELECT 'a\' || secret ` + big, "SELECT", "SELECT ? ..."},
-		"a long name, which is not shown":  {"SELECT a FROM " + big, "SELECT", "SELECT a FROM ..."},
-		"a long comment":                   {"SELECT a /*" + big + "*/ FROM t", "SELECT", "SELECT a ..."},
-		"a long quoted name":               {`SELECT a FROM "` + big[:5000] + `" b; c`, "SELECT", "SELECT a FROM ..."},
-		"a long list":                      {"SELECT a FROM t WHERE b IN (1" + strings.Repeat(",1", 4000) + ") LIMIT 1", "SELECT t", "SELECT a FROM t WHERE b IN (?) LIMIT ?"},
+		"empty":                 {"", "", ""},
+		"blank":                 {" \t\r\n\f\v ", "", ""},
+		"not UTF-8 in a string": {"SELECT '\xff' FROM t", "SELECT t", "SELECT ? FROM t"},
+		"not UTF-8 in names": {"SELECT a\xff FROM \"\xff\"", "SELECT \"\uFFFD\"",
+			"SELECT \"a\uFFFD\" FROM \"\uFFFD\""},
+		"not UTF-8 and a quote":         {"SELECT \xc3'secret'", "SELECT", "SELECT \"\uFFFD\"?"},
+		"control characters":            {"SELECT\x01a\x7fFROM\x02t", "SELECT t", "SELECT a FROM t"},
+		"a NUL, where the server stops": {"SELECT a FROM t WHERE\x00 secret", "SELECT t", "SELECT a FROM t ..."},
+		"a NUL in a string":             {"SELECT 'a\x00' secret", "SELECT", "SELECT ? ..."},
+		"a long string": {"SELECT a FROM t WHERE b = '" + big + "' AND c", "SELECT t",
+			"SELECT a FROM t WHERE b = ? ..."},
+		"a cut text has both readings":    {`SELECT 'a\' || secret ` + big, "SELECT", "SELECT ? ..."},
+		"a long name, which is not shown": {"SELECT a FROM " + big, "SELECT", "SELECT a FROM ..."},
+		"a long comment":                  {"SELECT a /*" + big + "*/ FROM t", "SELECT", "SELECT a ..."},
+		"a long quoted name":              {`SELECT a FROM "` + big[:5000] + `" b; c`, "SELECT", "SELECT a FROM ..."},
+		"a long list": {"SELECT a FROM t WHERE b IN (1" + strings.Repeat(",1", 4000) + ") LIMIT 1",
+			"SELECT t", "SELECT a FROM t WHERE b IN (?) LIMIT ?"},
 		"signs that go-sqllexer knows not": {"SELECT `a` \\ {b} ~", "SELECT", "SELECT `a` \\ {b} ~"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run("a text is summarised and masked: "+name, func(t *testing.T) {
 			got := sqltext.Read(c.sql)
 			if got.Summary != c.summary || got.Masked != c.masked {
 				t.Errorf("it gives %q, %q; want %q, %q", got.Summary, got.Masked, c.summary, c.masked)
@@ -60,7 +63,7 @@ func TestLimits(t *testing.T) {
 			t.Errorf("it is %q, want %q", got, want)
 		}
 	})
-	t.Run("nothing is added behind a name that did not fit", func(t *testing.T) {
+	t.Run("a summary ends before a name that does not fit", func(t *testing.T) {
 		got := sqltext.Read("SELECT * FROM a, " + strings.Repeat("b", 300) + ", c; COMMIT").Summary
 		if got != "SELECT a" {
 			t.Errorf("it is %q", got)

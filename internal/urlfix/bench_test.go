@@ -10,7 +10,8 @@ import (
 func BenchmarkNormalize(b *testing.B) {
 	for _, c := range []struct{ name, dsn string }{
 		{"canonical", "postgres://app:s3cretPw@db.example.com:5432/app?sslmode=require"},
-		{"raw", "postgresql+psycopg2://lwe-admin:y5268[695t-13htgq244t5thj[8q9grq@postgres:5432/ai_workflow_engine?sslmode=require"},
+		{"raw", "postgresql+psycopg2://lwe-admin:y5268[695t-13htgq244t5thj[8q9grq@postgres:5432/ai_workflow_engine?" +
+			"sslmode=require"},
 		{"recovered", "postgresql://u:a@b:c/d?e#f[g]h@h:5432/db"},
 		{"keyword", "host=h port=5432 user=u password=s3cretPw dbname=d sslmode=require"},
 		{"hostile", "postgres://" + strings.Repeat("@", 60<<10)},
@@ -25,7 +26,7 @@ func BenchmarkNormalize(b *testing.B) {
 	}
 }
 
-func TestACanonicalURICostsLittle(t *testing.T) {
+func TestACanonicalURIAllocatesLittle(t *testing.T) {
 	const dsn = "postgres://app:s3cretPw@db.example.com:5432/app?sslmode=require"
 	allocs := testing.AllocsPerRun(100, func() {
 		if uri, _, _, err := urlfix.Normalize(dsn, ""); err != nil || uri != dsn {

@@ -18,20 +18,22 @@ func TestCheck(t *testing.T) {
 		{"a setting gets its usual name", "DateStyle", "ISO", urlfix.Param{Key: "datestyle", Value: "ISO"}, "", ""},
 		{"the database has one name", "database", "d", urlfix.Param{Key: "dbname", Value: "d"}, "", ""},
 		{"hosts are a list", "host", "a,/run,::1", urlfix.Param{Key: "host", Value: "a,/run,::1"}, "", ""},
-		{"the fallback of the name stays one", "fallback_application_name", "a", urlfix.Param{Key: "fallback_application_name", Value: "a"}, "", ""},
+		{"the fallback of the name stays one", "fallback_application_name", "a",
+			urlfix.Param{Key: "fallback_application_name", Value: "a"}, "", ""},
 		{"an optional keyword without a value is not given", "sslcrl", "", urlfix.Param{}, "", ""},
 		{"a value that changes nothing is dropped", "gssencmode", "prefer", urlfix.Param{}, "", ""},
 		{"a keyword without effect is dropped", "sslcompression", "1", urlfix.Param{}, "", ""},
 
 		{"a wrong value is refused", "sslmode", "Require", urlfix.Param{}, urlfix.CodeValue, "sslmode"},
 		{"an empty value is refused where the string would be", "sslmode", "", urlfix.Param{}, urlfix.CodeValue, "sslmode"},
-		{"what cannot be honoured is refused", "gssencmode", "require", urlfix.Param{}, urlfix.CodeUnsupported, "gssencmode"},
+		{"a value that cannot be honoured is refused", "gssencmode", "require", urlfix.Param{}, urlfix.CodeUnsupported,
+			"gssencmode"},
 		{"a list with something that is no host is refused", "host", "a,b c", urlfix.Param{}, urlfix.CodeValue, "host"},
 		{"a list with something that is no port is refused", "port", "1,65536", urlfix.Param{}, urlfix.CodeValue, "port"},
 		{"a control character is refused", "options", "a\nb", urlfix.Param{}, urlfix.CodeControlCharacter, "options"},
 		{"an unknown key is refused without its name", "s3cret", "x", urlfix.Param{}, urlfix.CodeUnknownKey, "parameter"},
 		{"the pool's keys are for strings only", "pool_max_conns", "7", urlfix.Param{}, urlfix.CodeUnknownKey, "parameter"},
-		{"a secret is not looked at", "password", "x", urlfix.Param{}, urlfix.CodeUnknownKey, "parameter"},
+		{"a secret is no keyword for Check", "password", "x", urlfix.Param{}, urlfix.CodeUnknownKey, "parameter"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := urlfix.Check(c.key, c.value)
@@ -50,16 +52,16 @@ func TestCheck(t *testing.T) {
 
 func TestHostParams(t *testing.T) {
 	for _, c := range []struct{ name, dsn, want string }{
-		{"nothing", "postgres:///db", ""},
+		{"an empty authority gives neither host nor port", "postgres:///db", ""},
 		{"a host leaves the port open", "postgres://h/db", "host=h;"},
 		{"a port leaves the host open", "port=5433", "port=5433;"},
-		{"both", "postgres://h:5433/db", "host=h;port=5433;"},
+		{"a host and a port are both given", "postgres://h:5433/db", "host=h;port=5433;"},
 		{"a list of keywords leaves the port open", "host=a,b", "host=a,b;"},
 		{"a list in the authority says that all ports are the default", "postgres://a,b/db", "host=a,b;port=,;"},
-		{"some ports", "postgres://a:1,b/db", "host=a,b;port=1,;"},
+		{"an empty port stays open in a list", "postgres://a:1,b/db", "host=a,b;port=1,;"},
 		{"an empty host is the local one", "host='' port=5433", "host=;port=5433;"},
 		{"addresses leave the host open", "hostaddr=::1,::2 dbname=d", ""},
-		{"addresses with a host", "host=a,b hostaddr=::1,::2 port=1", "host=a,b;port=1,1;"},
+		{"addresses with hosts keep the hosts", "host=a,b hostaddr=::1,::2 port=1", "host=a,b;port=1,1;"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := mustParse(t, c.dsn)

@@ -13,16 +13,19 @@ func TestNoToolDecidesBetweenSSLAndSSLModeInAPlainURI(t *testing.T) {
 		{"postgres.js", base + "ssl=verify-full&sslmode=disable&max_lifetime=5", urlfix.CodeConflict, "sslmode"},
 		{"postgres.js, weaker", base + "max_lifetime=5&sslmode=require&ssl=verify-full", urlfix.CodeConflict, "sslmode"},
 		{"node-postgres", base + "ssl=1&sslmode=disable&uselibpqcompat=true", urlfix.CodeConflict, "sslmode"},
-		{"node-postgres, weaker", base + "uselibpqcompat=true&sslmode=require&ssl=verify-full", urlfix.CodeConflict, "sslmode"},
+		{"node-postgres, weaker", base + "uselibpqcompat=true&sslmode=require&ssl=verify-full", urlfix.CodeConflict,
+			"sslmode"},
 		{"Prisma", base + "ssl=true&sslmode=allow&schema=a", urlfix.CodeConflict, "sslmode"},
 		{"Prisma by name", base + "ssl=verify-full&sslmode=allow&pgsafe_dialect=prisma", urlfix.CodeConflict, "sslmode"},
 		{"Rails' requiressl", base + "ssl=verify-full&requiressl=1", urlfix.CodeConflict, "requiressl"},
 		{"ssl twice", base + "ssl=verify-full&ssl=true", urlfix.CodeConflict, "ssl"},
-		{"a factory of JDBC's", base + "ssl=verify-full&sslfactory=org.postgresql.ssl.NonValidatingFactory", urlfix.CodeConflict, "sslfactory"},
+		{"a factory of JDBC's", base + "ssl=verify-full&sslfactory=org.postgresql.ssl.NonValidatingFactory",
+			urlfix.CodeConflict, "sslfactory"},
 	})
 	checkMeaning(t, []means{
-		{"they agree", base + "ssl=true&sslmode=require&max=5", "postgres://u:p@h/d?sslmode=verify-full"},
-		{"a factory with true", base + "ssl=true&sslfactory=org.postgresql.ssl.NonValidatingFactory", "postgres://u:p@h/d?sslmode=require"},
+		{"ssl and sslmode that agree", base + "ssl=true&sslmode=require&max=5", "postgres://u:p@h/d?sslmode=verify-full"},
+		{"a factory with true", base + "ssl=true&sslfactory=org.postgresql.ssl.NonValidatingFactory",
+			"postgres://u:p@h/d?sslmode=require"},
 	})
 }
 
@@ -38,48 +41,54 @@ func TestLibPQRequiresTLSWithARootCertificateToo(t *testing.T) {
 	}
 }
 
-func TestADialectIsNamedByAParameterOnly(t *testing.T) {
+func TestOnlyAParameterNamesADialect(t *testing.T) {
 	checkRefusal(t, []refusal{
-		{"in the password", "postgres://u:pgsafe_dialect=node@h/d?sslmode=require", urlfix.CodeAmbiguous, "pgsafe_dialect"},
-		{"in another value", "postgres://u:p@h/d?application_name=pgsafe_dialect=node", urlfix.CodeAmbiguous, "pgsafe_dialect"},
-		{"percent-encoded", "postgres://u:p@h/d?pgsafe%5Fdialect=node&sslmode=require", urlfix.CodeAmbiguous, "pgsafe_dialect"},
+		{"pgsafe_dialect in the password", "postgres://u:pgsafe_dialect=node@h/d?sslmode=require", urlfix.CodeAmbiguous,
+			"pgsafe_dialect"},
+		{"pgsafe_dialect in another value", "postgres://u:p@h/d?application_name=pgsafe_dialect=node", urlfix.CodeAmbiguous,
+			"pgsafe_dialect"},
+		{"pgsafe_dialect percent-encoded", "postgres://u:p@h/d?pgsafe%5Fdialect=node&sslmode=require", urlfix.CodeAmbiguous,
+			"pgsafe_dialect"},
 	})
 }
 
 func TestPortsInTheHostsOfAQuery(t *testing.T) {
 	checkMeaning(t, []means{
-		{"each with its own", "postgres:///db?host=h1:5433,h2:5434", "postgres://h1:5433,h2:5434/db"},
-		{"some have none, one is a socket", "postgres:///db?host=127.0.0.1:5433,/cloudsql/p:r:i,localhost:5434",
+		{"each host with its own port", "postgres:///db?host=h1:5433,h2:5434", "postgres://h1:5433,h2:5434/db"},
+		{"some hosts without a port, and a socket", "postgres:///db?host=127.0.0.1:5433,/cloudsql/p:r:i,localhost:5434",
 			"postgres://127.0.0.1:5433,%2Fcloudsql%2Fp%3Ar%3Ai,localhost:5434/db"},
 		{"SQLAlchemy", "postgresql+psycopg2:///db?host=h1:5433,h2:5434", "postgres://h1:5433,h2:5434/db"},
-		{"an address of IPv6 has none", "postgres:///db?host=::1", "postgres://[::1]/db"},
+		{"an address of IPv6 without a port", "postgres:///db?host=::1", "postgres://[::1]/db"},
 	})
 }
 
-func TestAParameterInAName(t *testing.T) {
+func TestAParameterInANameIsRefused(t *testing.T) {
 	checkRefusal(t, []refusal{
-		{"a password behind a semicolon", "jdbc:postgresql://h/db?user=u;password=s3cretPw", urlfix.CodeValue, "user or database"},
+		{"a password behind a semicolon", "jdbc:postgresql://h/db?user=u;password=s3cretPw", urlfix.CodeValue,
+			"user or database"},
 		{"a password behind an ampersand", "postgres://u@h/db&PASSWORD=s3cretPw", urlfix.CodeValue, "user or database"},
 	})
 	checkWarnings(t, []noted{{"sslmode without a question mark", "postgres://u:p@h/db&sslmode=verify-full", "database"}})
 }
 
-func TestAHashEndsTheServerOfRFC3986(t *testing.T) {
+func TestAHashEndsTheAuthorityOfRFC3986(t *testing.T) {
 	checkRefusal(t, []refusal{
-		{"the server may be what stands before it", "postgres://u:p@ss#w@host/db", urlfix.CodeAmbiguous, "string"},
+		{"the text before a hash may be the server", "postgres://u:p@ss#w@host/db", urlfix.CodeAmbiguous, "string"},
 	})
-	checkMeaning(t, []means{{"a port that is none leaves one reading", "postgres://u:p/ss#w@host/db", "postgres://u:p%2Fss%23w@host/db"}})
+	checkMeaning(t, []means{{"a port that is none leaves one reading", "postgres://u:p/ss#w@host/db",
+		"postgres://u:p%2Fss%23w@host/db"}})
 }
 
-func TestWhatIsGivenTwice(t *testing.T) {
-	checkWarnings(t, []noted{{"a key of a tool", "jdbc:postgresql://h/d?connectTimeout=5&connectTimeout=6", "connectTimeout"}})
+func TestARepeatedKeyOfJDBCIsRefused(t *testing.T) {
+	checkWarnings(t, []noted{{"a key of a tool", "jdbc:postgresql://h/d?connectTimeout=5&connectTimeout=6",
+		"connectTimeout"}})
 }
 
 func TestHostsAreLimited(t *testing.T) {
 	checkRefusal(t, []refusal{
-		{"in the authority", "postgres://" + strings.Repeat("h,", 1000) + "h/d", urlfix.CodeTooLong, "hosts"},
-		{"in the query", "postgres:///d?host=" + strings.Repeat(",", 1000), urlfix.CodeTooLong, "hosts"},
-		{"in keywords", "host=" + strings.Repeat("h,", 1000) + "h", urlfix.CodeTooLong, "hosts"},
+		{"too many hosts in the authority", "postgres://" + strings.Repeat("h,", 1000) + "h/d", urlfix.CodeTooLong, "hosts"},
+		{"too many hosts in the query", "postgres:///d?host=" + strings.Repeat(",", 1000), urlfix.CodeTooLong, "hosts"},
+		{"too many hosts in keywords", "host=" + strings.Repeat("h,", 1000) + "h", urlfix.CodeTooLong, "hosts"},
 	})
 }
 
@@ -89,13 +98,14 @@ func TestKeysOfOtherTools(t *testing.T) {
 		{"Npgsql would refuse hostaddr", "Host=h;Username=u;hostaddr=192.0.2.1", urlfix.CodeUnknownKey, "parameter"},
 		{"Npgsql would refuse libpq's dbname", "host=h;port=5432;dbname=d", urlfix.CodeUnknownKey, "parameter"},
 	})
-	checkMeaning(t, []means{{"django-prometheus has schemes of its own", "prometheus-postgresql://u:p@h/db", "postgres://u:p@h/db"}})
+	checkMeaning(t, []means{{"django-prometheus has schemes of its own", "prometheus-postgresql://u:p@h/db",
+		"postgres://u:p@h/db"}})
 }
 
 func TestKeywordsOfLibPQ(t *testing.T) {
 	checkRefusal(t, []refusal{
 		{"a backslash before the blank", `host=h password=secret12\ dbname=d`, urlfix.CodeAmbiguous, "password"},
-		{"lib/pq's certificates in line", "host=h sslinline=true", urlfix.CodeUnsupported, "sslinline"},
+		{"lib/pq's inline certificates", "host=h sslinline=true", urlfix.CodeUnsupported, "sslinline"},
 		{"Ecto's timeout", "ecto://u:p@h/d?timeout=123binrem", urlfix.CodeValue, "timeout"},
 	})
 	d := mustParse(t, "host=h user=u sslmode=disable binary_parameters=yes")

@@ -7,7 +7,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
-// checkLeftOut holds that each of the keys is left out of prefix+key+"=1", and that somebody is told.
+// checkLeftOut checks that each key is left out of prefix+key+"=1", with a note to the user.
 func checkLeftOut(t *testing.T, prefix, uri, keys string) {
 	t.Helper()
 	for key := range strings.FieldsSeq(keys) {
@@ -20,7 +20,7 @@ func checkLeftOut(t *testing.T, prefix, uri, keys string) {
 	}
 }
 
-func TestSchemesAndFormsTellTheDialect(t *testing.T) {
+func TestSchemesAndFormsShowTheDialect(t *testing.T) {
 	for dsn, want := range map[string]string{
 		"jdbc:postgresql://h/db":          "jdbc",
 		"JDBC:PostgreSQL://h/db":          "jdbc",
@@ -80,14 +80,22 @@ func TestTLSIsNeverWeakenedByATranslation(t *testing.T) {
 	const plain = "postgres://h/db?"
 	checkMeaning(t, []means{
 		{"JDBC's ssl=true checks the certificate", "jdbc:postgresql://h/db?ssl=true", plain + "sslmode=verify-full"},
-		{"JDBC's ssl without a value does, too", "jdbc:postgresql://h/db?ssl", plain + "sslmode=verify-full"},
-		{"JDBC's ssl=true in a plain URI does, too", plain + "ssl=true&ApplicationName=x", plain + "sslmode=verify-full&application_name=x"},
-		{"Java's factory checks it in every mode", "jdbc:postgresql://h/db?sslmode=require&sslfactory=org.postgresql.ssl.DefaultJavaSSLFactory", plain + "sslmode=verify-full&sslrootcert=system"},
-		{"and in a plain URI", plain + "sslmode=prefer&sslfactory=org.postgresql.ssl.DefaultJavaSSLFactory", plain + "sslmode=verify-full&sslrootcert=system"},
+		{"JDBC's ssl without a value checks the certificate", "jdbc:postgresql://h/db?ssl", plain + "sslmode=verify-full"},
+		{"JDBC's ssl=true in a plain URI checks the certificate", plain + "ssl=true&ApplicationName=x",
+			plain + "sslmode=verify-full&application_name=x"},
+		{"Java's factory checks it in every mode",
+			"jdbc:postgresql://h/db?sslmode=require&sslfactory=org.postgresql.ssl.DefaultJavaSSLFactory",
+			plain + "sslmode=verify-full&sslrootcert=system"},
+		{"Java's factory checks it in every mode of a plain URI",
+			plain + "sslmode=prefer&sslfactory=org.postgresql.ssl.DefaultJavaSSLFactory",
+			plain + "sslmode=verify-full&sslrootcert=system"},
 		{"Ecto's ssl=true checks the certificate", "ecto://h/db?ssl=true", plain + "sslmode=verify-full&sslrootcert=system"},
-		{"Ecto's ssl=true in a plain URI does, too", plain + "ssl=true&pool_size=5", plain + "sslmode=verify-full&sslrootcert=system"},
-		{"Ecto's ssl=true outranks a weaker sslmode", plain + "ssl=true&sslmode=require&queue_target=5", plain + "sslmode=verify-full&sslrootcert=system"},
-		{"Npgsql before 6 checked it unless told not to", "Host=h;Database=db;SSL Mode=Require;Trust Server Certificate=false", plain + "sslmode=verify-full"},
+		{"Ecto's ssl=true in a plain URI checks the certificate", plain + "ssl=true&pool_size=5",
+			plain + "sslmode=verify-full&sslrootcert=system"},
+		{"Ecto's ssl=true outranks a weaker sslmode", plain + "ssl=true&sslmode=require&queue_target=5",
+			plain + "sslmode=verify-full&sslrootcert=system"},
+		{"Npgsql before 6 checked it unless told not to",
+			"Host=h;Database=db;SSL Mode=Require;Trust Server Certificate=false", plain + "sslmode=verify-full"},
 		{"Npgsql's VerifyFull checks it", "Host=h;Database=db;SSL Mode=VerifyFull", plain + "sslmode=verify-full"},
 	})
 	checkRefusal(t, []refusal{
@@ -96,10 +104,13 @@ func TestTLSIsNeverWeakenedByATranslation(t *testing.T) {
 		{"asyncpg's ssl=true under SQLAlchemy", "postgresql+asyncpg://h/db?ssl=true", urlfix.CodeValue, "ssl"},
 		{"ssl=true for psycopg", "postgis://h/db?ssl=true", urlfix.CodeUnsupported, "ssl"},
 		{"ssl=true next to sslmode=disable", plain + "ssl=true&sslmode=disable&pool_size=5", urlfix.CodeConflict, "sslmode"},
-		{"Ecto's ssl=false next to an sslmode that checks", "ecto://h/db?ssl=false&sslmode=verify-full", urlfix.CodeConflict, "sslmode"},
-		{"a factory that checks nothing next to an sslmode that checks", "jdbc:postgresql://h/db?sslmode=verify-full&sslfactory=org.postgresql.ssl.NonValidatingFactory", urlfix.CodeConflict, "sslfactory"},
+		{"Ecto's ssl=false next to an sslmode that checks", "ecto://h/db?ssl=false&sslmode=verify-full", urlfix.CodeConflict,
+			"sslmode"},
+		{"a factory that checks nothing next to an sslmode that checks",
+			"jdbc:postgresql://h/db?sslmode=verify-full&sslfactory=org.postgresql.ssl.NonValidatingFactory", urlfix.CodeConflict,
+			"sslfactory"},
 	})
-	t.Run("lib/pq insists on TLS", func(t *testing.T) {
+	t.Run("lib/pq's ssl=true insists on TLS", func(t *testing.T) {
 		for _, dsn := range []string{"postgres://h/db", "host=h dbname=db"} {
 			d, err := urlfix.ParseAs(dsn, "libpq-go")
 			if err != nil || d.URI() != plain+"sslmode=require" {
@@ -109,12 +120,15 @@ func TestTLSIsNeverWeakenedByATranslation(t *testing.T) {
 	})
 }
 
-func TestHostileLengthInFormsOfTools(t *testing.T) {
-	// As in TestHostileLengthIsReadOnce, quadratic work would take minutes.
-	for _, filler := range []string{"@", "%", "@%41", ",", "/", "?", "a=b&", "&", "user=u&", ";", "Port=1;", "Port=1;Host=;", `""`, "''", "' ;", "'';", "/:1", "=", "a"} {
+func TestALongHostileStringOfAToolIsReadOnce(t *testing.T) {
+	// As in TestALongHostileStringIsReadOnce, quadratic work would take minutes.
+	for _, filler := range []string{"@", "%", "@%41", ",", "/", "?", "a=b&", "&", "user=u&", ";", "Port=1;",
+		"Port=1;Host=;", `""`, "''", "' ;", "'';", "/:1", "=", "a"} {
 		for _, form := range []string{
-			"jdbc:postgresql:", "jdbc:postgresql://", "jdbc:postgresql://h/d?", "jdbc:postgresql://h/d?password=", "Host=h;", `Host=h;Password="`,
-			"pgsql:", "pgsql:host='", "pgsql:password=", "pg:", "pg:u:", "ecto://", "postgis:////", "pgx5://h/d?x-lock-table=", "postgres://h/d?pool_size=1&currentSchema=",
+			"jdbc:postgresql:", "jdbc:postgresql://", "jdbc:postgresql://h/d?", "jdbc:postgresql://h/d?password=", "Host=h;",
+			`Host=h;Password="`,
+			"pgsql:", "pgsql:host='", "pgsql:password=", "pg:", "pg:u:", "ecto://", "postgis:////", "pgx5://h/d?x-lock-table=",
+			"postgres://h/d?pool_size=1&currentSchema=",
 		} {
 			n := (urlfix.MaxLength - len(form)) / len(filler)
 			_, _ = urlfix.Parse(form + strings.Repeat(filler, n))

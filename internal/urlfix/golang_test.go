@@ -25,7 +25,8 @@ func TestLibPQ(t *testing.T) {
 		{"a configuration in code", s + "&sslmode=pqgo-custom", urlfix.CodeValue, "sslmode"},
 		{"a configuration in code, in a plain URI", "postgres://h/db?sslmode=pqgo-custom", urlfix.CodeValue, "sslmode"},
 		{"no boolean", s + "&binary_parameters=maybe", urlfix.CodeValue, "binary_parameters"},
-		{"an unknown key", "postgres://u:s3cretPw@example.com:1/db?opt=val&sslmode=require", urlfix.CodeUnknownKey, "parameter"},
+		{"an unknown key", "postgres://u:s3cretPw@example.com:1/db?opt=val&sslmode=require", urlfix.CodeUnknownKey,
+			"parameter"},
 	})
 	checkBeside(t, []beside{
 		{"binary parameters", s + "&binary_parameters=yes", "default_query_exec_mode=exec"},
@@ -37,15 +38,18 @@ func TestLibPQ(t *testing.T) {
 func TestPgxsOwnKeys(t *testing.T) {
 	const s = "postgres://jack:secret@localhost:5432/mydb?sslmode=disable&"
 	checkBeside(t, []beside{
-		{"the pool", s + "pool_max_conns=10&pool_min_conns=1&pool_max_conn_lifetime=1h", "pool_max_conns=10 pool_min_conns=1 pool_max_conn_lifetime=1h"},
+		{"the pool", s + "pool_max_conns=10&pool_min_conns=1&pool_max_conn_lifetime=1h",
+			"pool_max_conns=10 pool_min_conns=1 pool_max_conn_lifetime=1h"},
 		{"the mode", s + "default_query_exec_mode=simple_protocol", "default_query_exec_mode=simple_protocol"},
-		{"the caches", s + "statement_cache_capacity=5&description_cache_capacity=6", "statement_cache_capacity=5 description_cache_capacity=6"},
+		{"the caches", s + "statement_cache_capacity=5&description_cache_capacity=6",
+			"statement_cache_capacity=5 description_cache_capacity=6"},
 	})
 }
 
 func TestGolangMigrate(t *testing.T) {
 	checkMeaning(t, []means{
-		{"bad escapes in the password", "pgx://postgres:foo%hejsan2%tjotjo@localhost:5432/postgres?sslmode=disable", "postgres://postgres:foo%25hejsan2%25tjotjo@localhost:5432/postgres?sslmode=disable"},
+		{"bad escapes in the password", "pgx://postgres:foo%hejsan2%tjotjo@localhost:5432/postgres?sslmode=disable",
+			"postgres://postgres:foo%25hejsan2%25tjotjo@localhost:5432/postgres?sslmode=disable"},
 		{"the last at sign ends the password", "pgx5://u:p@ss@h/db", "postgres://u:p%40ss@h/db"},
 		{"CockroachDB", "crdb-postgres://u@h:26257/db", "postgres://u@h:26257/db"},
 		{"a server setting", "pgx5://h/db?search_path=x", "postgres://h/db?options=-c%20search_path%3Dx"},
@@ -64,8 +68,9 @@ func TestDburl(t *testing.T) {
 	checkMeaning(t, []means{
 		{"a directory, a port and a database", "pg+unix:/dir:4444/booktest", "postgres://%2Fdir:4444/booktest"},
 		{"a directory that servers use", "pg:/var/run/postgresql", "postgres://%2Fvar%2Frun%2Fpostgresql/"},
-		{"that and a database", "postgres+unix:/run/postgresql/mydb", "postgres://%2Frun%2Fpostgresql/mydb"},
-		{"that and a port", "pg:/tmp:7777", "postgres://%2Ftmp:7777/"},
+		{"a directory that servers use and a database", "postgres+unix:/run/postgresql/mydb",
+			"postgres://%2Frun%2Fpostgresql/mydb"},
+		{"a directory and a port", "pg:/tmp:7777", "postgres://%2Ftmp:7777/"},
 		{"slashes of a URI", "postgresql+unix:///dir:5433/db?sslmode=disable", "postgres://%2Fdir:5433/db?sslmode=disable"},
 		{"a user and a password", "pg:user:p%40ss@/dir:5433/mydb", "postgres://user:p%40ss@%2Fdir:5433/mydb"},
 		{"a password with an at sign", "pg:user:p@ss@/dir:5433/mydb", "postgres://user:p%40ss@%2Fdir:5433/mydb"},

@@ -17,8 +17,8 @@ var update = flag.Bool("update", false, "write docs/connection-strings.md anew")
 // and <!-- parameters NAME --> nothing that is not made. NAME is a dialect, or "-" for strings that do not name it.
 var block = regexp.MustCompile(`(?s)<!-- (examples|parameters) (\S+) -->\n.*?<!-- end -->`)
 
-// TestTheGuideSaysWhatTheCodeDoes makes docs/connection-strings.md anew and compares. With -update it writes it.
-func TestTheGuideSaysWhatTheCodeDoes(t *testing.T) {
+// TestTheGuideMatchesTheCode makes docs/connection-strings.md anew and compares. With -update it writes it.
+func TestTheGuideMatchesTheCode(t *testing.T) {
 	path := filepath.Join("..", "..", "docs", "connection-strings.md")
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -42,7 +42,8 @@ func TestTheGuideSaysWhatTheCodeDoes(t *testing.T) {
 		}
 	}
 	if !*update && made != string(text) {
-		t.Errorf("%s is not what the tables say; run go test ./internal/urlfix -run Guide -update and read the difference", path)
+		t.Errorf("%s is not what the tables say; run go test ./internal/urlfix -run Guide -update and read the difference",
+			path)
 	}
 }
 

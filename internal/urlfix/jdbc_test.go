@@ -20,7 +20,8 @@ func TestServersOfJDBC(t *testing.T) {
 		{"the same, and a user as Azure had them", s + "//h:5433?user=u@h&password=p", "postgres://u%40h:p@h:5433/"},
 		{"a port", s + "//h:5433/test", "postgres://h:5433/test"},
 		{"a list", s + "//h1:5433,h2:5434/test", "postgres://h1:5433,h2:5434/test"},
-		{"a list with IPv6 and an element without a host", s + "//[::1]:5433,:5434,[::1]/test", "postgres://[::1]:5433,localhost:5434,[::1]/test"},
+		{"a list with IPv6 and an element without a host", s + "//[::1]:5433,:5434,[::1]/test",
+			"postgres://[::1]:5433,localhost:5434,[::1]/test"},
 		{"a list with an empty last element", s + "//h,/test", "postgres://h/test"},
 		{"escapes in the database", s + "//[::1]:5740/my%20data%23base%251", "postgres://[::1]:5740/my%20data%23base%251"},
 		{"a plus in the database is a blank", s + "//h/my+db", "postgres://h/my%20db"},
@@ -43,7 +44,8 @@ func TestServersOfJDBC(t *testing.T) {
 		{"an empty port", s + "//h:/test", urlfix.CodeValue, "port"},
 		{"an empty port in a list", s + "//h1:1,h2:,h3:3/test", urlfix.CodeValue, "port"},
 		{"an empty port at the end, where a password may have begun", s + "//u:/?user=@h/db", urlfix.CodeValue, "port"},
-		{"no slash before what may be the rest of a password", s + "//u:5?user=@h/db?sslmode=require", urlfix.CodeAmbiguous, "string"},
+		{"no slash before what may be the rest of a password", s + "//u:5?user=@h/db?sslmode=require", urlfix.CodeAmbiguous,
+			"string"},
 		{"a port that is too large", s + "//h:500000/test", urlfix.CodeValue, "port"},
 		{"port zero", s + "//h:0/test", urlfix.CodeValue, "port"},
 		{"a negative port", s + "//h:-2/test", urlfix.CodeValue, "port"},
@@ -65,7 +67,8 @@ func TestPropertiesOfJDBC(t *testing.T) {
 		{"a plus is a blank, also in a password", s + "user=u&password=p+w", "postgres://u:p%20w@h/db"},
 		{"an encoded plus is one", s + "user=u&password=p%2Bw", "postgres://u:p%2Bw@h/db"},
 		{"a raw equals sign in the password", s + "user=u&password=a=b", "postgres://u:a%3Db@h/db"},
-		{"a raw percent sign in the password, on which JDBC fails", s + "user=u&password=50%off", "postgres://u:50%25off@h/db"},
+		{"a raw percent sign in the password, on which JDBC fails", s + "user=u&password=50%off",
+			"postgres://u:50%25off@h/db"},
 		{"empty parameters", s + "&&user=u&", "postgres://u@h/db"},
 		{"the last value counts", s + "user=u&user=v", "postgres://v@h/db"},
 		{"a schema", s + "currentSchema=a,b", uri + "?options=-c%20search_path%3Da,b"},
@@ -92,7 +95,10 @@ func TestPropertiesOfJDBC(t *testing.T) {
 		{"methods of authentication", s + "requireAuth=scram-sha-256", uri + "?require_auth=scram-sha-256"},
 		{"a name for Kerberos", s + "kerberosServerName=x", uri + "?krbsrvname=x"},
 		{"GSSAPI encryption if there is any", s + "gssEncMode=allow", uri},
-		{"defaults that change nothing", s + "gsslib=auto&useSpnego=false&gssUseDefaultCreds=false&jaasApplicationName=pgjdbc&sspiServiceClass=POSTGRES&socketFactory=&sslhostnameverifier=&sslpasswordcallback=&autosave=never&stringtype=varchar&socketTimeout=0&queryTimeout=0", uri},
+		{"defaults that change nothing",
+			s + "gsslib=auto&useSpnego=false&gssUseDefaultCreds=false&jaasApplicationName=pgjdbc&sspiServiceClass=POSTGRES&" +
+				"socketFactory=&sslhostnameverifier=&sslpasswordcallback=&autosave=never&stringtype=varchar&socketTimeout=0&" +
+				"queryTimeout=0", uri},
 	})
 	checkRefusal(t, []refusal{
 		{"an unknown property", s + "opt=val", urlfix.CodeUnknownKey, "parameter"},
@@ -107,7 +113,8 @@ func TestPropertiesOfJDBC(t *testing.T) {
 		{"replication", s + "replication=database", urlfix.CodeUnsupported, "replication"},
 	})
 	for _, name := range []string{
-		"sslfactoryarg", "sslhostnameverifier", "sslpasswordcallback", "socketFactory", "socketFactoryArg", "cloudSqlInstance",
+		"sslfactoryarg", "sslhostnameverifier", "sslpasswordcallback", "socketFactory", "socketFactoryArg",
+		"cloudSqlInstance",
 		"authenticationPluginClassName", "localSocketAddress", "jaasApplicationName", "sspiServiceClass", "useSpnego",
 		"gssUseDefaultCreds", "gsslib",
 	} {
@@ -128,14 +135,14 @@ func TestPropertiesOfJDBC(t *testing.T) {
 		{"no prepared statements", s + "prepareThreshold=0", "default_query_exec_mode=exec"},
 		{"simple queries", s + "preferQueryMode=simple&prepareThreshold=0", "default_query_exec_mode=simple_protocol"},
 		{"extended queries", s + "preferQueryMode=extended", ""},
-		{"keys of ours", s + "pool_max_conns=5", "pool_max_conns=5"},
+		{"keys of pgsafe", s + "pool_max_conns=5", "pool_max_conns=5"},
 	})
 	checkWarnings(t, []noted{
-		{"a plus in the password is told", s + "password=p+w", "password"},
-		{"userinfo is told", "jdbc:postgresql://u:secret12@h/db", "user"},
-		{"an ssl that does not count is told", s + "ssl=true&sslmode=require", "ssl"},
+		{"a plus in the password is reported", s + "password=p+w", "password"},
+		{"userinfo is reported", "jdbc:postgresql://u:secret12@h/db", "user"},
+		{"an ssl without effect is reported", s + "ssl=true&sslmode=require", "ssl"},
 		{"an ssl that checks is not", s + "ssl=true", ""},
-		{"an ssl that turns nothing off is told", s + "ssl=false", "ssl"},
+		{"an ssl that turns nothing off is reported", s + "ssl=false", "ssl"},
 		{"extended queries for prepared statements", s + "preferQueryMode=extendedForPrepared", "prepareThreshold"},
 	})
 }
@@ -155,7 +162,8 @@ func TestTLSOfJDBC(t *testing.T) {
 		{"ssl=1", s + "ssl=1", uri + "?sslmode=prefer"},
 		{"sslmode in capitals", s + "sslmode=Verify-Full", uri + "?sslmode=verify-full"},
 		{"sslmode outranks ssl", s + "ssl=true&sslmode=require", uri + "?sslmode=require"},
-		{"files", s + "sslmode=verify-ca&sslrootcert=ca.pem&sslcert=c.pem&sslkey=k.pem", uri + "?sslmode=verify-ca&sslrootcert=ca.pem&sslcert=c.pem&sslkey=k.pem"},
+		{"files", s + "sslmode=verify-ca&sslrootcert=ca.pem&sslcert=c.pem&sslkey=k.pem",
+			uri + "?sslmode=verify-ca&sslrootcert=ca.pem&sslcert=c.pem&sslkey=k.pem"},
 		{"direct TLS", s + "sslmode=require&sslNegotiation=direct", uri + "?sslmode=require&sslnegotiation=direct"},
 		{"a factory that checks nothing", s + "ssl=true&" + none, uri + "?sslmode=require"},
 		{"a factory that checks nothing, and no ssl", s + none, uri + "?sslmode=require"},
@@ -164,7 +172,8 @@ func TestTLSOfJDBC(t *testing.T) {
 		{"a factory that checks nothing in a plain URI", uri + "?ssl=true&" + none, uri + "?sslmode=require"},
 		{"Java's factory", s + java, uri + "?sslmode=verify-full&sslrootcert=system"},
 		{"Java's factory without TLS", s + "sslmode=disable&" + java, uri + "?sslmode=disable"},
-		{"the driver's own factory", s + "sslmode=require&sslfactory=org.postgresql.ssl.LibPQFactory", uri + "?sslmode=require"},
+		{"the driver's own factory", s + "sslmode=require&sslfactory=org.postgresql.ssl.LibPQFactory",
+			uri + "?sslmode=require"},
 	})
 	checkRefusal(t, []refusal{
 		{"another factory", s + "sslfactory=org.postgresql.ssl.SingleCertValidatingFactory", urlfix.CodeValue, "sslfactory"},
@@ -174,15 +183,17 @@ func TestTLSOfJDBC(t *testing.T) {
 		{"a key in PKCS-12", s + "sslkey=client.P12", urlfix.CodeValue, "sslkey"},
 		{"direct TLS that is not certain", s + "sslNegotiation=direct", urlfix.CodeValue, "sslnegotiation"},
 	})
-	checkWarnings(t, []noted{{"a factory that checks nothing is told", s + none, "sslfactory"}})
+	checkWarnings(t, []noted{{"a factory that checks nothing is reported", s + none, "sslfactory"}})
 }
 
 func TestKeysOfJDBCInPlainURIs(t *testing.T) {
 	const s = "postgres://u:p@h/db"
 	checkMeaning(t, []means{
-		{"some keys", s + "?ApplicationName=x&targetServerType=primary&connectTimeout=5", s + "?application_name=x&target_session_attrs=primary&connect_timeout=5"},
+		{"some keys", s + "?ApplicationName=x&targetServerType=primary&connectTimeout=5",
+			s + "?application_name=x&target_session_attrs=primary&connect_timeout=5"},
 		{"a key that Django has as well", s + "?currentSchema=x", s + "?options=-c%20search_path%3Dx"},
-		{"sslmode outranks ssl", s + "?ssl=true&sslmode=require&ApplicationName=x", s + "?sslmode=require&application_name=x"},
+		{"sslmode outranks ssl", s + "?ssl=true&sslmode=require&ApplicationName=x",
+			s + "?sslmode=require&application_name=x"},
 		{"a plus is one in a plain URI", s + "?ApplicationName=a+b", s + "?application_name=a%2Bb"},
 	})
 	checkRefusal(t, []refusal{

@@ -9,18 +9,21 @@ import (
 
 func TestKeywordValueStrings(t *testing.T) {
 	checkMeaning(t, []means{
-		{"plain", "host=h port=5433 user=u password=secret dbname=d sslmode=disable", "postgres://u:secret@h:5433/d?sslmode=disable"},
+		{"plain", "host=h port=5433 user=u password=secret dbname=d sslmode=disable",
+			"postgres://u:secret@h:5433/d?sslmode=disable"},
 		{"blanks around", "  host = h   user= u ", "postgres://u@h/"},
 		{"quotes", "user='a \\'b' password='correct horse\\\\' host=h", "postgres://a%20%27b:correct%20horse%5C@h/"},
 		{"a quoted value ends where its quote does", "user='u'host=h", "postgres://u@h/"},
 		{"semicolons in quotes, before a blank", "password='a;;b' host=h", "postgres://:a%3B%3Bb@h/"},
 		{"semicolons in quotes at the end", `host='/s\\;;x'`, "postgres://%2Fs%5C%3B%3Bx/"},
 		{"an escaped quote before a semicolon", `password='#\';' host=h`, "postgres://:%23%27%3B@h/"},
-		{"an escaped quote before what looks like a key of ADO.NET", `password='a\';host=b' host=h`, "postgres://:a%27%3Bhost%3Db@h/"},
+		{"an escaped quote before what looks like a key of ADO.NET", `password='a\';host=b' host=h`,
+			"postgres://:a%27%3Bhost%3Db@h/"},
 		{"a backslash in an unquoted value", `host=h password=pa\wd`, "postgres://:pawd@h/"},
 		{"a backslash at the end", `host=h password=pa\`, "postgres://:pa@h/"},
 		{"an escaped blank", `host=h password=pa\ wd`, "postgres://:pa%20wd@h/"},
-		{"special characters of a URI", "host=h user=u password=p@/:?#%41+=; dbname=d", "postgres://u:p%40%2F%3A%3F%23%2541%2B%3D%3B@h/d"},
+		{"special characters of a URI", "host=h user=u password=p@/:?#%41+=; dbname=d",
+			"postgres://u:p%40%2F%3A%3F%23%2541%2B%3D%3B@h/d"},
 		{"a password that looks like an ADO.NET string", "host=h password=a;port dbname=d", "postgres://:a%3Bport@h/d"},
 		{"a comma at the end of the password", "password=secret, host=h", "postgres://:secret%2C@h/"},
 		{"an empty user is the default", "host=h dbname=d user=", "postgres://h/d"},
@@ -39,7 +42,8 @@ func TestKeywordValueStrings(t *testing.T) {
 		{"database is dbname", "host=h database=d", "postgres://h/d"},
 	})
 	checkRefusal(t, []refusal{
-		{"an empty value that swallows the next parameter", "host= user=u password=secret dbname=d", urlfix.CodeAmbiguous, "host"},
+		{"an empty value that swallows the next parameter", "host= user=u password=secret dbname=d", urlfix.CodeAmbiguous,
+			"host"},
 		{"an empty password that swallows the next parameter", "password= user=u host=h", urlfix.CodeAmbiguous, "password"},
 		{"commas between parameters", "host=h, user=u, password=secret", urlfix.CodeSyntax, "host"},
 		{"a word without equals sign", "application_name=my app host=x", urlfix.CodeSyntax, "keyword"},
@@ -57,9 +61,10 @@ func TestKeywordValueStrings(t *testing.T) {
 		{"no number as port", "host=h port=x", urlfix.CodeValue, "port"},
 		{"an escape in the port", "host=h port=%35", urlfix.CodeValue, "port"},
 		{"a connection string as dbname", "host=h dbname=postgres://u:secret12@h/db", urlfix.CodeValue, "database"},
-		{"user and password before the host, without a scheme", "u:secret12@h/db?sslmode=require", urlfix.CodeUnknownKey, "parameter"},
+		{"user and password before the host, without a scheme", "u:secret12@h/db?sslmode=require", urlfix.CodeUnknownKey,
+			"parameter"},
 	})
-	t.Run("a backslash gets a warning", func(t *testing.T) {
+	t.Run("a backslash in a value causes a warning", func(t *testing.T) {
 		d, err := urlfix.Parse(`host=h password=pa\wd`)
 		if err != nil || len(d.Warnings) != 1 || !strings.Contains(d.Warnings[0].Text, "backslash") {
 			t.Errorf("%v %v", err, d.Warnings)

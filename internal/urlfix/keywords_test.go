@@ -15,12 +15,15 @@ func TestTLSIsNeverWeakened(t *testing.T) {
 		{"ssl=false", s + "ssl=false", s + "sslmode=disable"},
 		{"ssl=true next to sslmode=require", s + "ssl=true&sslmode=require", s + "sslmode=require"},
 		{"the system's roots imply verify-full", s + "sslrootcert=system", s + "sslrootcert=system&sslmode=verify-full"},
-		{"the system's roots with verify-full", s + "sslmode=verify-full&sslrootcert=system", s + "sslmode=verify-full&sslrootcert=system"},
+		{"the system's roots with verify-full", s + "sslmode=verify-full&sslrootcert=system",
+			s + "sslmode=verify-full&sslrootcert=system"},
 		{"verify-ca with a root", s + "sslmode=verify-ca&sslrootcert=ca.pem", s + "sslmode=verify-ca&sslrootcert=ca.pem"},
 		{"verify-full without a root", s + "sslmode=verify-full", s + "sslmode=verify-full"},
-		{"an empty root is the one in the home directory, as in libpq", s + "sslmode=require&sslrootcert=", s + "sslmode=require"},
+		{"an empty root is the one in the home directory, as in libpq", s + "sslmode=require&sslrootcert=",
+			s + "sslmode=require"},
 		{"direct TLS", s + "sslmode=require&sslnegotiation=direct", s + "sslmode=require&sslnegotiation=direct"},
-		{"direct TLS with the system's roots", s + "sslnegotiation=direct&sslrootcert=system", s + "sslnegotiation=direct&sslrootcert=system&sslmode=verify-full"},
+		{"direct TLS with the system's roots", s + "sslnegotiation=direct&sslrootcert=system",
+			s + "sslnegotiation=direct&sslrootcert=system&sslmode=verify-full"},
 	})
 	checkRefusal(t, []refusal{
 		{"an empty sslmode", s + "sslmode=", urlfix.CodeValue, "sslmode"},
@@ -38,7 +41,7 @@ func TestTLSIsNeverWeakened(t *testing.T) {
 		{"direct TLS without sslmode", s + "sslnegotiation=direct", urlfix.CodeValue, "sslnegotiation"},
 		{"an unknown negotiation", s + "sslmode=require&sslnegotiation=direkt", urlfix.CodeValue, "sslnegotiation"},
 	})
-	t.Run("ssl=true gets a warning", func(t *testing.T) {
+	t.Run("ssl=true causes a warning", func(t *testing.T) {
 		d, err := urlfix.Parse(s + "ssl=true")
 		if err != nil || len(d.Warnings) != 1 || d.Warnings[0].Part != "ssl" {
 			t.Errorf("%v %v", err, d.Warnings)
@@ -55,8 +58,10 @@ func TestValuesOfKeywords(t *testing.T) {
 		{"an encoding", s + "client_encoding=utf-8", s + "client_encoding=utf-8"},
 		{"the encoding of the locale", s + "client_encoding=auto", "postgres://h/db"},
 		{"a name for when there is none", s + "fallback_application_name=x", s + "application_name=x"},
-		{"a name for when there is none, and one", s + "fallback_application_name=x&application_name=y", s + "application_name=y"},
-		{"protocols", s + "min_protocol_version=3.0&max_protocol_version=latest", s + "min_protocol_version=3.0&max_protocol_version=latest"},
+		{"a name for when there is none, and one", s + "fallback_application_name=x&application_name=y",
+			s + "application_name=y"},
+		{"protocols", s + "min_protocol_version=3.0&max_protocol_version=latest",
+			s + "min_protocol_version=3.0&max_protocol_version=latest"},
 		{"no methods of authentication", s + "require_auth=", "postgres://h/db"},
 		{"an empty passfile", s + "passfile=", "postgres://h/db"},
 		{"compression, which has no effect", s + "sslcompression=1", "postgres://h/db"},
@@ -75,7 +80,8 @@ func TestValuesOfKeywords(t *testing.T) {
 		{"methods with and without a negation", s + "require_auth=md5,!password", urlfix.CodeValue, "require_auth"},
 		{"another encoding", s + "client_encoding=LATIN1", urlfix.CodeValue, "client_encoding"},
 		{"an unknown protocol", s + "max_protocol_version=3.1", urlfix.CodeValue, "max_protocol_version"},
-		{"protocols the wrong way round", s + "min_protocol_version=3.2&max_protocol_version=3.0", urlfix.CodeValue, "min_protocol_version"},
+		{"protocols the wrong way round", s + "min_protocol_version=3.2&max_protocol_version=3.0", urlfix.CodeValue,
+			"min_protocol_version"},
 		{"an empty service", s + "service=", urlfix.CodeValue, "service"},
 		{"an unknown mode of execution", s + "default_query_exec_mode=odd", urlfix.CodeValue, "default_query_exec_mode"},
 		{"a negative cache", s + "statement_cache_capacity=-1", urlfix.CodeValue, "statement_cache_capacity"},

@@ -59,7 +59,8 @@ func startLibpq(t testing.TB) *libpq {
 func buildConninfo(t testing.TB) (program string) {
 	t.Helper()
 	program = filepath.Join(t.TempDir(), "conninfo")
-	build := exec.Command(compiler(t), "-o", program, filepath.Join("testdata", "libpq", "conninfo.c"), "-I", includeDir(t))
+	build := exec.Command(compiler(t), "-o", program, filepath.Join("testdata", "libpq", "conninfo.c"), "-I",
+		includeDir(t))
 	if dir := os.Getenv("PGSAFE_LIBPQ"); dir != "" {
 		build.Args = append(build.Args, "-L"+dir, "-Wl,-rpath,"+dir)
 	} else if dir := pgConfig("--libdir"); dir != "" {
@@ -83,7 +84,8 @@ func compiler(t testing.TB) string {
 
 func includeDir(t testing.TB) string {
 	t.Helper()
-	for _, dir := range []string{pgConfig("--includedir"), "/usr/include/postgresql", "/usr/include", "/usr/local/include"} {
+	for _, dir := range []string{pgConfig("--includedir"), "/usr/include/postgresql", "/usr/include",
+		"/usr/local/include"} {
 		if _, err := os.Stat(filepath.Join(dir, "libpq-fe.h")); err == nil {
 			return dir
 		}
@@ -203,7 +205,8 @@ func hasOtherReading(dsn string) bool {
 		return true
 	}
 	_, err := urlfix.Parse(strings.ReplaceAll(dsn, "@", "%40"))
-	return err == nil || slices.Contains([]urlfix.Code{urlfix.CodeValue, urlfix.CodeConflict, urlfix.CodeUnsupported}, code(err))
+	return err == nil || slices.Contains([]urlfix.Code{urlfix.CodeValue, urlfix.CodeConflict, urlfix.CodeUnsupported},
+		code(err))
 }
 
 // checkCanonical checks that the canonical URI means to libpq what urlfix says it does. It reports whether this
@@ -235,7 +238,8 @@ func meaning(d *urlfix.DSN) map[string]string {
 		m[p.Key] = p.Value
 	}
 	for _, s := range d.Settings {
-		escaped := strings.NewReplacer(`\`, `\\`, " ", `\ `, "\t", "\\\t", "\n", "\\\n", "\v", "\\\v", "\f", "\\\f", "\r", "\\\r").Replace(s.Value)
+		escaped := strings.NewReplacer(`\`, `\\`, " ", `\ `, "\t", "\\\t", "\n", "\\\n", "\v", "\\\v", "\f", "\\\f", "\r",
+			"\\\r").Replace(s.Value)
 		m["options"] = strings.TrimPrefix(m["options"]+" -c "+s.Key+"="+escaped, " ")
 	}
 	for key, value := range map[string]string{
@@ -335,7 +339,8 @@ var (
 		"replication": {"false", "off", "no", "0"}, "load_balance_hosts": {"disable"},
 	}
 	// wholeNumbers are written without blanks, signs and zeros that mean nothing.
-	wholeNumbers = strings.Fields("connect_timeout keepalives keepalives_idle keepalives_interval keepalives_count tcp_user_timeout")
+	wholeNumbers = strings.Fields("connect_timeout keepalives keepalives_idle keepalives_interval keepalives_count " +
+		"tcp_user_timeout")
 )
 
 var hostName = regexp.MustCompile(`^[A-Za-z0-9._-]*$`)
@@ -383,7 +388,7 @@ func isURI(dsn string) bool {
 }
 
 // tightURI looks for what is not in the options: a blank, which libpq decodes in another way since version 18, an "@"
-// in the database that is raw, and hosts that those of the query replace.
+// in the database that is raw, and hosts that the query's hosts replace.
 func (l *libpq) tightURI(t testing.TB, dsn string) bool {
 	t.Helper()
 	authority, path := cutURI(dsn)
@@ -428,9 +433,12 @@ var tricky = []string{
 	"postgres://u:1#x@h/d", "postgres://u?user=x@h/d", "postgres://h?user=u&password=p@ssword", "postgres://h/a?dbname=b",
 	"postgres://h/d?options=-c%20a.b%3D1", "postgres://[::1]", "postgres://[fe80::1%25lo]:1/d", "postgres://%2Ftmp:1/d",
 	"postgres://h/d?ssl=true", "postgres://h/d?sslmode=require&ssl=true", "postgres://h/d?sslrootcert=system",
-	"postgres://h/d?connect_timeout=-1&keepalives=+1", "postgres://h/d?replication=database", "postgres://h/d?gssencmode=require",
-	`dbname=a\`, `dbname=a\\`, `dbname='a\'b'`, `dbname=a\ b`, `dbname = 'a b'user=u`, `user=u password=''`, "host=a,b port=1",
-	"host='' port=''", "password=a;b user=u", "postgres://@@?host=", "postgres://?ssl=@", "postgres://?host=@", "host=h,", "host= user=u", "user=u\tdbname=d", "dbname=postgres://h",
+	"postgres://h/d?connect_timeout=-1&keepalives=+1", "postgres://h/d?replication=database",
+	"postgres://h/d?gssencmode=require",
+	`dbname=a\`, `dbname=a\\`, `dbname='a\'b'`, `dbname=a\ b`, `dbname = 'a b'user=u`, `user=u password=''`,
+	"host=a,b port=1",
+	"host='' port=''", "password=a;b user=u", "postgres://@@?host=", "postgres://?ssl=@", "postgres://?host=@", "host=h,",
+	"host= user=u", "user=u\tdbname=d", "dbname=postgres://h",
 }
 
 func TestLibpqAgreesWithEveryCase(t *testing.T) {
@@ -451,7 +459,8 @@ func TestLibpqAgreesWithEveryCase(t *testing.T) {
 func TestLibpqAgreesWithItself(t *testing.T) {
 	l := startLibpq(t)
 	for _, c := range []struct{ dsn, want string }{
-		{"postgres://u:p%40@h1:1,[::1]/d?sslmode=require", `map["dbname":"d" "password":"p@" "servers":"h1|1 ::1|5432" "sslmode":"require" "user":"u"]`},
+		{"postgres://u:p%40@h1:1,[::1]/d?sslmode=require",
+			`map["dbname":"d" "password":"p@" "servers":"h1|1 ::1|5432" "sslmode":"require" "user":"u"]`},
 		{"postgres:///", `map["servers":"PGHOST|PGPORT"]`},
 		{"host= ", `map["servers":"|PGPORT"]`},
 		{"host=a,b port=''", `map["servers":"a|5432 b|5432"]`},
@@ -466,7 +475,7 @@ func TestLibpqAgreesWithItself(t *testing.T) {
 		})
 	}
 	for _, dsn := range []string{"x", "postgres://h/?nosuch=x", "host=h ssl=true", "postgres://%zz/"} {
-		t.Run("refuses "+dsn, func(t *testing.T) {
+		t.Run("libpq refuses "+dsn, func(t *testing.T) {
 			if options, ok := l.parse(t, dsn); ok {
 				t.Errorf("got %q", options)
 			}

@@ -14,7 +14,8 @@ func TestGrammarOfNpgsql(t *testing.T) {
 		{"libpq's case", "host=h;username=u;password=p;database=d", "postgres://u:p@h/d"},
 		{"blanks around keys and values", " Host = h ; Password = ab c ; ", "postgres://:ab%20c@h/"},
 		{"separators without anything", ";;Host=h;;;Port=5433;;", "postgres://h:5433/"},
-		{"nothing is decoded", "Host=h;Username=u;Password=p@ss/w:x#y?z%41[;Database=d", "postgres://u:p%40ss%2Fw%3Ax%23y%3Fz%2541%5B@h/d"},
+		{"nothing is decoded", "Host=h;Username=u;Password=p@ss/w:x#y?z%41[;Database=d",
+			"postgres://u:p%40ss%2Fw%3Ax%23y%3Fz%2541%5B@h/d"},
 		{"equals signs in a value", "Host=h;Password=a=b==;Database=d", "postgres://:a%3Db%3D%3D@h/d"},
 		{"a semicolon in double quotes", `Host=h;Password="pa;ss";Database=d`, "postgres://:pa%3Bss@h/d"},
 		{"a semicolon in single quotes", `Host=h;Password='pa;ss';Database=d`, "postgres://:pa%3Bss@h/d"},
@@ -42,18 +43,20 @@ func TestGrammarOfNpgsql(t *testing.T) {
 		{"a quote at the end only", `Host=h;Password=pa";Database=d`, urlfix.CodeSyntax, "Password"},
 		{"a single quote at the end only", `Host=h;Password=pa';Database=d`, urlfix.CodeSyntax, "Password"},
 		{"semicolons between keywords of libpq", "user=u;password=secret12;host=h", urlfix.CodeAmbiguous, "user"},
-		{"semicolons in what may be a password of libpq's form", "password=a;port=1 host=h", urlfix.CodeAmbiguous, "password"},
+		{"semicolons in what may be a password of libpq's form", "password=a;port=1 host=h", urlfix.CodeAmbiguous,
+			"password"},
 		{"libpq's form in capitals", "Host=h User=u", urlfix.CodeUnknownKey, "parameter"},
 		{"an unknown key", "Host=h;Foo=1", urlfix.CodeUnknownKey, "parameter"},
 		{"no host", "Username=u;Password=p;Database=d", urlfix.CodeSyntax, "Host"},
 		{"a host that is taken back", "Host=h;Username=u;Server=", urlfix.CodeSyntax, "Host"},
 		{"an empty element in the list of hosts", "Host=h1,,h2;Username=u", urlfix.CodeSyntax, "Host"},
 		{"an empty host in quotes", `Host="";Username=u`, urlfix.CodeSyntax, "Host"},
-		{"a string for ODBC", "Driver={PostgreSQL};Server=h;Port=5432;Database=d;Uid=u;Pwd=p;", urlfix.CodeUnsupported, "Driver"},
+		{"a string for ODBC", "Driver={PostgreSQL};Server=h;Port=5432;Database=d;Uid=u;Pwd=p;", urlfix.CodeUnsupported,
+			"Driver"},
 		{"a string for SQL Server", "Data Source=h;Initial Catalog=d", urlfix.CodeUnsupported, "Data Source"},
 	})
 	checkWarnings(t, []noted{
-		{"a value that is given twice is told", "Host=h;Password=x;Pwd=y", "Password"},
+		{"a repeated value is reported", "Host=h;Password=x;Pwd=y", "Password"},
 		{"a value that is given twice alike is not", "Host=h;Password=x;Pwd=x", ""},
 	})
 }
@@ -86,12 +89,12 @@ func TestKeysOfNpgsql(t *testing.T) {
 	checkMeaning(t, []means{
 		{"names of the database", s + "DB=d", uri + "d"},
 		{"a name of the user", s + "User Name=u", "postgres://u@h/"},
-		{"another one", s + "UserId=u", "postgres://u@h/"},
-		{"and another one", s + "UID=u", "postgres://u@h/"},
+		{"UserId as a name of the user", s + "UserId=u", "postgres://u@h/"},
+		{"UID as a name of the user", s + "UID=u", "postgres://u@h/"},
 		{"a name of the password", s + "PSW=p", "postgres://:p@h/"},
 		{"a passfile", s + "Passfile=f", uri + "?passfile=f"},
 		{"a name", s + "Application Name=my app", uri + "?application_name=my%20app"},
-		{"the same without the blank", s + "ApplicationName=x", uri + "?application_name=x"},
+		{"a name without the blank", s + "ApplicationName=x", uri + "?application_name=x"},
 		{"a search path", s + "Search Path=a,b", uri + "?options=-c%20search_path%3Da,b"},
 		{"a time zone", s + "Timezone=UTC", uri + "?options=-c%20timezone%3DUTC"},
 		{"an encoding", s + "Client Encoding=UTF8;Encoding=utf-8", uri + "?client_encoding=UTF8"},
@@ -105,13 +108,17 @@ func TestKeysOfNpgsql(t *testing.T) {
 		{"load balancing", s + "Load Balance Hosts=True", uri + "?load_balance_hosts=random"},
 		{"no load balancing", s + "Load Balance Hosts=false", uri},
 		{"a time to connect", s + "Timeout=15", uri + "?connect_timeout=15"},
-		{"keep-alive", s + "Tcp Keepalive=true;Tcp Keepalive Time=60;Tcp Keepalive Interval=10", uri + "?keepalives=1&keepalives_idle=60&keepalives_interval=10"},
-		{"the default times of keep-alive", s + "Tcp Keepalive=false;Tcp Keepalive Time=0;Tcp Keepalive Interval=0", uri + "?keepalives=0"},
+		{"keep-alive", s + "Tcp Keepalive=true;Tcp Keepalive Time=60;Tcp Keepalive Interval=10",
+			uri + "?keepalives=1&keepalives_idle=60&keepalives_interval=10"},
+		{"the default times of keep-alive", s + "Tcp Keepalive=false;Tcp Keepalive Time=0;Tcp Keepalive Interval=0",
+			uri + "?keepalives=0"},
 		{"GSSAPI encryption if there is any", s + "GSS Encryption Mode=Prefer", uri},
-		{"values that change nothing", s + "Check Certificate Revocation=False;Integrated Security=False;Pooling=True;Keepalive=0;Command Timeout=0", uri},
+		{"values that change nothing",
+			s + "Check Certificate Revocation=False;Integrated Security=False;Pooling=True;Keepalive=0;Command Timeout=0", uri},
 	})
 	checkRefusal(t, []refusal{
-		{"a check of revocation", s + "Check Certificate Revocation=true", urlfix.CodeUnsupported, "Check Certificate Revocation"},
+		{"a check of revocation", s + "Check Certificate Revocation=true", urlfix.CodeUnsupported,
+			"Check Certificate Revocation"},
 		{"GSSAPI encryption", s + "GSS Encryption Mode=Require", urlfix.CodeUnsupported, "GSS Encryption Mode"},
 		{"Windows' own user", s + "Integrated Security=true", urlfix.CodeUnsupported, "Integrated Security"},
 		{"SSL, which Npgsql 3 removed", s + "SSL=true", urlfix.CodeUnsupported, "SSL"},
@@ -125,10 +132,11 @@ func TestKeysOfNpgsql(t *testing.T) {
 	checkBeside(t, []beside{
 		{"a pool", s + "Maximum Pool Size=20;Minimum Pool Size=2", "pool_max_conns=20 pool_min_idle_conns=2"},
 		{"a pool by other names", s + "MaxPoolSize=20;Min Pool Size=2", "pool_max_conns=20 pool_min_idle_conns=2"},
-		{"lifetimes", s + "Connection Idle Lifetime=300;Connection Lifetime=600;Connection Pruning Interval=10", "pool_max_conn_idle_time=300s pool_max_conn_lifetime=600s pool_health_check_period=10s"},
+		{"lifetimes", s + "Connection Idle Lifetime=300;Connection Lifetime=600;Connection Pruning Interval=10",
+			"pool_max_conn_idle_time=300s pool_max_conn_lifetime=600s pool_health_check_period=10s"},
 		{"a lifetime by its other name", s + "Load Balance Timeout=60", "pool_max_conn_lifetime=60s"},
 		{"no lifetimes", s + "Connection Idle Lifetime=0;Connection Lifetime=0;Connection Pruning Interval=0", ""},
-		{"keys of ours", s + "pool_max_conns=5", "pool_max_conns=5"},
+		{"keys of pgsafe", s + "pool_max_conns=5", "pool_max_conns=5"},
 	})
 	checkLeftOut(t, s, uri, `
 		ArrayNullabilityMode AutoPrepareMinUsages CancellationTimeout CommandTimeout ConvertInfinityDateTime Enlist
@@ -136,7 +144,7 @@ func TestKeysOfNpgsql(t *testing.T) {
 		InternalCommandTimeout Keepalive LoadTableComposites LogParameters MaxAutoPrepare Multiplexing NoResetOnClose
 		PersistSecurityInfo ReadBufferSize ServerCompatibilityMode SocketReceiveBufferSize SocketSendBufferSize
 		UsePerfCounters UseSslStream WriteBufferSize WriteCoalescingBufferThresholdBytes`)
-	checkWarnings(t, []noted{{"a pool that is turned off is told", s + "Pooling=false", "Pooling"}})
+	checkWarnings(t, []noted{{"a pool that is turned off is reported", s + "Pooling=false", "Pooling"}})
 }
 
 func TestTLSOfNpgsql(t *testing.T) {
@@ -154,10 +162,13 @@ func TestTLSOfNpgsql(t *testing.T) {
 		{"Require without trust", s + "SSL Mode=Require;Trust Server Certificate=false", uri + "?sslmode=verify-full"},
 		{"VerifyCA", s + "SSL Mode=VerifyCA;Root Certificate=ca.pem", uri + "?sslrootcert=ca.pem&sslmode=verify-ca"},
 		{"VerifyFull", s + "SSL Mode=VerifyFull;Trust Server Certificate=true", uri + "?sslmode=verify-full"},
-		{"VerifyFull with a root", s + "SSL Mode=VerifyFull;Root Certificate=ca.pem", uri + "?sslrootcert=ca.pem&sslmode=verify-full"},
+		{"VerifyFull with a root", s + "SSL Mode=VerifyFull;Root Certificate=ca.pem",
+			uri + "?sslrootcert=ca.pem&sslmode=verify-full"},
 		{"libpq's spelling", s + "SSL Mode=verify-full", uri + "?sslmode=verify-full"},
-		{"a client's certificate", s + "SSL Certificate=c.pem;SSL Key=k.pem;SSL Password=x", uri + "?sslcert=c.pem&sslkey=k.pem&sslpassword=x"},
-		{"a client's certificate by its old name", s + "Client Certificate=c.pem;Client Certificate Key=k.pem", uri + "?sslcert=c.pem&sslkey=k.pem"},
+		{"a client's certificate", s + "SSL Certificate=c.pem;SSL Key=k.pem;SSL Password=x",
+			uri + "?sslcert=c.pem&sslkey=k.pem&sslpassword=x"},
+		{"a client's certificate by its old name", s + "Client Certificate=c.pem;Client Certificate Key=k.pem",
+			uri + "?sslcert=c.pem&sslkey=k.pem"},
 		{"direct TLS", s + "SSL Mode=Require;SSL Negotiation=Direct", uri + "?sslnegotiation=direct&sslmode=require"},
 		{"trust alone", s + "Trust Server Certificate=true", uri},
 	})
@@ -168,9 +179,10 @@ func TestTLSOfNpgsql(t *testing.T) {
 		{"a certificate in PKCS-12", s + "SSL Certificate=client.pfx", urlfix.CodeValue, "SSL Certificate"},
 	})
 	checkWarnings(t, []noted{
-		{"Require is told to check nothing", s + "SSL Mode=Require", "SSL Mode"},
+		{"Require causes a warning that it checks nothing", s + "SSL Mode=Require", "SSL Mode"},
 		{"VerifyFull is clear", s + "SSL Mode=VerifyFull", ""},
 		{"Require with trust is clear", s + "SSL Mode=Require;Trust Server Certificate=true", ""},
-		{"Require without trust is told to check", s + "SSL Mode=Require;Trust Server Certificate=false", "Trust Server Certificate"},
+		{"Require without trust causes a warning that it checks", s + "SSL Mode=Require;Trust Server Certificate=false",
+			"Trust Server Certificate"},
 	})
 }

@@ -82,13 +82,14 @@ func code(err error) urlfix.Code {
 	return e.Code
 }
 
-func TestTheStringThatStartedIt(t *testing.T) {
-	const want = "postgres://lwe-admin:y5268%5B695t-13htgq244t5thj%5B8q9grq@postgres:5432/ai_workflow_engine?sslmode=require"
+func TestAStringWithBracketsInThePasswordIsRead(t *testing.T) {
+	const want = "postgres://lwe-admin:y5268%5B695t-13htgq244t5thj%5B8q9grq@postgres:5432/ai_workflow_engine?" +
+		"sslmode=require"
 	const rest = "lwe-admin:y5268[695t-13htgq244t5thj[8q9grq@postgres:5432/ai_workflow_engine?sslmode=require"
 	checkMeaning(t, []means{
-		{"with SQLAlchemy's driver", "postgresql+psycopg2://" + rest, want},
-		{"as a libpq URI", "postgresql://" + rest, want},
-		{"with the short scheme", "postgres://" + rest, want},
+		{"the string with SQLAlchemy's driver", "postgresql+psycopg2://" + rest, want},
+		{"the string as a libpq URI", "postgresql://" + rest, want},
+		{"the string with the short scheme", "postgres://" + rest, want},
 	})
 }
 
@@ -110,7 +111,7 @@ func TestStringsAreRefusedByName(t *testing.T) {
 	})
 }
 
-func TestTextThatIsWrongInEveryDialect(t *testing.T) {
+func TestTextThatNoDialectAllowsIsRefused(t *testing.T) {
 	checkRefusal(t, []refusal{
 		{"a NUL", "postgres://u:sec\x00ret@h/db", urlfix.CodeControlCharacter, "string"},
 		{"a newline at the end", "postgres://u:secret12@h/db\n", urlfix.CodeControlCharacter, "string"},
@@ -123,7 +124,7 @@ func TestTextThatIsWrongInEveryDialect(t *testing.T) {
 		{"a blank at the end", "postgres://u:secret12@h/db ", urlfix.CodeSyntax, "string"},
 		{"more than 1 MiB", "postgres://u:" + strings.Repeat("x", urlfix.MaxLength) + "@h/db", urlfix.CodeTooLong, "string"},
 	})
-	t.Run("the newline at the end gets a hint of its own", func(t *testing.T) {
+	t.Run("a newline at the end gets its own hint", func(t *testing.T) {
 		_, err := urlfix.Parse("host=h\r\n")
 		if err == nil || !strings.Contains(err.Error(), "ends with a newline (at byte 6); trim") {
 			t.Error(err)
@@ -143,10 +144,11 @@ func TestTheEmptyStringIsTheEnvironment(t *testing.T) {
 	})
 }
 
-func TestHostileLengthIsReadOnce(t *testing.T) {
+func TestALongHostileStringIsReadOnce(t *testing.T) {
 	// Each candidate for the end of the password is looked at, so that quadratic work would be seen here: 64 KiB of
 	// it takes minutes.
-	for _, filler := range []string{"@", "%", "@%", "@%41", "@h,", "@[", "@[::", ",", ",@", "/@", "?@", "a=b&", "@h:1/", "&", "%41@x."} {
+	for _, filler := range []string{"@", "%", "@%", "@%41", "@h,", "@[", "@[::", ",", ",@", "/@", "?@", "a=b&", "@h:1/",
+		"&", "%41@x."} {
 		for _, scheme := range []string{"postgres://", "postgresql+psycopg2://", "host="} {
 			for _, tail := range []string{"", "@h/db", "/"} {
 				n := (urlfix.MaxLength - len(scheme) - len(tail)) / len(filler)
@@ -158,20 +160,21 @@ func TestHostileLengthIsReadOnce(t *testing.T) {
 
 func TestEmptyKeywords(t *testing.T) {
 	for _, c := range []struct{ name, dsn, want string }{
-		{"keywords", "host=h user='' password='' dbname='' sslrootcert='' sslpassword=''", "user password dbname sslrootcert sslpassword"},
+		{"keywords", "host=h user='' password='' dbname='' sslrootcert='' sslpassword=''",
+			"user password dbname sslrootcert sslpassword"},
 		{"the parameters of a URI", "postgres://h/?user=&dbname=&sslcrl=", "user dbname sslcrl"},
 		{"the same keyword twice", "host=h user='' user=''", "user"},
 		{"nothing where a URI has empty parts", "postgres://:@h/", ""},
 		{"nothing of another tool", "jdbc:postgresql://h/db?user=&password=", ""},
 	} {
-		t.Run("a DSN knows "+c.name, func(t *testing.T) {
+		t.Run("a DSN lists as empty: "+c.name, func(t *testing.T) {
 			d := mustParse(t, c.dsn)
 			if got := strings.Join(d.Empty, " "); got != c.want {
 				t.Errorf("%q", got)
 			}
 		})
 	}
-	t.Run("an empty value takes back the one before it", func(t *testing.T) {
+	t.Run("an empty value replaces the value before it", func(t *testing.T) {
 		d := mustParse(t, "host=h passfile=/x passfile=''")
 		if len(d.Params) > 0 {
 			t.Error(d)
@@ -192,7 +195,7 @@ func TestWarningsAndChanges(t *testing.T) {
 		{"a host that is replaced", "postgresql+psycopg2://h1/db?host=h2", "host"},
 		{"a setting that is dropped", "postgresql+asyncpg://h/db?statement_cache_size=5", "statement_cache_size"},
 	} {
-		t.Run(c.name+" is warned of", func(t *testing.T) {
+		t.Run(c.name+" causes a warning", func(t *testing.T) {
 			checkNote(t, c.dsn, c.part, func(d *urlfix.DSN) []urlfix.Note { return d.Warnings })
 		})
 	}

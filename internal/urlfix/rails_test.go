@@ -11,11 +11,13 @@ func TestRailsURIs(t *testing.T) {
 	checkMeaning(t, []means{
 		{"a plus is a plus", in("postgres://h/db?application_name=a+b%20c"), "postgres://h/db?application_name=a%2Bb%20c"},
 		{"an equals sign in a value", in("postgres://h/db?options=-c%20a.b=1"), "postgres://h/db?options=-c%20a.b%3D1"},
-		{"user and password in the query", in("postgres:///db?host=/tmp&username=me&password=x"), "postgres://me:x@%2Ftmp/db"},
+		{"user and password in the query", in("postgres:///db?host=/tmp&username=me&password=x"),
+			"postgres://me:x@%2Ftmp/db"},
 		{"a database in the query alone", in("postgres://h?database=b"), "postgres://h/b"},
 		{"the same database twice", in("postgres://h/b?database=b"), "postgres://h/b"},
 		{"the name of the adapter", in("postgres://h/db?adapter=postgresql"), "postgres://h/db"},
-		{"libpq's keywords", in("postgres://h/db?connect_timeout=2&sslmode=verify-full&sslrootcert=ca.pem"), "postgres://h/db?connect_timeout=2&sslmode=verify-full&sslrootcert=ca.pem"},
+		{"libpq's keywords", in("postgres://h/db?connect_timeout=2&sslmode=verify-full&sslrootcert=ca.pem"),
+			"postgres://h/db?connect_timeout=2&sslmode=verify-full&sslrootcert=ca.pem"},
 	})
 	checkRefusal(t, []refusal{
 		{"two at signs and an escape", in("postgres://u:p%41@ss@h/db"), urlfix.CodeAmbiguous, "password"},
@@ -44,9 +46,12 @@ func TestRailsParameters(t *testing.T) {
 		{"its older name", s + "schema_order=app", to + "?options=-c%20search_path%3Dapp"},
 		{"messages", s + "min_messages=warning", to + "?options=-c%20client_min_messages%3Dwarning"},
 		{"an encoding that is UTF-8", s + "encoding=unicode", to},
-		{"what has no effect", s + "advisory_locks=false&database_tasks=false&insert_returning=false&max_threads=5&min_threads=1&" +
-			"migrations_paths=x&query_cache=false&schema_cache_path=x&schema_dump=false&seeds=x&use_metadata_table=false&verify_timeout=2", to},
-		{"the example of the documentation", "postgresql://foo:s3cretPw@localhost:9000/foo_test?pool=5&timeout=3000", "postgres://foo:s3cretPw@localhost:9000/foo_test"},
+		{"keys without effect",
+			s + "advisory_locks=false&database_tasks=false&insert_returning=false&max_threads=5&min_threads=1&" +
+				"migrations_paths=x&query_cache=false&schema_cache_path=x&schema_dump=false&seeds=x&use_metadata_table=false&" +
+				"verify_timeout=2", to},
+		{"the example of the documentation", "postgresql://foo:s3cretPw@localhost:9000/foo_test?pool=5&timeout=3000",
+			"postgres://foo:s3cretPw@localhost:9000/foo_test"},
 	})
 	checkWarnings(t, []noted{
 		{"a timeout that is SQLite's", s + "pool=5&timeout=3000", "timeout"},

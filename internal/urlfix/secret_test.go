@@ -44,17 +44,17 @@ func TestNothingPrintsASecret(t *testing.T) {
 	hidden := struct{ dsn urlfix.DSN }{*d} // fmt cannot call methods on it
 	type public struct{ Secret urlfix.Secret }
 	for name, v := range map[string]any{
-		"a DSN": d, "a copy of one": *d, "a slice of them": []urlfix.DSN{*d}, "a hidden one": hidden,
-		"a secret": d.Password, "the secret of the key": d.SSLPassword, "a field": public{d.Password},
-		"a pointer": &public{d.Password}, "a map": map[string]urlfix.Secret{"a": d.Password},
+		"a DSN": d, "a copy of a DSN": *d, "a slice of DSNs": []urlfix.DSN{*d}, "a DSN in an unexported field": hidden,
+		"a secret": d.Password, "the password of the key": d.SSLPassword, "a field with a secret": public{d.Password},
+		"a pointer to a secret": &public{d.Password}, "a map of secrets": map[string]urlfix.Secret{"a": d.Password},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name+" prints no secret", func(t *testing.T) {
 			if text := everyForm(t, v); shows(text, secret) {
 				t.Errorf("the secret is in %s", text)
 			}
 		})
 	}
-	t.Run("the URI does, and only it", func(t *testing.T) {
+	t.Run("only the URI shows the secret", func(t *testing.T) {
 		if want := "postgres://u:Zq7%21Xw9%23Vk3@h/db?sslpassword=Zq7%21Xw9%23Vk3"; d.URI() != want {
 			t.Errorf("URI is %s", d.URI())
 		}

@@ -30,7 +30,8 @@ func TestSQLAlchemyDrivers(t *testing.T) {
 func TestSQLAlchemyPasswordEndsAtTheFirstAtSign(t *testing.T) {
 	const s = "postgresql+psycopg2://"
 	checkMeaning(t, []means{
-		{"a raw slash", s + "username:apples/oranges@hostspec/database", "postgres://username:apples%2Foranges@hostspec/database"},
+		{"a raw slash", s + "username:apples/oranges@hostspec/database",
+			"postgres://username:apples%2Foranges@hostspec/database"},
 		{"digits before a slash", s + "u:1234/x@h:5432/db", "postgres://u:1234%2Fx@h:5432/db"},
 		{"colons, question marks and hashes", s + "u:a:b?c#d@h/db", "postgres://u:a%3Ab%3Fc%23d@h/db"},
 		{"escapes are decoded next to raw characters", s + "u:p%40ss/word@h/db", "postgres://u:p%40ss%2Fword@h/db"},
@@ -69,7 +70,7 @@ func TestSQLAlchemyQuery(t *testing.T) {
 		{"the host of the query replaces the other", s + "h1/db?host=h2", "postgres://u:p@h2/db"},
 		{"the hosts of the query replace a list", s + "h1:1,h2:2/db?host=h3", "postgres://u:p@h3/db"},
 		{"a port replaces the other", s + "h:1/db?port=2", "postgres://u:p@h:2/db"},
-		{"keys of ours", s + "h/db?pool_max_conns=5", "postgres://u:p@h/db"},
+		{"keys of pgsafe", s + "h/db?pool_max_conns=5", "postgres://u:p@h/db"},
 	})
 	checkRefusal(t, []refusal{
 		{"an unknown key", s + "/?any_random_thing=yes", urlfix.CodeUnknownKey, "parameter"},
@@ -91,7 +92,7 @@ func TestAsyncpgUnderSQLAlchemy(t *testing.T) {
 		{"ssl is sslmode", s + "ssl=require", "postgres://u:p@h/db?sslmode=require"},
 		{"with an underscore", s + "ssl=verify_full", "postgres://u:p@h/db?sslmode=verify-full"},
 		{"sslmode is sslmode", s + "sslmode=verify_full", "postgres://u:p@h/db?sslmode=verify-full"},
-		{"both alike", s + "ssl=require&sslmode=require", "postgres://u:p@h/db?sslmode=require"},
+		{"ssl and sslmode that agree", s + "ssl=require&sslmode=require", "postgres://u:p@h/db?sslmode=require"},
 		{"a cache for PgBouncer", s + "prepared_statement_cache_size=0", "postgres://u:p@h/db"},
 		{"a cache of another size", s + "prepared_statement_cache_size=100", "postgres://u:p@h/db"},
 	})
@@ -101,7 +102,7 @@ func TestAsyncpgUnderSQLAlchemy(t *testing.T) {
 		{"ssl and sslmode that differ", s + "ssl=require&sslmode=disable", urlfix.CodeConflict, "sslmode"},
 		{"a function's name", s + "prepared_statement_name_func=f", urlfix.CodeUnsupported, "prepared_statement_name_func"},
 	})
-	t.Run("no cache means no prepared statements", func(t *testing.T) {
+	t.Run("asyncpg without a statement cache prepares no statements", func(t *testing.T) {
 		d := mustParse(t, s+"prepared_statement_cache_size=0")
 		if len(d.Driver) != 1 || d.Driver[0] != (urlfix.Param{Key: "default_query_exec_mode", Value: "exec"}) {
 			t.Errorf("driver is %v", d.Driver)

@@ -8,7 +8,7 @@ import (
 
 func TestHostsOfAURI(t *testing.T) {
 	checkMeaning(t, []means{
-		{"one", "postgres://h/db", "postgres://h/db"},
+		{"one host", "postgres://h/db", "postgres://h/db"},
 		{"several with ports", "postgres://h1:1,h2:2,h3:3/db", "postgres://h1:1,h2:2,h3:3/db"},
 		{"several, some with ports", "postgres://h1,h2:2/db", "postgres://h1,h2:2/db"},
 		{"several without ports", "postgres://h1,h2/db", "postgres://h1,h2/db"},
@@ -51,13 +51,17 @@ func TestHostsOfAURI(t *testing.T) {
 
 func TestParametersOfAURI(t *testing.T) {
 	checkMeaning(t, []means{
-		{"keep their order", "postgres://h/db?sslmode=require&connect_timeout=5&application_name=x", "postgres://h/db?sslmode=require&connect_timeout=5&application_name=x"},
+		{"keep their order", "postgres://h/db?sslmode=require&connect_timeout=5&application_name=x",
+			"postgres://h/db?sslmode=require&connect_timeout=5&application_name=x"},
 		{"user and password move to the front", "postgres://h/db?user=u&password=p", "postgres://u:p@h/db"},
 		{"dbname outranks the path, as in libpq", "postgres://h/a?dbname=b", "postgres://h/b"},
 		{"a plus is a plus", "postgres://h/db?application_name=a+b", "postgres://h/db?application_name=a%2Bb"},
-		{"blanks around a name and its value are trimmed, as in libpq 18", "postgresql://host?  user = uri-user & port  = 12345 ", "postgres://uri-user@host:12345/"},
-		{"blanks at the edges are trimmed, as in libpq 18", "postgres://h/db? application_name = x &sslmode=require", "postgres://h/db?application_name=x&sslmode=require"},
-		{"the last one of several counts, as in libpq", "postgres://h/db?application_name=a&application_name=b", "postgres://h/db?application_name=b"},
+		{"blanks around a name and its value are trimmed, as in libpq 18",
+			"postgresql://host?  user = uri-user & port  = 12345 ", "postgres://uri-user@host:12345/"},
+		{"blanks at the edges are trimmed, as in libpq 18", "postgres://h/db? application_name = x &sslmode=require",
+			"postgres://h/db?application_name=x&sslmode=require"},
+		{"the last one of several counts, as in libpq", "postgres://h/db?application_name=a&application_name=b",
+			"postgres://h/db?application_name=b"},
 		{"an empty query", "postgres://h/db?", "postgres://h/db"},
 		{"an ampersand at the end", "postgres://h/db?sslmode=require&", "postgres://h/db?sslmode=require"},
 		{"a query without a slash", "postgres://h?sslmode=require", "postgres://h/?sslmode=require"},
@@ -65,7 +69,8 @@ func TestParametersOfAURI(t *testing.T) {
 		{"a raw percent sign in the password", "postgres://h/db?user=u&password=100%x", "postgres://u:100%25x@h/db"},
 		{"the same user twice", "postgres://u@h/db?user=u", "postgres://u@h/db"},
 		{"an encoded key", "postgres://h/db?sslm%6fde=require", "postgres://h/db?sslmode=require"},
-		{"sslpassword comes last", "postgres://h/db?sslpassword=x&sslmode=require", "postgres://h/db?sslmode=require&sslpassword=x"},
+		{"sslpassword comes last", "postgres://h/db?sslpassword=x&sslmode=require",
+			"postgres://h/db?sslmode=require&sslpassword=x"},
 		{"the scheme in capitals", "PostgreSQL://h/db", "postgres://h/db"},
 	})
 	checkRefusal(t, []refusal{
@@ -77,18 +82,19 @@ func TestParametersOfAURI(t *testing.T) {
 		{"a broken escape", "postgres://h/db?application_name=%zz", urlfix.CodeSyntax, "application_name"},
 		{"a broken escape in a key", "postgres://h/db?ssl%mode=require", urlfix.CodeSyntax, "query"},
 		{"a raw ampersand in the password", "postgres://h/db?password=sec&ret12", urlfix.CodeSyntax, "query"},
-		{"a raw ampersand and equals sign in the password", "postgres://h/db?password=sec&ret=12", urlfix.CodeUnknownKey, "parameter"},
+		{"a raw ampersand and equals sign in the password", "postgres://h/db?password=sec&ret=12", urlfix.CodeUnknownKey,
+			"parameter"},
 		{"two users", "postgres://u1@h/db?user=u2", urlfix.CodeConflict, "user"},
 		{"two passwords", "postgres://u:secret12@h/db?password=secret34", urlfix.CodeConflict, "password"},
 		{"an unknown key", "postgres://h/db?nosuch=param", urlfix.CodeUnknownKey, "parameter"},
 		{"a keyword in capitals", "postgres://h/db?SSLMODE=require", urlfix.CodeUnknownKey, "parameter"},
 		{"a misspelt pool key", "postgres://h/db?pool_max_con=5", urlfix.CodeUnknownKey, "parameter"},
-		{"an unknown key of ours", "postgres://h/db?pgsafe_odd=5", urlfix.CodeUnknownKey, "parameter"},
+		{"an unknown key of pgsafe", "postgres://h/db?pgsafe_odd=5", urlfix.CodeUnknownKey, "parameter"},
 		{"a whole connection string as dbname", "postgres:///?dbname=postgres://x", urlfix.CodeValue, "database"},
 	})
 }
 
-func TestMisspeltKeysGetTheNameThatWasMeant(t *testing.T) {
+func TestAMisspeltKeyGetsTheRightNameInItsHint(t *testing.T) {
 	for key, want := range map[string]string{
 		"sslmod": "sslmode", "SSLMODE": "sslmode", "sslrootcrt": "sslrootcert", "pool_max_con": "pool_max_conns",
 		"pgsafe_con": "pgsafe_conn", "conect_timeout": "connect_timeout", "dbnane": "dbname",
@@ -104,13 +110,19 @@ func TestMisspeltKeysGetTheNameThatWasMeant(t *testing.T) {
 
 func TestServerSettings(t *testing.T) {
 	checkMeaning(t, []means{
-		{"become options", "postgres://h/db?search_path=app", "postgres://h/db?options=-c%20search_path%3Dapp"},
-		{"have no case", "postgres://h/db?TimeZone=UTC", "postgres://h/db?options=-c%20timezone%3DUTC"},
-		{"may be an application's own", "postgres://h/db?app.tenant=7", "postgres://h/db?options=-c%20app.tenant%3D7"},
-		{"are escaped for the server", `postgres://h/db?search_path=a%20b%5C`, `postgres://h/db?options=-c%20search_path%3Da%5C%20b%5C%5C`},
-		{"follow options that are there", "postgres://h/db?options=-c%20a.b%3D1&search_path=app&sslmode=require", "postgres://h/db?options=-c%20a.b%3D1%20-c%20search_path%3Dapp&sslmode=require"},
+		{"server settings become options", "postgres://h/db?search_path=app",
+			"postgres://h/db?options=-c%20search_path%3Dapp"},
+		{"the names of server settings have no case", "postgres://h/db?TimeZone=UTC",
+			"postgres://h/db?options=-c%20timezone%3DUTC"},
+		{"a server setting may be the application's own", "postgres://h/db?app.tenant=7",
+			"postgres://h/db?options=-c%20app.tenant%3D7"},
+		{"server settings are escaped for the server", `postgres://h/db?search_path=a%20b%5C`,
+			`postgres://h/db?options=-c%20search_path%3Da%5C%20b%5C%5C`},
+		{"server settings follow the options of the string",
+			"postgres://h/db?options=-c%20a.b%3D1&search_path=app&sslmode=require",
+			"postgres://h/db?options=-c%20a.b%3D1%20-c%20search_path%3Dapp&sslmode=require"},
 	})
-	t.Run("stay apart for the driver", func(t *testing.T) {
+	t.Run("server settings are reported separately to the driver", func(t *testing.T) {
 		d := mustParse(t, "postgres://h/db?search_path=a&search_path=b&application_name=x")
 		if len(d.Settings) != 1 || d.Settings[0] != (urlfix.Param{Key: "search_path", Value: "b"}) {
 			t.Errorf("settings are %v", d.Settings)
@@ -122,11 +134,12 @@ func TestServerSettings(t *testing.T) {
 	checkRefusal(t, []refusal{
 		{"an empty name after the dot", "postgres://h/db?app.=7", urlfix.CodeUnknownKey, "parameter"},
 		{"a digit after the dot", "postgres://h/db?app.1=7", urlfix.CodeUnknownKey, "parameter"},
-		{"a setting only the server's owner may change", "postgres://h/db?shared_buffers=7", urlfix.CodeUnknownKey, "parameter"},
+		{"a setting that only the server's owner may change", "postgres://h/db?shared_buffers=7", urlfix.CodeUnknownKey,
+			"parameter"},
 	})
 }
 
-func TestPoolAndDriverKeysAreNoPartOfTheURI(t *testing.T) {
+func TestPoolAndDriverKeysAreNotInTheURI(t *testing.T) {
 	d := mustParse(t, "postgres://h/db?pool_max_conns=5&pgsafe_conn=native&sslmode=require&default_query_exec_mode=exec")
 	if want := "postgres://h/db?sslmode=require"; d.URI() != want {
 		t.Errorf("got %s, want %s", d.URI(), want)
@@ -141,5 +154,6 @@ func TestPoolAndDriverKeysAreNoPartOfTheURI(t *testing.T) {
 		{"a dialect that is named", "postgres://h/db?pgsafe_dialect=libpq", "postgres://h/db"},
 		{"a dialect that is named, of SQLAlchemy", "postgresql+asyncpg://h/db?pgsafe_dialect=asyncpg", "postgres://h/db"},
 	})
-	checkRefusal(t, []refusal{{"a dialect that nobody knows", "postgres://h/db?pgsafe_dialect=perl", urlfix.CodeValue, "pgsafe_dialect"}})
+	checkRefusal(t, []refusal{{"an unknown dialect", "postgres://h/db?pgsafe_dialect=perl", urlfix.CodeValue,
+		"pgsafe_dialect"}})
 }

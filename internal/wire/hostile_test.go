@@ -78,7 +78,7 @@ var hostile = map[string]struct {
 		{&pgproto3.ParseComplete{}, &pgproto3.ParameterDescription{}, describes(2), describes(1)},
 		{&pgproto3.BindComplete{}, row(2), complete()},
 	}},
-	"another description among its rows": {"cache_statement", []answer{
+	"another description among the rows": {"cache_statement", []answer{
 		{&pgproto3.ParseComplete{}, &pgproto3.ParameterDescription{}, describes(1)},
 		{&pgproto3.BindComplete{}, row(1), describes(2), row(2), complete()},
 	}},
@@ -124,7 +124,7 @@ func TestRows(t *testing.T) {
 			<-conn.PgConn().CleanupDone()
 		})
 	}
-	t.Run("rows of several results in one answer are as each is described", func(t *testing.T) {
+	t.Run("the rows of several results in one answer match their own descriptions", func(t *testing.T) {
 		config := answering(t, "simple_protocol", []answer{{describes(1), row(1), complete(), describes(2),
 			row(2), complete()}})
 		conn, err := pgx.ConnectConfig(t.Context(), config)
@@ -216,7 +216,7 @@ func TestLogin(t *testing.T) {
 		if c.refused {
 			verb = "ends with ErrProtocol"
 		}
-		t.Run("a login in which the server says "+name+" "+verb, func(t *testing.T) {
+		t.Run("a login in which the server sends "+name+" "+verb, func(t *testing.T) {
 			config, err := pgconn.ParseConfig("host=127.0.0.1 user=u sslmode=disable")
 			check.OK(t, err)
 			near, far := net.Pipe()
@@ -311,7 +311,7 @@ func TestFloods(t *testing.T) {
 }
 
 func TestABatchProvesNothing(t *testing.T) {
-	t.Run("a batch, which pgconn writes past the Wire, may have begun", func(t *testing.T) {
+	t.Run("a batch, which pgconn writes without the Wire, may have begun", func(t *testing.T) {
 		conn, server := dial(t, 1<<10)
 		go func() {
 			answerTo(server, nil)
@@ -335,7 +335,7 @@ func TestABatchProvesNothing(t *testing.T) {
 }
 
 func TestOnSent(t *testing.T) {
-	t.Run("OnSent is called once, when the next request is on its way", func(t *testing.T) {
+	t.Run("OnSent is called once, when the next request is sent", func(t *testing.T) {
 		conn, server := dial(t, 1<<10)
 		w := wire.Of(conn)
 		calls := 0

@@ -15,42 +15,42 @@ import (
 	"github.com/pgsafe/pgsafe/internal/wire"
 )
 
-// last are what a server can say in the place of an answer, and what that proves of a request.
+// last lists messages that a server can send in place of an answer, and what they prove about a request.
 var last = []struct {
 	name     string
 	says     []byte
 	extended bool // that a request of the extended protocol never began
 }{
 	{"the session's end", said(fatal("57P01")), true},
-	{"a crash of the server's", said(fatal("57P02")), true},
+	{"the end after a crash of the server", said(fatal("57P02")), true},
 	{"the session's end, translated", said(&pgproto3.ErrorResponse{Severity: "FATALE",
 		SeverityUnlocalized: "FATAL", Code: "57P01"}), true},
-	{"the session's end as a pooler says it", said(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "57P01"}), true},
+	{"the session's end as a pooler reports it", said(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "57P01"}), true},
 	{"a notice and the session's end", said(notice("WARNING", "01000"), fatal("57P01")), true},
 	{"a setting that changed and the session's end", said(&pgproto3.ParameterStatus{Name: "TimeZone",
 		Value: "UTC"}, fatal("57P01")), true},
 	{"a notification and the session's end", said(&pgproto3.NotificationResponse{Channel: "c", Payload: "E"},
 		fatal("57P01")), true},
-	{"that it ends at once", said(notice("WARNING", "57P01")), true},
-	{"that it ends at once, since another has crashed", said(notice("WARNING", "57P02")), true},
+	{"a warning of its immediate end", said(notice("WARNING", "57P01")), true},
+	{"a warning of its immediate end after another's crash", said(notice("WARNING", "57P02")), true},
 	{"nothing", nil, false},
 	{"half of the session's end", said(fatal("57P01"))[:20], false},
 	{"another fatal error", said(fatal("08P01")), false},
 	{"an error with that code", said(&pgproto3.ErrorResponse{Severity: "ERROR", SeverityUnlocalized: "ERROR",
 		Code: "57P01"}), false},
 	{"another warning", said(notice("WARNING", "01000")), false},
-	{"that it ends at once, and then more", said(notice("WARNING", "57P01"), notice("NOTICE", "00000")), false},
+	{"a warning of its immediate end and then more", said(notice("WARNING", "57P01"), notice("NOTICE", "00000")), false},
 	{"ParseComplete and the session's end", said(&pgproto3.ParseComplete{}, fatal("57P01")), true},
-	{"what a statement is like and the session's end", said(&pgproto3.ParseComplete{},
+	{"a statement's description and the session's end", said(&pgproto3.ParseComplete{},
 		&pgproto3.ParameterDescription{ParameterOIDs: []uint32{23}},
 		&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("c")}}}, fatal("57P01")), true},
 	{"ParseComplete, BindComplete and the session's end", said(&pgproto3.ParseComplete{},
 		&pgproto3.BindComplete{}, fatal("57P01")), false},
 	{"BindComplete and the session's end", said(&pgproto3.BindComplete{}, fatal("57P01")), false},
-	{"BindComplete and that it ends at once", said(&pgproto3.BindComplete{}, notice("WARNING", "57P01")), false},
+	{"BindComplete and a warning of its immediate end", said(&pgproto3.BindComplete{}, notice("WARNING", "57P01")), false},
 	{"a notice, BindComplete and the session's end", said(notice("NOTICE", "00000"), &pgproto3.BindComplete{},
 		fatal("57P01")), false},
-	{"a message that is no message", []byte{'E', 0, 0, 0, 0}, false},
+	{"an invalid message", []byte{'E', 0, 0, 0, 0}, false},
 }
 
 func fatal(code string) *pgproto3.ErrorResponse {
@@ -73,13 +73,13 @@ func said(messages ...pgproto3.BackendMessage) []byte {
 	return all
 }
 
-func TestARequestIsKnownNeverToHaveBegun(t *testing.T) {
+func TestNeverBeganReportsWhetherARequestBegan(t *testing.T) {
 	for _, c := range last {
 		verdict := "may have begun"
 		if c.extended {
 			verdict = "never began"
 		}
-		t.Run("a statement of the extended protocol "+verdict+" when the server says "+c.name, func(t *testing.T) {
+		t.Run("a statement of the extended protocol "+verdict+" when the server sends "+c.name, func(t *testing.T) {
 			for _, piece := range []int{1, 3, 7, 1 << 10} {
 				check.Equal(t, ask(t, extended, c.says, piece), c.extended)
 				check.Equal(t, ask(t, simple, c.says, piece), false)
@@ -87,7 +87,7 @@ func TestARequestIsKnownNeverToHaveBegun(t *testing.T) {
 		})
 	}
 
-	t.Run("a request of which the network took nothing never began", func(t *testing.T) {
+	t.Run("a request that the network did not accept never began", func(t *testing.T) {
 		for _, request := range []func(context.Context, *pgconn.PgConn) error{extended, simple} {
 			conn, server := dial(t, 1<<10)
 			check.OK(t, server.Close())
@@ -98,7 +98,7 @@ func TestARequestIsKnownNeverToHaveBegun(t *testing.T) {
 		}
 	})
 
-	t.Run("a request of which the network took a part may have begun", func(t *testing.T) {
+	t.Run("a request that the network accepted in part may have begun", func(t *testing.T) {
 		conn, server := dial(t, 1<<10)
 		go func() {
 			_, _ = io.ReadFull(server, make([]byte, 5))
@@ -214,7 +214,7 @@ func dial(t *testing.T, piece int) (*pgconn.PgConn, net.Conn) {
 	return conn, far
 }
 
-func TestARealServerSaysItInThatOrder(t *testing.T) {
+func TestARealServerReportsTheEndInTheExpectedOrder(t *testing.T) {
 	for name, uri := range map[string]string{"without TLS": pgtest.Shared(t).URI("postgres"),
 		"with TLS": pgtest.SharedTLS(t).URI("postgres")} {
 		cluster := pgtest.Shared(t)
@@ -222,7 +222,7 @@ func TestARealServerSaysItInThatOrder(t *testing.T) {
 			cluster = pgtest.SharedTLS(t)
 		}
 		admin := cluster.Admin(t)
-		t.Run("a request never began in a session that was told to end before, "+name, func(t *testing.T) {
+		t.Run("a request never began in a session that was terminated before it, "+name, func(t *testing.T) {
 			conn := watched(t, uri)
 			_, err := admin.Exec(t.Context(), "select pg_terminate_backend($1, 10000)", conn.PID())
 			check.OK(t, err)
@@ -230,7 +230,7 @@ func TestARealServerSaysItInThatOrder(t *testing.T) {
 			checkEnd(t, err)
 			check.Equal(t, wire.Of(conn).NeverBegan(err), true)
 		})
-		t.Run("a statement may have begun in a session that ends amidst it, "+name, func(t *testing.T) {
+		t.Run("a statement may have begun in a session that ends during it, "+name, func(t *testing.T) {
 			conn := watched(t, uri)
 			done := make(chan error, 1)
 			go func() {

@@ -54,7 +54,7 @@ func head(kind byte, length uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{kind}, length)
 }
 
-func TestLengths(t *testing.T) {
+func TestLengthsOfMessagesAreChecked(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		login   bool
@@ -91,7 +91,7 @@ func TestLengths(t *testing.T) {
 			check.Equal(t, len(passed) > 0, !c.refused)
 		})
 	}
-	t.Run("what comes before a refused message is passed on, and nothing after it", func(t *testing.T) {
+	t.Run("only the bytes before a refused message are passed on", func(t *testing.T) {
 		good := said(&pgproto3.CommandComplete{CommandTag: []byte("SET")}, &pgproto3.ReadyForQuery{TxStatus: 'I'})
 		for _, read := range []func(io.Reader) io.Reader{iotest.OneByteReader, iotest.HalfReader,
 			func(r io.Reader) io.Reader { return r }} {
@@ -106,7 +106,7 @@ func TestLengths(t *testing.T) {
 	})
 }
 
-func TestOwes(t *testing.T) {
+func TestTheServerOwesAnAnswer(t *testing.T) {
 	parse, bind, execute := &pgproto3.Parse{Query: "select 1"}, &pgproto3.Bind{}, &pgproto3.Execute{}
 	sync, query := &pgproto3.Sync{}, &pgproto3.Query{String: "select 1"}
 	ready := &pgproto3.ReadyForQuery{TxStatus: 'I'}
@@ -115,54 +115,54 @@ func TestOwes(t *testing.T) {
 		says []pgproto3.BackendMessage
 		owes bool
 	}{
-		"of a query": {
+		"until the end of a query's answer": {
 			{asks: []pgproto3.FrontendMessage{query}, owes: true},
 			{says: []pgproto3.BackendMessage{ready}},
 		},
-		"of a query whose data look like the end": {
+		"until the real end of an answer whose data look like the end": {
 			{asks: []pgproto3.FrontendMessage{query}, owes: true},
 			{says: []pgproto3.BackendMessage{&pgproto3.CopyData{Data: said(ready)}}, owes: true},
 			{says: []pgproto3.BackendMessage{ready}},
 		},
-		"with a notice and a notification behind the end": {
+		"until the end that a notice and a notification follow": {
 			{asks: []pgproto3.FrontendMessage{query}, owes: true},
 			{says: []pgproto3.BackendMessage{ready, notice("NOTICE", "00000"), &pgproto3.NotificationResponse{Channel: "c"}}},
 		},
-		"of the last of two statements in a pipeline": {
+		"until the end of the last answer of a pipeline": {
 			{asks: []pgproto3.FrontendMessage{parse, bind, execute, sync, bind, execute, sync}, owes: true},
 			{says: []pgproto3.BackendMessage{ready}, owes: true},
 			{says: []pgproto3.BackendMessage{ready}},
 		},
-		"of a pipeline that is flushed before it is synced": {
+		"until the end of a pipeline that is flushed before it is synced": {
 			{asks: []pgproto3.FrontendMessage{parse, bind, execute, &pgproto3.Flush{}}, owes: true},
 			{says: []pgproto3.BackendMessage{&pgproto3.ParseComplete{}}, owes: true},
 			{asks: []pgproto3.FrontendMessage{sync}, owes: true},
 			{says: []pgproto3.BackendMessage{ready}},
 		},
-		"of a pipeline that has an error": {
+		"until the end of a pipeline that has an error": {
 			{asks: []pgproto3.FrontendMessage{parse, bind, execute, bind, execute, sync, bind, execute, sync}, owes: true},
 			{says: []pgproto3.BackendMessage{fatal("42601"), ready}, owes: true},
 			{says: []pgproto3.BackendMessage{&pgproto3.BindComplete{}, ready}},
 		},
-		"of a COPY, whose data ask for nothing": {
+		"until the end of a COPY, whose data ask for no answer": {
 			{asks: []pgproto3.FrontendMessage{query}, owes: true},
 			{says: []pgproto3.BackendMessage{&pgproto3.CopyInResponse{}}, owes: true},
 			{asks: []pgproto3.FrontendMessage{&pgproto3.CopyData{Data: []byte("x")}, &pgproto3.CopyDone{}}, owes: true},
 			{says: []pgproto3.BackendMessage{ready}},
 		},
-		"of a query after a batch that was not seen": {
+		"until the end of a query after an unseen batch": {
 			{says: []pgproto3.BackendMessage{&pgproto3.BindComplete{}, ready}},
 			{asks: []pgproto3.FrontendMessage{query}, owes: true},
 			{says: []pgproto3.BackendMessage{ready}},
 		},
-		"which a setting that changes is not": {
+		"not before a request, though a setting changes": {
 			{says: []pgproto3.BackendMessage{&pgproto3.ParameterStatus{Name: "TimeZone", Value: "UTC"}}},
 		},
-		"which a goodbye does not ask for": {
+		"not after Terminate": {
 			{asks: []pgproto3.FrontendMessage{&pgproto3.Terminate{}}},
 		},
 	} {
-		t.Run("the server owes an answer until the end of the answer "+name, func(t *testing.T) {
+		t.Run("the server owes an answer: "+name, func(t *testing.T) {
 			for _, piece := range []int{1, 7, 1 << 10} {
 				conn, server := dial(t, piece)
 				go func() { _, _ = io.Copy(io.Discard, server) }()
