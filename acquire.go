@@ -25,13 +25,13 @@ var (
 	ErrCertificateExpired = failure.ErrCertificateExpired
 )
 
-// acquire takes a connection out of the pool.
-func (c *Connector) acquire(ctx context.Context, text string) (*pool.Conn, error) {
+// acquire takes a connection out of the pool. waited is how long the caller has waited for it already.
+func (c *Connector) acquire(ctx context.Context, text string, waited time.Duration) (*pool.Conn, error) {
 	conn, err := c.pool.Acquire(ctx, text)
 	if err != nil {
 		return nil, c.acquireError(ctx, err)
 	}
-	if waited := conn.Waited(); waited > 0 {
+	if waited += conn.Waited(); waited > 0 {
 		c.tracer.Waited(ctx, conn.Server.(*serverconn.Conn).Pgx(), waited, nil)
 	}
 	return conn, nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // giveUp has callers run a statement again and again, each for a short time only.
@@ -44,7 +45,7 @@ func TestConnectionsThatNobodyWaitsForAnyMore(t *testing.T) {
 			if name == pgsafe.DriverName && (all == 0 || most > 4) {
 				t.Errorf("%d connections at once", most)
 			}
-			must(t, db.Close())
+			check.OK(t, db.Close())
 			pgtest.Eventually(t, "none is left", func() bool { return silence.Open() == 0 })
 		}
 		t.Logf("connections of 4 callers who gave up 40 times each, with SetMaxOpenConns(4): pgx %s; pgsafe %s",
@@ -65,7 +66,7 @@ func TestConnectionsThatNobodyWaitsForAnyMore(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 			defer cancel()
 			_, err := other.ExecContext(ctx, "select 1")
-			equal(t, pgsafe.KindOf(err), pgsafe.KindTimeout)
+			check.Equal(t, pgsafe.KindOf(err), pgsafe.KindTimeout)
 			return nil
 		})
 		if _, most := silence.Accepted(); most > 9 {
@@ -100,13 +101,13 @@ func TestConnectionsThatNobodyWaitsForAnyMore(t *testing.T) {
 		body := new(request)
 		held := weak.Make(body)
 		conn, err := db.Conn(context.WithValue(t.Context(), key{}, body))
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
 		pgtest.Eventually(t, "the request is gone while its connection is open", func() bool {
 			runtime.GC()
 			return held.Value() == nil
 		})
-		must(t, conn.PingContext(t.Context()))
+		check.OK(t, conn.PingContext(t.Context()))
 	})
 
 	t.Run("are given up where they get nowhere", func(t *testing.T) {
@@ -124,8 +125,8 @@ func TestConnectionsThatNobodyWaitsForAnyMore(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5500*time.Millisecond) // the first may last longer than that
 		defer cancel()
 		_, err := db.ExecContext(ctx, "select 1")
-		must(t, err)
-		equal(t, proxy.Connections(), 2)
+		check.OK(t, err)
+		check.Equal(t, proxy.Connections(), 2)
 	})
 
 	t.Run("take what comes after them along when they fail", func(t *testing.T) {
@@ -145,10 +146,10 @@ func TestConnectionsThatNobodyWaitsForAnyMore(t *testing.T) {
 			done <- err
 		}()
 		pgtest.Eventually(t, "another caller waits", func() bool { return asked.Load() && statsOf(t, db).Waiting == 1 })
-		equal(t, proxy.Connections(), 1)
+		check.Equal(t, proxy.Connections(), 1)
 		proxy.Cut()
 		proxy.Flow()
-		must(t, <-done)
-		equal(t, proxy.Connections(), 2)
+		check.OK(t, <-done)
+		check.Equal(t, proxy.Connections(), 2)
 	})
 }

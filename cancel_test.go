@@ -21,6 +21,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 const sleeps = "select pg_sleep(60)"
@@ -82,8 +83,8 @@ func TestCancelledStatements(t *testing.T) {
 				lockTable(t, uri)
 				pid := one[int](t, db, "select pg_backend_pid()")
 				checkCancelled(t, run(whenItRuns(t, w, ends), db), ends)
-				equal(t, one[int](t, db, "select pg_backend_pid()"), pid)
-				equal(t, statsOf(t, db).Opened, 1)
+				check.Equal(t, one[int](t, db, "select pg_backend_pid()"), pid)
+				check.Equal(t, statsOf(t, db).Opened, 1)
 			})
 		}
 	}
@@ -95,22 +96,22 @@ func TestCancelledStatements(t *testing.T) {
 		defer cancel()
 		// The server sends its buffer when that is full (pqcomm.c, internal_putbytes).
 		rows, err := db.QueryContext(ctx, "select repeat('x', 1000), case when n = 100 then pg_sleep(60) end from generate_series(1, 100) n")
-		must(t, err)
+		check.OK(t, err)
 		defer rows.Close()
-		equal(t, rows.Next(), true)
+		check.Equal(t, rows.Next(), true)
 		cancel()
 		for rows.Next() {
 		}
-		equal(t, errors.Is(rows.Err(), context.Canceled), true)
+		check.Equal(t, errors.Is(rows.Err(), context.Canceled), true)
 		_ = rows.Close()
 		exec(t, db, "select 1")
-		equal(t, statsOf(t, db).Opened, 1)
+		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
 	t.Run("a context that is done already is told in a transaction, which goes on", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		tx, err := db.BeginTx(t.Context(), nil)
-		must(t, err)
+		check.OK(t, err)
 		done, cancel := context.WithCancel(t.Context())
 		cancel()
 		for _, query := range []string{"select 1", "select $1::int"} {
@@ -119,27 +120,27 @@ func TestCancelledStatements(t *testing.T) {
 				args = append(args, 1)
 			}
 			_, err = tx.ExecContext(done, query, args...)
-			equal(t, errors.Is(err, context.Canceled), true)
-			equal(t, errors.Is(err, driver.ErrBadConn), false)
+			check.Equal(t, errors.Is(err, context.Canceled), true)
+			check.Equal(t, errors.Is(err, driver.ErrBadConn), false)
 		}
 		_, err = tx.ExecContext(t.Context(), "create table made (n int)")
-		must(t, err)
-		must(t, tx.Commit())
+		check.OK(t, err)
+		check.OK(t, tx.Commit())
 		exec(t, db, "insert into made values (1)")
-		equal(t, statsOf(t, db).Opened, 1)
+		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
 	t.Run("a ping whose context is done says so and keeps the connection", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		conn, err := db.Conn(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		done, cancel := context.WithCancel(t.Context())
 		cancel()
 		err = conn.PingContext(done)
-		equal(t, errors.Is(err, context.Canceled) && !errors.Is(err, driver.ErrBadConn), true)
-		must(t, conn.PingContext(t.Context()))
-		must(t, conn.Close())
-		equal(t, statsOf(t, db).Opened, 1)
+		check.Equal(t, errors.Is(err, context.Canceled) && !errors.Is(err, driver.ErrBadConn), true)
+		check.OK(t, conn.PingContext(t.Context()))
+		check.OK(t, conn.Close())
+		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
 	t.Run("waiting for a notification ends without a cancel request, and goes on", func(t *testing.T) {
 		t.Parallel()
@@ -147,20 +148,20 @@ func TestCancelledStatements(t *testing.T) {
 		db := open(t, pgsafe.DriverName, with(proxy.URI("postgres"), "pgsafe_cancel_timeout=1h"))
 		raw(t, t.Context(), db, func(conn *pgx.Conn) error {
 			_, err := conn.Exec(t.Context(), "listen somebody")
-			must(t, err)
+			check.OK(t, err)
 			for range 3 {
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 				_, err = conn.WaitForNotification(ctx)
 				cancel()
-				equal(t, errors.Is(err, context.DeadlineExceeded) && pgconn.Timeout(err), true)
+				check.Equal(t, errors.Is(err, context.DeadlineExceeded) && pgconn.Timeout(err), true)
 			}
 			_, err = conn.Exec(t.Context(), "notify somebody")
-			must(t, err)
+			check.OK(t, err)
 			_, err = conn.WaitForNotification(t.Context())
 			return err
 		})
-		equal(t, proxy.Cancels(), 0)
-		equal(t, statsOf(t, db).Opened, 1)
+		check.Equal(t, proxy.Cancels(), 0)
+		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
 	t.Run("a burst of timeouts closes no connection, with few cancel requests at a time", func(t *testing.T) {
 		t.Parallel()
@@ -187,7 +188,7 @@ func TestCancelledStatements(t *testing.T) {
 		})
 		<-watched
 		holdAll(t, db, 50)()
-		equal(t, statsOf(t, db).Opened, 50)
+		check.Equal(t, statsOf(t, db).Opened, 50)
 		most := dials.most()
 		t.Logf("at most %d cancel requests at a time", most)
 		if most < 1 || most > 4 {
@@ -216,7 +217,7 @@ func checkCancelled(t *testing.T, err, ends error) {
 	if ends == context.DeadlineExceeded {
 		want = pgsafe.KindTimeout
 	}
-	equal(t, pgsafe.KindOf(err), want)
+	check.Equal(t, pgsafe.KindOf(err), want)
 }
 
 // whenItRuns returns a context that ends in the given way once a statement runs on the database that w watches.
@@ -240,7 +241,7 @@ func whenItRuns(t *testing.T, w *watcher, ends error) context.Context {
 // running counts statements that wait, asleep or for a lock.
 func (w *watcher) running() int {
 	var n int
-	must(w.t, w.conn.QueryRow(w.t.Context(), `select count(*) from pg_stat_activity where datname = current_database()
+	check.OK(w.t, w.conn.QueryRow(w.t.Context(), `select count(*) from pg_stat_activity where datname = current_database()
 		and state = 'active' and application_name <> 'watcher' and wait_event_type in ('Timeout', 'Lock')`).Scan(&n))
 	return n
 }
@@ -248,11 +249,11 @@ func (w *watcher) running() int {
 // lockTable keeps everybody off the table "locked" until the test ends.
 func lockTable(t *testing.T, uri string) {
 	conn, err := pgx.Connect(t.Context(), uri)
-	must(t, err)
-	t.Cleanup(func() { must(t, conn.Close(context.Background())) })
+	check.OK(t, err)
+	t.Cleanup(func() { check.OK(t, conn.Close(context.Background())) })
 	for _, statement := range []string{"create table locked (n int)", "begin", "lock table locked"} {
 		_, err = conn.Exec(t.Context(), statement)
-		must(t, err)
+		check.OK(t, err)
 	}
 }
 
@@ -264,15 +265,15 @@ func TestCancellingOtherwise(t *testing.T) {
 		exec(t, db, "select 1")
 		proxy.Hang()
 		conn, err := db.Conn(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
 		_, err = conn.ExecContext(ctx, "select 2")
-		equal(t, errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, driver.ErrBadConn), true)
+		check.Equal(t, errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, driver.ErrBadConn), true)
 		proxy.Flow()
-		must(t, conn.Close())
+		check.OK(t, conn.Close())
 		exec(t, db, "select 3")
-		equal(t, statsOf(t, db).Opened, 2)
+		check.Equal(t, statsOf(t, db).Opened, 2)
 	})
 	t.Run("a cancel request that cannot be delivered costs the connection", func(t *testing.T) {
 		t.Parallel()
@@ -282,9 +283,9 @@ func TestCancellingOtherwise(t *testing.T) {
 		exec(t, db, "select 1")
 		dials.refuse(1)
 		_, err := db.ExecContext(whenItRuns(t, watch(t, uri), context.Canceled), sleeps)
-		equal(t, errors.Is(err, context.Canceled), true)
+		check.Equal(t, errors.Is(err, context.Canceled), true)
 		exec(t, db, "select 1")
-		equal(t, statsOf(t, db).Opened, 2)
+		check.Equal(t, statsOf(t, db).Opened, 2)
 	})
 	for name, option := range map[string]string{"with pgsafe_conn=native": "pgsafe_conn=native", "with a cancel timeout of zero": "pgsafe_cancel_timeout=0s"} {
 		t.Run(name+" a connection is closed as pgx does", func(t *testing.T) {
@@ -293,41 +294,41 @@ func TestCancellingOtherwise(t *testing.T) {
 			db := open(t, pgsafe.DriverName, with(uri, option))
 			before := one[int](t, db, "select pg_backend_pid()")
 			_, err := db.ExecContext(whenItRuns(t, watch(t, uri), context.Canceled), sleeps)
-			equal(t, errors.Is(err, context.Canceled), true)
-			equal(t, one[int](t, db, "select pg_backend_pid()") == before, false)
+			check.Equal(t, errors.Is(err, context.Canceled), true)
+			check.Equal(t, one[int](t, db, "select pg_backend_pid()") == before, false)
 		})
 	}
 	t.Run("the application's own way of cancelling stays", func(t *testing.T) {
 		t.Parallel()
 		config, err := pgx.ParseConfig(pgtest.Shared(t).Database(t))
-		must(t, err)
+		check.OK(t, err)
 		var asked atomic.Int32
 		config.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
 			asked.Add(1)
 			return &pgconn.DeadlineContextWatcherHandler{Conn: conn.Conn(), DeadlineDelay: time.Millisecond}
 		}
 		c, err := pgsafe.NewConnectorConfig(config)
-		must(t, err)
+		check.OK(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
 		_, err = db.ExecContext(ctx, sleeps)
-		equal(t, errors.Is(err, context.DeadlineExceeded) && pgsafe.SQLState(err) == "", true)
-		equal(t, asked.Load(), 1)
+		check.Equal(t, errors.Is(err, context.DeadlineExceeded) && pgsafe.SQLState(err) == "", true)
+		check.Equal(t, asked.Load(), 1)
 	})
 	t.Run("WithCancelTimeout outranks the connection string and refuses what is below zero", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		c, err := pgsafe.NewConnector(with(uri, "pgsafe_cancel_timeout=0s"), pgsafe.WithCancelTimeout(time.Minute))
-		must(t, err)
+		check.OK(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
 		_, err = db.ExecContext(whenItRuns(t, watch(t, uri), context.Canceled), sleeps)
-		equal(t, pgsafe.SQLState(err), "57014")
+		check.Equal(t, pgsafe.SQLState(err), "57014")
 		_, err = pgsafe.NewConnector(uri, pgsafe.WithCancelTimeout(-time.Second))
 		var dsnErr *pgsafe.DSNError
-		equal(t, errors.As(err, &dsnErr) && dsnErr.Part == "pgsafe_cancel_timeout", true)
+		check.Equal(t, errors.As(err, &dsnErr) && dsnErr.Part == "pgsafe_cancel_timeout", true)
 	})
 	t.Run("db.Close ends a cancel request under way", func(t *testing.T) {
 		t.Parallel()
@@ -345,8 +346,8 @@ func TestCancellingOtherwise(t *testing.T) {
 		pgtest.Eventually(t, "the statement is sent", func() bool { return proxy.RoundTrips() == 1 })
 		cancel()
 		pgtest.Eventually(t, "the request is sent", func() bool { return proxy.Cancels() == 1 })
-		must(t, db.Close())
-		equal(t, errors.Is(<-done, context.Canceled), true)
+		check.OK(t, db.Close())
+		check.Equal(t, errors.Is(<-done, context.Canceled), true)
 	})
 	t.Run("over TLS the cancel request is encrypted", func(t *testing.T) {
 		t.Parallel()
@@ -358,8 +359,8 @@ func TestCancellingOtherwise(t *testing.T) {
 		_, err := db.ExecContext(ctx, sleeps)
 		checkCancelled(t, err, context.DeadlineExceeded)
 		exec(t, db, "select 1")
-		equal(t, statsOf(t, db).Opened, 1)
-		equal(t, len(dials.sent()), 2)
+		check.Equal(t, statsOf(t, db).Opened, 1)
+		check.Equal(t, len(dials.sent()), 2)
 		for _, sent := range dials.sent() {
 			if !bytes.HasPrefix(sent, binary.BigEndian.AppendUint32([]byte{0, 0, 0, 8}, 80877103)) || bytes.Contains(sent, binary.BigEndian.AppendUint32(nil, 80877102)) {
 				t.Errorf("a connection begins with %x", sent[:min(len(sent), 16)])
@@ -455,9 +456,9 @@ func openDialling(t *testing.T, uri string, dials *dialCounter) *sql.DB {
 		config.DialFunc = dials.dial(config.DialFunc)
 		return nil
 	}))
-	must(t, err)
+	check.OK(t, err)
 	db := sql.OpenDB(c)
-	t.Cleanup(func() { must(t, db.Close()) })
+	t.Cleanup(func() { check.OK(t, db.Close()) })
 	return db
 }
 
@@ -479,9 +480,9 @@ func TestAfterACancelledStatement(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				proxy := pgtest.NewProxy(t, pgtest.Shared(t))
 				db := open(t, pgsafe.DriverName, with(proxy.URI("postgres"), "pool_max_conns=1"))
-				must(t, run(t.Context(), db))
+				check.OK(t, run(t.Context(), db))
 				before := proxy.RoundTrips()
-				must(t, run(t.Context(), db))
+				check.OK(t, run(t.Context(), db))
 				usual := proxy.RoundTrips() - before
 				ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 				defer cancel()
@@ -489,10 +490,10 @@ func TestAfterACancelledStatement(t *testing.T) {
 				checkCancelled(t, err, context.DeadlineExceeded)
 				for _, extra := range []int64{1, 0} {
 					before := proxy.RoundTrips()
-					must(t, run(t.Context(), db))
-					equal(t, proxy.RoundTrips()-before, usual+extra)
+					check.OK(t, run(t.Context(), db))
+					check.Equal(t, proxy.RoundTrips()-before, usual+extra)
 				}
-				equal(t, proxy.Cancels(), 1)
+				check.Equal(t, proxy.Cancels(), 1)
 			})
 		}
 	})
@@ -500,15 +501,15 @@ func TestAfterACancelledStatement(t *testing.T) {
 		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
 		db := open(t, pgsafe.DriverName, proxy.URI("postgres"))
 		tx, err := db.BeginTx(t.Context(), nil)
-		must(t, err)
+		check.OK(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
 		_, err = tx.ExecContext(ctx, sleeps)
 		checkCancelled(t, err, context.DeadlineExceeded)
 		before := proxy.RoundTrips()
-		must(t, tx.Rollback())
-		equal(t, proxy.RoundTrips()-before, 2)
-		equal(t, statsOf(t, db).Opened, 1)
+		check.OK(t, tx.Rollback())
+		check.Equal(t, proxy.RoundTrips()-before, 2)
+		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
 	t.Run("no later statement is hit by its cancellation", func(t *testing.T) {
 		cancels := int64(numberOfCancels(t, 1_000))

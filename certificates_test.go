@@ -18,6 +18,7 @@ import (
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/telemetry"
 )
 
@@ -27,7 +28,7 @@ func certified(t *testing.T, lifetime time.Duration) (dsn, certFile, keyFile str
 	cluster := pgtest.ClientCert(t)
 	uri, _, _ := strings.Cut(cluster.Database(t), "?") // first: that takes a part of a short life
 	certFile, keyFile, err := cluster.ClientCertWith("postgres", pgserver.CertOptions{Lifetime: lifetime})
-	must(t, err)
+	check.OK(t, err)
 	return uri + "?sslmode=verify-full&sslrootcert=" + cluster.CAFile() + "&sslcert=" + certFile + "&sslkey=" + keyFile,
 		certFile, keyFile
 }
@@ -59,9 +60,9 @@ func TestClientCertificates(t *testing.T) {
 		t.Run("let the user in that they name, "+version, func(t *testing.T) {
 			dsn, _, _ := certified(t, time.Hour)
 			db := open(t, pgsafe.DriverName, with(dsn, only))
-			equal(t, one[string](t, db, "select version || client_dn from pg_stat_ssl where pid = pg_backend_pid()"), version+"/CN=postgres")
+			check.Equal(t, one[string](t, db, "select version || client_dn from pg_stat_ssl where pid = pg_backend_pid()"), version+"/CN=postgres")
 			err := open(t, pgsafe.DriverName, with(strings.Replace(dsn, "postgres@", "other@", 1), only)).PingContext(t.Context())
-			equal(t, pgsafe.KindOf(err), pgsafe.KindAuth)
+			check.Equal(t, pgsafe.KindOf(err), pgsafe.KindAuth)
 		})
 		t.Run("that are replaced under load fail nothing, "+version, func(t *testing.T) {
 			testRotation(t, only)
@@ -73,31 +74,31 @@ func TestClientCertificates(t *testing.T) {
 	t.Run("that have expired and are replaced work without a restart", func(t *testing.T) {
 		dsn, certFile, keyFile := certified(t, -time.Hour)
 		db := open(t, pgsafe.DriverName, dsn)
-		equal(t, errors.Is(db.PingContext(t.Context()), pgsafe.ErrCertificateExpired), true)
-		must(t, install(t, certFile, keyFile, time.Hour))
-		must(t, db.PingContext(t.Context()))
+		check.Equal(t, errors.Is(db.PingContext(t.Context()), pgsafe.ErrCertificateExpired), true)
+		check.OK(t, install(t, certFile, keyFile, time.Hour))
+		check.OK(t, db.PingContext(t.Context()))
 	})
 	t.Run("that expire take their connections with them: idle and in use", func(t *testing.T) {
 		dsn, certFile, keyFile := certified(t, 5*time.Second) // one of less may expire before all is connected
 		db := open(t, pgsafe.DriverName, dsn)
 		used, err := db.Conn(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		defer used.Close()
-		must(t, used.PingContext(t.Context()))
+		check.OK(t, used.PingContext(t.Context()))
 		holdAll(t, db, 3)()
-		equal(t, statsOf(t, db).Total, 4)
-		must(t, install(t, certFile, keyFile, time.Hour))
+		check.Equal(t, statsOf(t, db).Total, 4)
+		check.OK(t, install(t, certFile, keyFile, time.Hour))
 		pgtest.Eventually(t, "only the one in use is left", func() bool { return statsOf(t, db).Total == 1 })
-		must(t, used.PingContext(t.Context()))
-		must(t, used.Close())
+		check.OK(t, used.PingContext(t.Context()))
+		check.OK(t, used.Close())
 		pgtest.Eventually(t, "that is closed too", func() bool { return statsOf(t, db).Total == 0 })
-		must(t, db.PingContext(t.Context()))
+		check.OK(t, db.PingContext(t.Context()))
 	})
 	t.Run("that take their connections with them are told in the log", func(t *testing.T) {
 		dsn, _, _ := certified(t, 5*time.Second) // one of less may expire before all is connected
 		var log syncBuffer
 		c, err := pgsafe.NewConnector(dsn, pgsafe.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
-		must(t, err)
+		check.OK(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
 		holdAll(t, db, 3)()
@@ -109,15 +110,15 @@ func TestClientCertificates(t *testing.T) {
 		dsn, certFile, _ := certified(t, 10*time.Minute)
 		log := &databaseLog{Handler: slog.DiscardHandler}
 		c, err := pgsafe.NewConnector(dsn, pgsafe.WithLogger(slog.New(log)))
-		must(t, err)
+		check.OK(t, err)
 		log.db = sql.OpenDB(c)
 		defer log.db.Close()
 		log.db.SetMaxIdleConns(0)
-		must(t, log.db.PingContext(t.Context())) // it is about to expire
-		must(t, os.WriteFile(certFile, nil, 0o600))
+		check.OK(t, log.db.PingContext(t.Context())) // it is about to expire
+		check.OK(t, os.WriteFile(certFile, nil, 0o600))
 		holdAll(t, log.db, 3)()
-		equal(t, log.lines.Load(), 2)
-		equal(t, log.failed.Load(), 0)
+		check.Equal(t, log.lines.Load(), 2)
+		check.Equal(t, log.failed.Load(), 0)
 	})
 	t.Run("that are about to expire are told in the log once, and how long they have left to the metrics", func(t *testing.T) {
 		dsn, certFile, _ := certified(t, 10*time.Minute)
@@ -125,12 +126,12 @@ func TestClientCertificates(t *testing.T) {
 		reader := sdkmetric.NewManualReader()
 		c, err := pgsafe.NewConnector(dsn, pgsafe.WithLogger(slog.New(slog.NewTextHandler(&log, nil))),
 			pgsafe.WithTelemetry(telemetry.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)))))
-		must(t, err)
+		check.OK(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
 		holdAll(t, db, 3)()
-		equal(t, strings.Count(log.String(), "about to expire"), 1)
-		equal(t, strings.Contains(log.String(), certFile), true)
+		check.Equal(t, strings.Count(log.String(), "about to expire"), 1)
+		check.Equal(t, strings.Contains(log.String(), certFile), true)
 		left := expiry(t, reader)
 		if left <= 0 || left > 600 {
 			t.Errorf("it has %v s left, want at most 600", left)
@@ -189,7 +190,7 @@ func testRotation(t *testing.T, only string) {
 		return nil
 	})
 	stop()
-	must(t, <-rotating)
+	check.OK(t, <-rotating)
 	t.Logf("%d statements, 0 errors; %d rotations, %d connections opened", statements.Load(), rotations.Load(), statsOf(t, db).Opened)
 }
 
@@ -198,24 +199,24 @@ func testExpired(t *testing.T, only string) {
 	dsn, certFile, _ := certified(t, -time.Hour)
 	var log syncBuffer
 	c, err := pgsafe.NewConnector(with(dsn, only), pgsafe.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
-	must(t, err)
+	check.OK(t, err)
 	db := sql.OpenDB(c)
 	defer db.Close()
 	err = db.PingContext(t.Context())
-	equal(t, errors.Is(err, pgsafe.ErrCertificateExpired), true)
-	equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+	check.Equal(t, errors.Is(err, pgsafe.ErrCertificateExpired), true)
+	check.Equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 	for _, want := range []string{certFile, time.Now().Add(-time.Hour).UTC().Format("2006-01-02")} {
 		if !strings.Contains(fmt.Sprint(err), want) {
 			t.Errorf("the error does not name %s: %v", want, err)
 		}
 	}
-	equal(t, strings.Contains(log.String(), "level=ERROR msg=\"pgsafe: the client certificate has expired\""), true)
+	check.Equal(t, strings.Contains(log.String(), "level=ERROR msg=\"pgsafe: the client certificate has expired\""), true)
 }
 
 func expiry(t *testing.T, reader sdkmetric.Reader) float64 {
 	t.Helper()
 	var all metricdata.ResourceMetrics
-	must(t, reader.Collect(t.Context(), &all))
+	check.OK(t, reader.Collect(t.Context(), &all))
 	for _, scope := range all.ScopeMetrics {
 		for _, m := range scope.Metrics {
 			if data, ok := m.Data.(metricdata.Gauge[float64]); ok && m.Name == "pgsafe.tls.certificate.expiry" {

@@ -23,6 +23,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // The string of the outage that pgsafe began with.
@@ -53,26 +54,26 @@ func TestTheStringOfTheOutage(t *testing.T) {
 			var user, database, version string
 			var port int
 			var tls bool
-			must(t, db.QueryRowContext(t.Context(), `select current_user, current_database(), inet_server_port(), ssl, version
+			check.OK(t, db.QueryRowContext(t.Context(), `select current_user, current_database(), inet_server_port(), ssl, version
 				from pg_stat_ssl where pid = pg_backend_pid()`).Scan(&user, &database, &port, &tls, &version))
-			equal(t, user, briefUser)
-			equal(t, database, briefDatabase)
-			equal(t, port, cluster.Port())
-			equal(t, tls, true)
-			equal(t, strings.HasPrefix(version, "TLSv1."), true)
+			check.Equal(t, user, briefUser)
+			check.Equal(t, database, briefDatabase)
+			check.Equal(t, port, cluster.Port())
+			check.Equal(t, tls, true)
+			check.Equal(t, strings.HasPrefix(version, "TLSv1."), true)
 		})
 	}
 	t.Run("10 sessions one after another and 10 at once log in", func(t *testing.T) {
 		t.Parallel()
 		for range 10 {
 			db, err := sql.Open(pgsafe.DriverName, briefDSN(cluster.Port()))
-			must(t, err)
-			must(t, db.PingContext(t.Context()))
-			must(t, db.Close())
+			check.OK(t, err)
+			check.OK(t, db.PingContext(t.Context()))
+			check.OK(t, db.Close())
 		}
 		db := open(t, pgsafe.DriverName, briefDSN(cluster.Port()))
 		holdAll(t, db, 10)
-		equal(t, statsOf(t, db).InUse, 10)
+		check.Equal(t, statsOf(t, db).InUse, 10)
 	})
 }
 
@@ -83,7 +84,7 @@ func TestWhatPgxMakesOfThatString(t *testing.T) {
 		t.Setenv(name, "")
 	}
 	config, err := pgx.ParseConfig(briefDSN(5432))
-	must(t, err)
+	check.OK(t, err)
 	if config.User == briefUser || config.Database == briefDatabase {
 		t.Error("pgx understands it by now: the README says otherwise")
 	}
@@ -91,7 +92,7 @@ func TestWhatPgxMakesOfThatString(t *testing.T) {
 	for key := range config.RuntimeParams {
 		sent = sent || strings.Contains(key, briefPassword)
 	}
-	equal(t, sent, true)
+	check.Equal(t, sent, true)
 }
 
 func TestConnectErrors(t *testing.T) {
@@ -124,10 +125,10 @@ func TestConnectErrors(t *testing.T) {
 			t.Parallel()
 			db := open(t, pgsafe.DriverName, c.dsn)
 			err := db.PingContext(t.Context())
-			equal(t, pgsafe.KindOf(err), c.kind)
-			equal(t, pgsafe.SQLState(err), c.state)
+			check.Equal(t, pgsafe.KindOf(err), c.kind)
+			check.Equal(t, pgsafe.SQLState(err), c.state)
 			var pgErr *pgconn.PgError
-			equal(t, errors.As(err, &pgErr), c.state != "")
+			check.Equal(t, errors.As(err, &pgErr), c.state != "")
 			noSecret(t, err, secret, briefPassword)
 			if strings.Contains(err.Error(), "\n") {
 				t.Errorf("the error has several lines: %v", err)
@@ -141,23 +142,23 @@ func TestConnectErrors(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, fmt.Sprintf("postgres://u:%s@127.0.0.1:%d/db", url.QueryEscape(secret), pgtest.ClosedPort(t)))
 		var connectErr *pgconn.ConnectError
-		equal(t, errors.As(db.PingContext(t.Context()), &connectErr), false)
+		check.Equal(t, errors.As(db.PingContext(t.Context()), &connectErr), false)
 	})
 	t.Run("an error that repeats the password is cleaned and keeps its SQLSTATE", func(t *testing.T) {
 		t.Parallel()
 		config, err := pgx.ParseConfig(pgtest.Shared(t).Database(t))
-		must(t, err)
+		check.OK(t, err)
 		config.Password = secret
 		c, err := pgsafe.NewConnectorConfig(config, pgsafe.WithAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
 			_, err := conn.Exec(ctx, `do $$ begin raise exception 'no % here', '`+secret+`' using errcode = '57P03'; end $$`)
 			return errors.Join(err, context.DeadlineExceeded)
 		}))
-		must(t, err)
+		check.OK(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
 		err = db.PingContext(t.Context())
-		equal(t, pgsafe.SQLState(err), "57P03")
-		equal(t, errors.Is(err, context.DeadlineExceeded), true)
+		check.Equal(t, pgsafe.SQLState(err), "57P03")
+		check.Equal(t, errors.Is(err, context.DeadlineExceeded), true)
 		noSecret(t, err, secret)
 		if !strings.Contains(err.Error(), "no [redacted] here") {
 			t.Error(err)
@@ -166,17 +167,17 @@ func TestConnectErrors(t *testing.T) {
 	t.Run("so is one that repeats it in its detail only", func(t *testing.T) {
 		t.Parallel()
 		config, err := pgx.ParseConfig(pgtest.Shared(t).Database(t))
-		must(t, err)
+		check.OK(t, err)
 		config.Password = secret
 		c, err := pgsafe.NewConnectorConfig(config, pgsafe.WithAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
 			_, err := conn.Exec(ctx, `do $$ begin raise exception 'no' using detail = '`+secret+`'; end $$`)
 			return err
 		}))
-		must(t, err)
+		check.OK(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
 		err = db.PingContext(t.Context())
-		equal(t, pgsafe.SQLState(err), "P0001")
+		check.Equal(t, pgsafe.SQLState(err), "P0001")
 		noSecret(t, err, secret)
 	})
 }
@@ -184,7 +185,7 @@ func TestConnectErrors(t *testing.T) {
 func TestAPasswordThatAHookSets(t *testing.T) {
 	const secret = "tok3n/+x9=Q"
 	config, err := pgx.ParseConfig(pgtest.Shared(t).Database(t))
-	must(t, err)
+	check.OK(t, err)
 	c, err := pgsafe.NewConnectorConfig(config,
 		pgsafe.WithBeforeConnect(func(_ context.Context, cc *pgx.ConnConfig) error {
 			cc.Password = secret
@@ -193,7 +194,7 @@ func TestAPasswordThatAHookSets(t *testing.T) {
 		pgsafe.WithAfterConnect(func(_ context.Context, conn *pgx.Conn) error {
 			return fmt.Errorf("cannot use %s, that is %s", conn.Config().Password, url.QueryEscape(secret))
 		}))
-	must(t, err)
+	check.OK(t, err)
 	db := sql.OpenDB(c)
 	defer db.Close()
 	noSecret(t, db.PingContext(t.Context()), secret)
@@ -237,12 +238,12 @@ func TestSQLOpenRefuses(t *testing.T) {
 				t.Fatalf("%v (%T) is no *DSNError", err, err)
 			}
 			if c.part != "" {
-				equal(t, dsnErr.Part, c.part)
+				check.Equal(t, dsnErr.Part, c.part)
 			}
 			if dsnErr.Reason == "" || dsnErr.Hint == "" {
 				t.Errorf("no reason or no remedy: %#v", dsnErr)
 			}
-			equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+			check.Equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 			noSecret(t, err, secret)
 
 			// What needs no file is told by Normalize and Inspect as well.
@@ -251,8 +252,8 @@ func TestSQLOpenRefuses(t *testing.T) {
 			}
 			_, normalizeErr := pgsafe.Normalize(c.dsn)
 			_, inspectErr := pgsafe.Inspect(c.dsn)
-			equal(t, fmt.Sprint(normalizeErr), err.Error())
-			equal(t, fmt.Sprint(inspectErr), err.Error())
+			check.Equal(t, fmt.Sprint(normalizeErr), err.Error())
+			check.Equal(t, fmt.Sprint(inspectErr), err.Error())
 		})
 	}
 	t.Run("an unknown profile in the environment", func(t *testing.T) {
@@ -260,33 +261,33 @@ func TestSQLOpenRefuses(t *testing.T) {
 		for _, dsn := range []string{"", "host=h"} {
 			_, err := sql.Open(pgsafe.DriverName, dsn)
 			var dsnErr *pgsafe.DSNError
-			equal(t, errors.As(err, &dsnErr), true)
-			equal(t, dsnErr.Part, "PGSAFE_PROFILE")
+			check.Equal(t, errors.As(err, &dsnErr), true)
+			check.Equal(t, dsnErr.Part, "PGSAFE_PROFILE")
 		}
 		_, err := pgsafe.NewConnectorConfig(silent(t, "h", 1))
-		equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 		c, err := pgsafe.NewConnector("host=h", pgsafe.WithProfile(pgsafe.AuthProfile())) // which outranks it
-		must(t, err)
-		must(t, c.Close())
+		check.OK(t, err)
+		check.OK(t, c.Close())
 	})
 	t.Run("an environment that pgx refuses, without showing it", func(t *testing.T) {
 		t.Setenv("PGSSLMODE", "secret-odd")
 		_, err := sql.Open(pgsafe.DriverName, "host=h password="+secret)
-		equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 		noSecret(t, err, secret, "secret-odd")
 	})
 	t.Run("an environment that pgxpool cannot be configured in", func(t *testing.T) {
 		t.Setenv("PGSERVICE", "there-is-none")
 		_, err := pgsafe.NewPoolConfig("postgres://u@h/db")
-		equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 	})
 	t.Run("a CA file without a certificate", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "ca.pem")
-		must(t, os.WriteFile(file, []byte("this is no PEM"), 0o600))
+		check.OK(t, os.WriteFile(file, []byte("this is no PEM"), 0o600))
 		_, err := sql.Open(pgsafe.DriverName, "host=h sslmode=verify-full sslrootcert="+file+" password="+secret)
 		var dsnErr *pgsafe.DSNError
-		equal(t, errors.As(err, &dsnErr), true)
-		equal(t, strings.HasPrefix(dsnErr.Part, "sslrootcert"), true)
+		check.Equal(t, errors.As(err, &dsnErr), true)
+		check.Equal(t, strings.HasPrefix(dsnErr.Part, "sslrootcert"), true)
 		noSecret(t, err, secret)
 	})
 }
@@ -295,19 +296,19 @@ func TestServiceFile(t *testing.T) {
 	write := func(t *testing.T, lines string) {
 		t.Helper()
 		file := filepath.Join(t.TempDir(), "pg_service.conf")
-		must(t, os.WriteFile(file, []byte("[orders]\nhost=h\n"+lines), 0o600))
+		check.OK(t, os.WriteFile(file, []byte("[orders]\nhost=h\n"+lines), 0o600))
 		t.Setenv("PGSERVICEFILE", file)
 	}
 	t.Run("its connect_timeout counts", func(t *testing.T) {
 		write(t, "connect_timeout=3\n")
 		config, err := pgsafe.NewPoolConfig("service=orders")
-		must(t, err)
-		equal(t, config.ConnConfig.ConnectTimeout, 3*time.Second)
+		check.OK(t, err)
+		check.Equal(t, config.ConnConfig.ConnectTimeout, 3*time.Second)
 	})
 	t.Run("a key of it that no server knows is refused", func(t *testing.T) {
 		write(t, "pool_max_conns=7\n")
 		_, err := pgsafe.NewConnector("service=orders")
-		equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 	})
 }
 
@@ -320,18 +321,18 @@ func TestTheEmptyStringIsTheEnvironment(t *testing.T) {
 	t.Setenv("PGDATABASE", briefDatabase)
 	t.Setenv("PGSSLMODE", "require")
 	db := open(t, pgsafe.DriverName, "")
-	equal(t, one[string](t, db, "select current_user || '@' || current_database()"), briefUser+"@"+briefDatabase)
+	check.Equal(t, one[string](t, db, "select current_user || '@' || current_database()"), briefUser+"@"+briefDatabase)
 }
 
 func TestConnectorShowsNoSecret(t *testing.T) {
 	c, err := pgsafe.NewConnector("postgres://u:" + url.QueryEscape(briefPassword) + "@example.com:6432/orders")
-	must(t, err)
+	check.OK(t, err)
 	defer c.Close()
-	equal(t, c.String(), "pgsafe.Connector(u@example.com:6432/orders)")
+	check.Equal(t, c.String(), "pgsafe.Connector(u@example.com:6432/orders)")
 	var log bytes.Buffer
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("pool", "connector", c)
 	inJSON, err := json.Marshal(struct{ C *pgsafe.Connector }{c})
-	must(t, err)
+	check.OK(t, err)
 	for _, text := range []string{
 		log.String(), string(inJSON), fmt.Sprintf("%v %+v %#v %s %q", c, c, c, c, c),
 		fmt.Sprintf("%+v %#v", struct{ C *pgsafe.Connector }{c}, struct{ C *pgsafe.Connector }{c}),
@@ -390,28 +391,28 @@ func chain(err error) func(yield func(error) bool) {
 func TestClientCertificate(t *testing.T) {
 	cluster := pgtest.ClientCert(t)
 	certFile, keyFile, err := cluster.ClientCert("postgres")
-	must(t, err)
+	check.OK(t, err)
 	dsn := func(params ...string) string {
 		return with(fmt.Sprintf("postgres://postgres@localhost:%d/postgres?sslmode=verify-full&sslrootcert=%s&sslcert=%s",
 			cluster.Port(), cluster.CAFile(), certFile), params...)
 	}
 	t.Run("it logs in", func(t *testing.T) {
 		db := open(t, pgsafe.DriverName, dsn("sslkey="+keyFile))
-		equal(t, one[string](t, db, "select client_dn from pg_stat_ssl where pid = pg_backend_pid()"), "/CN=postgres")
+		check.Equal(t, one[string](t, db, "select client_dn from pg_stat_ssl where pid = pg_backend_pid()"), "/CN=postgres")
 	})
 	t.Run("its key may be encrypted, and sslpassword opens it", func(t *testing.T) {
 		const secret = "zQ9#k[7w"
 		encrypted := encryptKey(t, keyFile, secret)
 		db := open(t, pgsafe.DriverName, dsn("sslkey="+encrypted, "sslpassword="+url.QueryEscape(secret)))
-		must(t, db.PingContext(t.Context()))
+		check.OK(t, db.PingContext(t.Context()))
 		_, err := sql.Open(pgsafe.DriverName, dsn("sslkey="+encrypted, "sslpassword=wrong"))
-		equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 		noSecret(t, err, secret)
 	})
 	t.Run("without it the login is refused", func(t *testing.T) {
 		db := open(t, pgsafe.DriverName, fmt.Sprintf("postgres://postgres@localhost:%d/postgres?sslmode=verify-full&sslrootcert=%s",
 			cluster.Port(), cluster.CAFile()))
-		equal(t, pgsafe.KindOf(db.PingContext(t.Context())), pgsafe.KindAuth)
+		check.Equal(t, pgsafe.KindOf(db.PingContext(t.Context())), pgsafe.KindAuth)
 	})
 }
 
@@ -419,12 +420,12 @@ func TestClientCertificate(t *testing.T) {
 func encryptKey(t *testing.T, keyFile, secret string) string {
 	t.Helper()
 	text, err := os.ReadFile(keyFile)
-	must(t, err)
+	check.OK(t, err)
 	block, _ := pem.Decode(text)
 	//lint:ignore SA1019 the files exist; internal/libpq tests the newer encryption
 	encrypted, err := x509.EncryptPEMBlock(rand.Reader, block.Type, block.Bytes, []byte(secret), x509.PEMCipherAES256)
-	must(t, err)
+	check.OK(t, err)
 	file := filepath.Join(t.TempDir(), "encrypted.key")
-	must(t, os.WriteFile(file, pem.EncodeToMemory(encrypted), 0o600))
+	check.OK(t, os.WriteFile(file, pem.EncodeToMemory(encrypted), 0o600))
 	return file
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/dbsql"
 	"github.com/pgsafe/pgsafe/internal/libpq"
 	"github.com/pgsafe/pgsafe/internal/pool"
+	"github.com/pgsafe/pgsafe/internal/records"
 	"github.com/pgsafe/pgsafe/internal/serverconn"
 	tracing "github.com/pgsafe/pgsafe/internal/telemetry"
 	"github.com/pgsafe/pgsafe/internal/wire"
@@ -43,7 +44,7 @@ type Connector struct {
 	uses     dbsql.Uses         // of handles
 	ages     dbsql.Ages         // of handles
 	tracer   *tracing.Tracer    // nil without telemetry
-	records  records
+	records  records.Records
 	work     *background.Group
 	firstUse sync.Once
 
@@ -110,10 +111,10 @@ func newConnector(server *libpq.Config, o options, opts []Option) (*Connector, e
 	}
 	c.tracer = o.newTracer(server.Conn, c.name())
 	server.Conn.Tracer = tracers(server.Conn.Tracer, c.tracer)
-	c.records = records{logger: o.logger, pool: c, tracer: c.tracer}
+	c.records = records.Records{Logger: o.logger, Pool: c, Tracer: c.tracer}
 	if o.cancels() {
 		c.canceler = canceler.New(o.cancelLimit())
-		c.canceler.OnRequest = func(err error) { c.records.canceled(err, c.dialer.Redact) }
+		c.canceler.OnRequest = func(err error) { c.records.Canceled(err, c.dialer.Redact) }
 	}
 	c.conns = c.connConfig(o)
 	c.dialer = connect.New(c.dialOptions(o))
@@ -137,8 +138,8 @@ func (c *Connector) connConfig(o options) serverconn.Config {
 		Reset: reset, PingAfter: c.profile.pingAfter(), PingTimeout: c.profile.pingTimeout(),
 		CancelTimeout: o.cancelLimit(), Cancels: c.canceler != nil,
 		Effects: serverconn.NewEffectsCache(), Tracer: c.tracer,
-		OnReset: c.records.reset, OnUnbegun: func() { c.records.recovered(recoveredStatement) },
-		OnExpired: func() { c.records.recovered(recoveredCertificate) },
+		OnReset: c.records.Reset, OnUnbegun: func() { c.records.Recovered(records.Statement) },
+		OnExpired: func() { c.records.Recovered(records.Certificate) },
 	}
 }
 
@@ -148,7 +149,7 @@ func (c *Connector) dialOptions(o options) connect.Options {
 		Server: c.server, Logger: c.logger, LogPool: c, KeepExecMode: o.modeGiven,
 		Password: o.password, BeforeConnect: o.beforeConnect, AfterConnect: o.afterConnect,
 		Prepare:              func(_ context.Context, cc *pgx.ConnConfig) { c.watch(cc, o) },
-		OnServerError:        c.records.serverError,
+		OnServerError:        c.records.ServerError,
 		OnCertificateExpired: func() { c.pool.RetireExpired() },
 	}
 }
@@ -171,7 +172,7 @@ func (c *Connector) poolConfig() pool.Config {
 	p := c.profile
 	return pool.Config{
 		Dial: c.dial, Patience: c.dialer.Patience, IsFull: isFull,
-		OnRelease: c.tracer.Used, OnRenew: c.records.renewed, OnReconnect: func() { c.records.recovered(recoveredConnect) },
+		OnRelease: c.tracer.Used, OnRenew: c.records.Renewed, OnReconnect: func() { c.records.Recovered(records.Reconnect) },
 		Max: int(p.MaxConns), MinIdle: int(p.MinIdleConns), AcquireTimeout: p.AcquireTimeout,
 		SlowDial:    c.dialer.SlowAfter(),
 		MaxLifetime: p.maxConnLifetime(), LifetimeJitter: p.MaxConnLifetimeJitter, MaxIdleTime: p.maxConnIdleTime(),
@@ -211,10 +212,23 @@ type handleConnector struct{ *Connector }
 // own, for callers that may have gone, with a context that is not theirs (DB.connectionOpener).
 func (h handleConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	h.firstUse.Do(h.begin)
-	if err := h.pool.Ensure(ctx); err != nil {
-		return nil, h.acquireError(ctx, err)
+	waited, err := h.ensure(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return &Conn{connector: h.Connector, inherits: ctxsettings.Of(ctx), born: time.Now()}, nil
+	return &Conn{connector: h.Connector, inherits: ctxsettings.Of(ctx), born: time.Now(), waited: waited}, nil
+}
+
+// ensure makes sure that the pool has a connection. It returns how long it waited for one.
+func (c *Connector) ensure(ctx context.Context) (waited time.Duration, err error) {
+	if !c.pool.Empty() {
+		return 0, nil
+	}
+	began := time.Now()
+	if err := c.pool.Ensure(ctx); err != nil {
+		return 0, c.acquireError(ctx, err)
+	}
+	return time.Since(began), nil
 }
 
 // warmUpTimeout bounds the profile's warm-up.

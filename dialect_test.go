@@ -7,6 +7,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
@@ -62,10 +63,10 @@ func TestDialect(t *testing.T) {
 func TestWithDialectOpensWhatItSays(t *testing.T) {
 	uri := pgtest.Shared(t).Database(t)
 	db, err := pgsafe.Open(uri+"&schema=odd%20name", pgsafe.WithDialect("prisma"))
-	must(t, err)
+	check.OK(t, err)
 	defer db.Close()
 	var path string
-	must(t, db.QueryRowContext(t.Context(), "SHOW search_path").Scan(&path))
+	check.OK(t, db.QueryRowContext(t.Context(), "SHOW search_path").Scan(&path))
 	if path != `"odd name"` {
 		t.Errorf("search_path is %s", path)
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // dropIn are bodies of code that an application has today. Each runs against pgx's own driver and against pgsafe
@@ -39,64 +40,64 @@ var dropIn = []struct {
 			by []byte
 		)
 		row := db.QueryRowContext(ctx, `select 42::int8, 'text', 1.5::float8, true, '2024-02-29 12:00:00+00'::timestamptz, '\x0102'::bytea`)
-		must(t, row.Scan(&i, &s, &f, &b, &ts, &by))
-		equal(t, i, 42)
-		equal(t, s, "text")
-		equal(t, f, 1.5)
-		equal(t, b, true)
-		equal(t, ts.UTC().Format(time.RFC3339), "2024-02-29T12:00:00Z")
-		equal(t, string(by), "\x01\x02")
+		check.OK(t, row.Scan(&i, &s, &f, &b, &ts, &by))
+		check.Equal(t, i, 42)
+		check.Equal(t, s, "text")
+		check.Equal(t, f, 1.5)
+		check.Equal(t, b, true)
+		check.Equal(t, ts.UTC().Format(time.RFC3339), "2024-02-29T12:00:00Z")
+		check.Equal(t, string(by), "\x01\x02")
 	}},
 	{"no row is sql.ErrNoRows", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		var i int
 		err := db.QueryRowContext(ctx, "select 1 where false").Scan(&i)
-		equal(t, err, sql.ErrNoRows)
+		check.Equal(t, err, sql.ErrNoRows)
 	}},
 	{"NULL goes in and comes out", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		var s sql.NullString
-		must(t, db.QueryRowContext(ctx, "select $1::text", nil).Scan(&s))
-		equal(t, s.Valid, false)
+		check.OK(t, db.QueryRowContext(ctx, "select $1::text", nil).Scan(&s))
+		check.Equal(t, s.Valid, false)
 		var i sql.Null[int32]
-		must(t, db.QueryRowContext(ctx, "select $1::int4", sql.Null[int32]{V: 7, Valid: true}).Scan(&i))
-		equal(t, i, sql.Null[int32]{V: 7, Valid: true})
+		check.OK(t, db.QueryRowContext(ctx, "select $1::int4", sql.Null[int32]{V: 7, Valid: true}).Scan(&i))
+		check.Equal(t, i, sql.Null[int32]{V: 7, Valid: true})
 	}},
 	{"slices are arrays", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		var n int
-		must(t, db.QueryRowContext(ctx, "select count(*) from unnest($1::text[]) x where x = any($2::text[])",
+		check.OK(t, db.QueryRowContext(ctx, "select count(*) from unnest($1::text[]) x where x = any($2::text[])",
 			[]string{"a", "b", "c"}, []string{"a", "c", "z"}).Scan(&n))
-		equal(t, n, 2)
+		check.Equal(t, n, 2)
 		var got []int64
-		must(t, db.QueryRowContext(ctx, "select array[3,1,2]::int8[]").Scan(pgtype.NewMap().SQLScanner(&got)))
-		equal(t, fmt.Sprint(got), "[3 1 2]")
+		check.OK(t, db.QueryRowContext(ctx, "select array[3,1,2]::int8[]").Scan(pgtype.NewMap().SQLScanner(&got)))
+		check.Equal(t, fmt.Sprint(got), "[3 1 2]")
 	}},
 	{"arguments have names", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		var s string
-		must(t, db.QueryRowContext(ctx, "select @greeting::text || ', ' || @name::text",
+		check.OK(t, db.QueryRowContext(ctx, "select @greeting::text || ', ' || @name::text",
 			pgx.NamedArgs{"greeting": "hello", "name": "world"}).Scan(&s))
-		equal(t, s, "hello, world")
+		check.Equal(t, s, "hello, world")
 	}},
 	{"columns tell their types", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		rows, err := db.QueryContext(ctx, "select 1::int4 a, 'x'::varchar(9) b, 1.25::numeric(7,2) c, now() d, true e")
-		must(t, err)
+		check.OK(t, err)
 		defer rows.Close()
 		types, err := rows.ColumnTypes()
-		must(t, err)
+		check.OK(t, err)
 		var got []string
 		for _, c := range types {
 			length, _ := c.Length()
 			precision, scale, _ := c.DecimalSize()
 			got = append(got, fmt.Sprintf("%s %s %s %d %d %d", c.Name(), c.DatabaseTypeName(), c.ScanType(), length, precision, scale))
 		}
-		equal(t, strings.Join(got, "; "), "a INT4 int32 0 0 0; b VARCHAR string 9 0 0; "+
+		check.Equal(t, strings.Join(got, "; "), "a INT4 int32 0 0 0; b VARCHAR string 9 0 0; "+
 			"c NUMERIC float64 0 7 2; d TIMESTAMPTZ time.Time 0 0 0; e BOOL bool 0 0 0")
 	}},
 	{"the number of affected rows is told", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		exec(t, db, "create temp table if not exists gone(i int)") // the table need not be found again
 		res, err := db.ExecContext(ctx, "insert into t select generate_series(1, 5)")
-		must(t, err)
+		check.OK(t, err)
 		n, err := res.RowsAffected()
-		must(t, err)
-		equal(t, n, 5)
+		check.OK(t, err)
+		check.Equal(t, n, 5)
 	}},
 	{"a server error is a *pgconn.PgError", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		exec(t, db, "create table u(i int primary key)")
@@ -106,26 +107,26 @@ var dropIn = []struct {
 		if !errors.As(err, &pgErr) {
 			t.Fatalf("%v is no *pgconn.PgError", err)
 		}
-		equal(t, pgErr.Code, "23505")
-		equal(t, pgErr.ConstraintName, "u_pkey")
-		equal(t, pgsafe.KindOf(err), pgsafe.KindUnique)
+		check.Equal(t, pgErr.Code, "23505")
+		check.Equal(t, pgErr.ConstraintName, "u_pkey")
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindUnique)
 	}},
 	{"a transaction commits", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		tx, err := db.BeginTx(ctx, nil)
-		must(t, err)
+		check.OK(t, err)
 		_, err = tx.ExecContext(ctx, "insert into t values (1)")
-		must(t, err)
-		must(t, tx.Commit())
-		equal(t, one[int](t, db, "select count(*) from t"), 1)
-		equal(t, tx.Commit(), sql.ErrTxDone)
+		check.OK(t, err)
+		check.OK(t, tx.Commit())
+		check.Equal(t, one[int](t, db, "select count(*) from t"), 1)
+		check.Equal(t, tx.Commit(), sql.ErrTxDone)
 	}},
 	{"a rollback leaves nothing", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		tx, err := db.BeginTx(ctx, nil)
-		must(t, err)
+		check.OK(t, err)
 		_, err = tx.ExecContext(ctx, "insert into t values (1)")
-		must(t, err)
-		must(t, tx.Rollback())
-		equal(t, one[int](t, db, "select count(*) from t"), 0)
+		check.OK(t, err)
+		check.OK(t, tx.Rollback())
+		check.Equal(t, one[int](t, db, "select count(*) from t"), 0)
 	}},
 	{"a transaction has the isolation level and access mode asked for", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		for level, name := range map[sql.IsolationLevel]string{
@@ -135,13 +136,13 @@ var dropIn = []struct {
 		} {
 			for _, readOnly := range []bool{true, false} {
 				tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: level, ReadOnly: readOnly})
-				must(t, err)
+				check.OK(t, err)
 				var isolation, mode string
-				must(t, tx.QueryRowContext(ctx, "show transaction_isolation").Scan(&isolation))
-				must(t, tx.QueryRowContext(ctx, "show transaction_read_only").Scan(&mode))
-				must(t, tx.Rollback())
-				equal(t, isolation, name)
-				equal(t, mode == "on", readOnly)
+				check.OK(t, tx.QueryRowContext(ctx, "show transaction_isolation").Scan(&isolation))
+				check.OK(t, tx.QueryRowContext(ctx, "show transaction_read_only").Scan(&mode))
+				check.OK(t, tx.Rollback())
+				check.Equal(t, isolation, name)
+				check.Equal(t, mode == "on", readOnly)
 			}
 		}
 		_, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelLinearizable})
@@ -151,27 +152,27 @@ var dropIn = []struct {
 	}},
 	{"a failed transaction cannot commit", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		tx, err := db.BeginTx(ctx, nil)
-		must(t, err)
+		check.OK(t, err)
 		_, err = tx.ExecContext(ctx, "select 1/0")
-		equal(t, pgsafe.SQLState(err), "22012")
+		check.Equal(t, pgsafe.SQLState(err), "22012")
 		_, err = tx.ExecContext(ctx, "select 1")
-		equal(t, pgsafe.SQLState(err), "25P02")
+		check.Equal(t, pgsafe.SQLState(err), "25P02")
 		if err := tx.Commit(); err == nil {
 			t.Fatal("commit of a failed transaction reported success")
 		}
-		must(t, db.PingContext(ctx))
+		check.OK(t, db.PingContext(ctx))
 	}},
 	{"a forgotten transaction ends with its context", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		txCtx, cancel := context.WithCancel(ctx)
 		tx, err := db.BeginTx(txCtx, nil)
-		must(t, err)
+		check.OK(t, err)
 		_, err = tx.ExecContext(ctx, "insert into t values (1)")
-		must(t, err)
+		check.OK(t, err)
 		cancel()
 		pgtest.Eventually(t, "the transaction is rolled back and its connection free", func() bool {
 			return db.Stats().InUse == 0
 		})
-		equal(t, one[int](t, db, "select count(*) from t"), 0)
+		check.Equal(t, one[int](t, db, "select count(*) from t"), 0)
 	}},
 	{"cancelling the context ends the statement", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		ctx, cancel := context.WithCancel(ctx)
@@ -185,26 +186,26 @@ var dropIn = []struct {
 		})
 		cancel()
 		err := <-done
-		equal(t, errors.Is(err, context.Canceled), true)
-		equal(t, pgsafe.KindOf(err), pgsafe.KindCanceled)
-		equal(t, one[int](t, db, "select 1"), 1)
+		check.Equal(t, errors.Is(err, context.Canceled), true)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindCanceled)
+		check.Equal(t, one[int](t, db, "select 1"), 1)
 	}},
 	{"a deadline ends the statement", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 		defer cancel()
 		_, err := db.ExecContext(ctx, "select pg_sleep(60)")
-		equal(t, errors.Is(err, context.DeadlineExceeded), true)
-		equal(t, pgconn.Timeout(err), true)
-		equal(t, pgsafe.KindOf(err), pgsafe.KindTimeout)
+		check.Equal(t, errors.Is(err, context.DeadlineExceeded), true)
+		check.Equal(t, pgconn.Timeout(err), true)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindTimeout)
 	}},
 	{"a context that is done reaches no server", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		ctx, cancel := context.WithCancel(ctx)
 		cancel()
-		equal(t, db.PingContext(ctx), context.Canceled)
+		check.Equal(t, db.PingContext(ctx), context.Canceled)
 	}},
 	{"a prepared statement runs in 20 goroutines", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		stmt, err := db.PrepareContext(ctx, "select $1::int * 2")
-		must(t, err)
+		check.OK(t, err)
 		defer stmt.Close()
 		inParallel(t, 20, func(worker int) error {
 			for i := range 50 {
@@ -221,23 +222,23 @@ var dropIn = []struct {
 	}},
 	{"a prepared statement runs in a transaction", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		stmt, err := db.PrepareContext(ctx, "insert into t values ($1)")
-		must(t, err)
+		check.OK(t, err)
 		defer stmt.Close()
 		tx, err := db.BeginTx(ctx, nil)
-		must(t, err)
+		check.OK(t, err)
 		_, err = tx.StmtContext(ctx, stmt).ExecContext(ctx, 1)
-		must(t, err)
+		check.OK(t, err)
 		inTx, err := tx.PrepareContext(ctx, "select count(*) from t")
-		must(t, err)
+		check.OK(t, err)
 		var n int
-		must(t, inTx.QueryRowContext(ctx).Scan(&n))
-		equal(t, n, 1)
-		must(t, tx.Rollback())
-		equal(t, one[int](t, db, "select count(*) from t"), 0)
+		check.OK(t, inTx.QueryRowContext(ctx).Scan(&n))
+		check.Equal(t, n, 1)
+		check.OK(t, tx.Rollback())
+		check.Equal(t, one[int](t, db, "select count(*) from t"), 0)
 	}},
 	{"a wrong number of arguments is refused", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		stmt, err := db.PrepareContext(ctx, "select $1::int")
-		must(t, err)
+		check.OK(t, err)
 		defer stmt.Close()
 		if _, err := stmt.ExecContext(ctx); err == nil {
 			t.Fatal("a statement ran without its argument")
@@ -248,62 +249,62 @@ var dropIn = []struct {
 	}},
 	{"a statement that does not parse cannot be prepared", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		_, err := db.PrepareContext(ctx, "selec 1")
-		equal(t, pgsafe.SQLState(err), "42601")
+		check.Equal(t, pgsafe.SQLState(err), "42601")
 	}},
 	{"a prepared statement closed and prepared again after the table changed runs", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		db.SetMaxOpenConns(1)
 		stmt, err := db.PrepareContext(ctx, "select * from t")
-		must(t, err)
+		check.OK(t, err)
 		_, err = stmt.ExecContext(ctx)
-		must(t, err)
+		check.OK(t, err)
 		exec(t, db, "alter table t add column j int")
 		_, err = stmt.ExecContext(ctx)
 		if state := pgsafe.SQLState(err); err != nil && state != "0A000" { // with which pgx's own driver fails here
 			t.Fatal(err)
 		}
-		must(t, stmt.Close())
+		check.OK(t, stmt.Close())
 		stmt, err = db.PrepareContext(ctx, "select * from t")
-		must(t, err)
+		check.OK(t, err)
 		_, err = stmt.ExecContext(ctx)
-		must(t, err)
-		must(t, stmt.Close())
+		check.OK(t, err)
+		check.OK(t, stmt.Close())
 	}},
 	{"rows may be left half read", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		db.SetMaxOpenConns(1)
 		rows, err := db.QueryContext(ctx, "select generate_series(1, 100000)")
-		must(t, err)
+		check.OK(t, err)
 		if !rows.Next() {
 			t.Fatal(rows.Err())
 		}
-		must(t, rows.Close())
-		equal(t, one[int](t, db, "select 1"), 1)
+		check.OK(t, rows.Close())
+		check.Equal(t, one[int](t, db, "select 1"), 1)
 	}},
 	{"an error after the first rows is told by Rows.Err", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		rows, err := db.QueryContext(ctx, "select 10 / (3 - i) from generate_series(1, 5) i")
-		must(t, err)
+		check.OK(t, err)
 		n := 0
 		for rows.Next() {
 			n++
 		}
-		equal(t, n, 2)
-		equal(t, pgsafe.SQLState(rows.Err()), "22012")
+		check.Equal(t, n, 2)
+		check.Equal(t, pgsafe.SQLState(rows.Err()), "22012")
 		_ = rows.Close() // tells the same error again
 	}},
 	{"one connection keeps its session", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		conn, err := db.Conn(ctx)
-		must(t, err)
+		check.OK(t, err)
 		_, err = conn.ExecContext(ctx, "create temp table mine as select 1 i")
-		must(t, err)
+		check.OK(t, err)
 		var i int
-		must(t, conn.QueryRowContext(ctx, "select i from mine").Scan(&i))
-		must(t, conn.Close())
-		equal(t, conn.PingContext(ctx), sql.ErrConnDone)
+		check.OK(t, conn.QueryRowContext(ctx, "select i from mine").Scan(&i))
+		check.OK(t, conn.Close())
+		check.Equal(t, conn.PingContext(ctx), sql.ErrConnDone)
 	}},
 	{"Raw reaches *pgx.Conn through the interface", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		conn, err := db.Conn(ctx)
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
-		must(t, conn.Raw(func(driverConn any) error {
+		check.OK(t, conn.Raw(func(driverConn any) error {
 			var n int
 			return driverConn.(interface{ Conn() *pgx.Conn }).Conn().QueryRow(ctx, "select 1").Scan(&n)
 		}))
@@ -317,7 +318,7 @@ var dropIn = []struct {
 			}
 			return err
 		})
-		equal(t, one[int](t, db, "select count(*) from t"), 1000)
+		check.Equal(t, one[int](t, db, "select count(*) from t"), 1000)
 	}},
 	{"LISTEN and NOTIFY go through Raw", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		raw(t, ctx, db, func(c *pgx.Conn) error {
@@ -342,30 +343,30 @@ var dropIn = []struct {
 			}
 			return c.SendBatch(ctx, b).Close()
 		})
-		equal(t, one[int](t, db, "select count(*) from t"), 10)
+		check.Equal(t, one[int](t, db, "select count(*) from t"), 10)
 	}},
 	{"an error in Raw is returned as it is", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		conn, err := db.Conn(ctx)
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
-		equal(t, pgsafe.Raw(conn, func(*pgx.Conn) error { return io.ErrUnexpectedEOF }), io.ErrUnexpectedEOF)
+		check.Equal(t, pgsafe.Raw(conn, func(*pgx.Conn) error { return io.ErrUnexpectedEOF }), io.ErrUnexpectedEOF)
 	}},
 	{"database/sql's counters count leases", func(t *testing.T, ctx context.Context, db *sql.DB) {
 		db.SetMaxOpenConns(3)
 		var conns []*sql.Conn
 		for range 3 {
 			conn, err := db.Conn(ctx)
-			must(t, err)
+			check.OK(t, err)
 			conns = append(conns, conn)
 		}
 		s := db.Stats()
-		equal(t, [3]int{s.OpenConnections, s.InUse, s.Idle}, [3]int{3, 3, 0})
+		check.Equal(t, [3]int{s.OpenConnections, s.InUse, s.Idle}, [3]int{3, 3, 0})
 		for _, conn := range conns {
-			must(t, conn.Close())
+			check.OK(t, conn.Close())
 		}
 		s = db.Stats()
-		equal(t, [3]int{s.OpenConnections, s.InUse, s.Idle}, [3]int{2, 0, 2})
-		equal(t, s.MaxIdleClosed, 1)
+		check.Equal(t, [3]int{s.OpenConnections, s.InUse, s.Idle}, [3]int{2, 0, 2})
+		check.Equal(t, s.MaxIdleClosed, 1)
 	}},
 }
 
@@ -393,7 +394,7 @@ func TestNativeConn(t *testing.T) {
 	t.Run("the bare cast holds with WithNativeConn", func(t *testing.T) {
 		t.Parallel()
 		db, err := pgsafe.Open(pgtest.Shared(t).Database(t), pgsafe.WithNativeConn())
-		must(t, err)
+		check.OK(t, err)
 		defer db.Close()
 		checkBareCast(t, db)
 	})
@@ -401,7 +402,7 @@ func TestNativeConn(t *testing.T) {
 		t.Parallel()
 		db, err := pgsafe.Open(pgtest.Shared(t).Database(t), pgsafe.WithNativeConn(),
 			pgsafe.WithProfile(pgsafe.Profile{MaxConns: 3}))
-		must(t, err)
+		check.OK(t, err)
 		defer db.Close()
 		inParallel(t, 20, func(int) error {
 			_, err := db.ExecContext(t.Context(), "select pg_sleep(0.01)")
@@ -417,15 +418,15 @@ func TestNativeConn(t *testing.T) {
 func checkBareCast(t *testing.T, db *sql.DB) {
 	t.Helper()
 	conn, err := db.Conn(t.Context())
-	must(t, err)
+	check.OK(t, err)
 	defer conn.Close()
-	must(t, conn.Raw(func(driverConn any) error {
+	check.OK(t, conn.Raw(func(driverConn any) error {
 		if got := reflect.TypeOf(driverConn).String(); got != "*stdlib.Conn" {
 			return fmt.Errorf("the driver's connection is a %s", got)
 		}
 		return nil
 	}))
-	must(t, pgsafe.Raw(conn, func(c *pgx.Conn) error { return c.Ping(t.Context()) }))
+	check.OK(t, pgsafe.Raw(conn, func(c *pgx.Conn) error { return c.Ping(t.Context()) }))
 }
 
 func TestRegister(t *testing.T) {
@@ -435,13 +436,13 @@ func TestRegister(t *testing.T) {
 			return err
 		}))
 		db := open(t, "pgsafe-with-hook", pgtest.Shared(t).Database(t))
-		equal(t, one[string](t, db, "show search_path"), `"set by the option"`)
+		check.Equal(t, one[string](t, db, "show search_path"), `"set by the option"`)
 
 		connector, err := db.Driver().(driver.DriverContext).OpenConnector(pgtest.Shared(t).Database(t))
-		must(t, err)
+		check.OK(t, err)
 		another := sql.OpenDB(connector)
 		defer another.Close()
-		equal(t, one[string](t, another, "show search_path"), `"set by the option"`)
+		check.Equal(t, one[string](t, another, "show search_path"), `"set by the option"`)
 	})
 	t.Run("a name that is taken is left alone", func(t *testing.T) {
 		pgsafe.Register("pgx")
@@ -459,14 +460,14 @@ func TestDriverOpen(t *testing.T) {
 	t.Run("a connection without database/sql closes its pool with it", func(t *testing.T) {
 		uri := pgtest.Shared(t).Database(t)
 		conn, err := (&pgsafe.Driver{}).Open(uri)
-		must(t, err)
-		must(t, conn.Close())
+		check.OK(t, err)
+		check.OK(t, conn.Close())
 		w := watch(t, uri)
 		pgtest.Eventually(t, "no connection is left", func() bool { return w.backends() == 0 })
 	})
 	t.Run("the calls without a context work", func(t *testing.T) {
 		conn, err := (&pgsafe.Driver{}).Open(pgtest.Shared(t).Database(t))
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
 		if _, ok := conn.(interface {
 			driver.ConnBeginTx
@@ -479,17 +480,17 @@ func TestDriverOpen(t *testing.T) {
 		}
 		//lint:ignore SA1019 it is what every driver.Conn must have
 		tx, err := conn.Begin()
-		must(t, err)
-		must(t, tx.Rollback())
+		check.OK(t, err)
+		check.OK(t, tx.Rollback())
 		stmt, err := conn.Prepare("select 1")
-		must(t, err)
-		must(t, stmt.Close())
+		check.OK(t, err)
+		check.OK(t, stmt.Close())
 	})
 	t.Run("Raw refuses another driver's connection", func(t *testing.T) {
 		db := sql.OpenDB(foreign{})
 		defer db.Close()
 		conn, err := db.Conn(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
 		if err := pgsafe.Raw(conn, func(*pgx.Conn) error { return nil }); err == nil {
 			t.Error("no error")
@@ -497,16 +498,16 @@ func TestDriverOpen(t *testing.T) {
 	})
 	t.Run("Open refuses a bad string", func(t *testing.T) {
 		_, err := pgsafe.Open("postgres://h:port/db")
-		equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 	})
 	t.Run("a bad string is a *DSNError", func(t *testing.T) {
 		_, err := (&pgsafe.Driver{}).Open("postgres://h:port/db")
 		var dsnErr *pgsafe.DSNError
-		equal(t, errors.As(err, &dsnErr), true)
+		check.Equal(t, errors.As(err, &dsnErr), true)
 	})
 	t.Run("a server that cannot be reached leaves nothing behind", func(t *testing.T) {
 		_, err := (&pgsafe.Driver{}).Open(fmt.Sprintf("postgres://u@127.0.0.1:%d/db", pgtest.ClosedPort(t)))
-		equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
 	})
 }
 
@@ -521,8 +522,8 @@ func (f foreign) Close() error                                 { return nil }
 func open(t testing.TB, driverName, dsn string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open(driverName, dsn)
-	must(t, err)
-	t.Cleanup(func() { must(t, db.Close()) })
+	check.OK(t, err)
+	t.Cleanup(func() { check.OK(t, db.Close()) })
 	return db
 }
 
@@ -535,40 +536,26 @@ func with(uri string, params ...string) string {
 	return uri + sep + strings.Join(params, "&")
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func equal[T comparable](t testing.TB, got, want T) {
-	t.Helper()
-	if got != want {
-		t.Fatalf("got %v, want %v", got, want)
-	}
-}
-
 func exec(t testing.TB, db *sql.DB, query string, args ...any) {
 	t.Helper()
 	_, err := db.ExecContext(t.Context(), query, args...)
-	must(t, err)
+	check.OK(t, err)
 }
 
 // one runs a query of one value.
 func one[T any](t testing.TB, db *sql.DB, query string, args ...any) T {
 	t.Helper()
 	var v T
-	must(t, db.QueryRowContext(t.Context(), query, args...).Scan(&v))
+	check.OK(t, db.QueryRowContext(t.Context(), query, args...).Scan(&v))
 	return v
 }
 
 func raw(t testing.TB, ctx context.Context, db *sql.DB, f func(*pgx.Conn) error) {
 	t.Helper()
 	conn, err := db.Conn(ctx)
-	must(t, err)
+	check.OK(t, err)
 	defer conn.Close()
-	must(t, conn.Raw(func(driverConn any) error {
+	check.OK(t, conn.Raw(func(driverConn any) error {
 		return f(driverConn.(interface{ Conn() *pgx.Conn }).Conn())
 	}))
 }
@@ -583,6 +570,6 @@ func inParallel(t testing.TB, n int, f func(worker int) error) {
 	}
 	wg.Wait()
 	for _, err := range errs {
-		must(t, err)
+		check.OK(t, err)
 	}
 }

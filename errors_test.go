@@ -15,6 +15,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 func TestKindOf(t *testing.T) {
@@ -59,14 +60,14 @@ func TestKindOf(t *testing.T) {
 		{"a certificate for another host", x509.HostnameError{Certificate: &x509.Certificate{}}, pgsafe.KindConfig},
 	} {
 		t.Run(c.name+" is "+c.want.String(), func(t *testing.T) {
-			equal(t, pgsafe.KindOf(c.err), c.want)
+			check.Equal(t, pgsafe.KindOf(c.err), c.want)
 			if c.err != nil {
-				equal(t, pgsafe.KindOf(fmt.Errorf("wrapped: %w", c.err)), c.want)
+				check.Equal(t, pgsafe.KindOf(fmt.Errorf("wrapped: %w", c.err)), c.want)
 			}
 		})
 	}
 	t.Run("an unknown kind prints its number", func(t *testing.T) {
-		equal(t, pgsafe.Kind(99).String(), "Kind(99)")
+		check.Equal(t, pgsafe.Kind(99).String(), "Kind(99)")
 	})
 	t.Run("three kinds are worth another try", func(t *testing.T) {
 		var retryable []string
@@ -75,7 +76,7 @@ func TestKindOf(t *testing.T) {
 				retryable = append(retryable, k.String())
 			}
 		}
-		equal(t, fmt.Sprint(retryable), "[pool exhausted unavailable serialization]")
+		check.Equal(t, fmt.Sprint(retryable), "[pool exhausted unavailable serialization]")
 	})
 }
 
@@ -107,7 +108,7 @@ func TestKindOfUnmetDemands(t *testing.T) {
 }
 
 func TestSQLState(t *testing.T) {
-	equal(t, pgsafe.SQLState(nil), "")
-	equal(t, pgsafe.SQLState(io.EOF), "")
-	equal(t, pgsafe.SQLState(fmt.Errorf("wrapped: %w", &pgconn.PgError{Code: "40001"})), "40001")
+	check.Equal(t, pgsafe.SQLState(nil), "")
+	check.Equal(t, pgsafe.SQLState(io.EOF), "")
+	check.Equal(t, pgsafe.SQLState(fmt.Errorf("wrapped: %w", &pgconn.PgError{Code: "40001"})), "40001")
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/telemetry"
 )
 
@@ -30,9 +31,9 @@ func observed(t *testing.T, dsn string) (db *sql.DB, log *syncBuffer, reader sdk
 	log, reader = &syncBuffer{}, sdkmetric.NewManualReader()
 	c, err := pgsafe.NewConnector(dsn, pgsafe.WithLogger(slog.New(slog.NewTextHandler(log, nil))),
 		pgsafe.WithTelemetry(telemetry.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)))))
-	must(t, err)
+	check.OK(t, err)
 	db = sql.OpenDB(c)
-	t.Cleanup(func() { must(t, db.Close()) })
+	t.Cleanup(func() { check.OK(t, db.Close()) })
 	return db, log, reader
 }
 
@@ -40,7 +41,7 @@ func observed(t *testing.T, dsn string) (db *sql.DB, log *syncBuffer, reader sdk
 func counted(t *testing.T, reader sdkmetric.Reader, name, attribute string) int64 {
 	t.Helper()
 	var all metricdata.ResourceMetrics
-	must(t, reader.Collect(context.WithoutCancel(t.Context()), &all))
+	check.OK(t, reader.Collect(context.WithoutCancel(t.Context()), &all))
 	var n int64
 	for _, scope := range all.ScopeMetrics {
 		for _, m := range scope.Metrics {
@@ -75,15 +76,15 @@ func TestEvents(t *testing.T) {
 			}()
 			pgtest.Eventually(t, "the statement runs", func() bool {
 				var n int
-				must(t, admin.QueryRow(t.Context(), "select count(*) from pg_stat_activity where datname = $1 and wait_event = 'PgSleep'", databaseOf(t, uri)).Scan(&n))
+				check.OK(t, admin.QueryRow(t.Context(), "select count(*) from pg_stat_activity where datname = $1 and wait_event = 'PgSleep'", databaseOf(t, uri)).Scan(&n))
 				return n == 1
 			})
 			cancel()
-			equal(t, pgsafe.KindOf(<-done), pgsafe.KindCanceled)
+			check.Equal(t, pgsafe.KindOf(<-done), pgsafe.KindCanceled)
 		}
-		equal(t, counted(t, reader, "pgsafe.cancel.count", "taken"), 3)
-		equal(t, counted(t, reader, "pgsafe.cancel.count", "closed"), 0)
-		equal(t, strings.Contains(log.String(), "cancelled"), false)
+		check.Equal(t, counted(t, reader, "pgsafe.cancel.count", "taken"), 3)
+		check.Equal(t, counted(t, reader, "pgsafe.cancel.count", "closed"), 0)
+		check.Equal(t, strings.Contains(log.String(), "cancelled"), false)
 	})
 	t.Run("those that the server does not take are all counted, and told in few records", func(t *testing.T) {
 		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
@@ -113,38 +114,38 @@ func TestEvents(t *testing.T) {
 		db, log, reader := observed(t, uri)
 		holdAll(t, db, 3)()
 		watch(t, uri).terminate()
-		must(t, db.PingContext(t.Context()))
-		equal(t, counted(t, reader, "pgsafe.recovery.count", "generation"), 1)
-		equal(t, strings.Count(log.String(), "57P01"), 1)
+		check.OK(t, db.PingContext(t.Context()))
+		check.Equal(t, counted(t, reader, "pgsafe.recovery.count", "generation"), 1)
+		check.Equal(t, strings.Count(log.String(), "57P01"), 1)
 	})
 	t.Run("a statement that is left to database/sql to repeat is counted and told", func(t *testing.T) {
 		cluster := pgtest.Shared(t)
 		uri := cluster.Database(t)
 		db, log, reader := observed(t, uri)
 		conn, err := db.Conn(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
-		must(t, conn.PingContext(t.Context()))
-		equal(t, counted(t, reader, "pgsafe.recovery.count", "statement"), 0)
+		check.OK(t, conn.PingContext(t.Context()))
+		check.Equal(t, counted(t, reader, "pgsafe.recovery.count", "statement"), 0)
 		endAll(t, cluster, databaseOf(t, uri))
 		gone(t, cluster, databaseOf(t, uri))
 		_, err = conn.ExecContext(t.Context(), "select $1::int", 1)
-		equal(t, errors.Is(err, driver.ErrBadConn), true)
-		equal(t, counted(t, reader, "pgsafe.recovery.count", "statement"), 1)
-		equal(t, strings.Count(log.String(), "cause=statement"), 1)
+		check.Equal(t, errors.Is(err, driver.ErrBadConn), true)
+		check.Equal(t, counted(t, reader, "pgsafe.recovery.count", "statement"), 1)
+		check.Equal(t, strings.Count(log.String(), "cause=statement"), 1)
 	})
 	t.Run("a server that let in after it had refused is counted and told", func(t *testing.T) {
 		cluster := pgtest.New(t, pgserver.Options{})
-		must(t, cluster.Halt(pgserver.Fast))
+		check.OK(t, cluster.Halt(pgserver.Fast))
 		db, log, reader := observed(t, cluster.URI("postgres"))
 		done := make(chan error, 1)
 		go func() { done <- db.PingContext(t.Context()) }()
 		pgtest.Eventually(t, "it was refused", func() bool { return statsOf(t, db).Opened >= 2 })
-		equal(t, counted(t, reader, "pgsafe.recovery.count", "connect"), 0)
-		must(t, cluster.Restart(t.Context()))
-		must(t, <-done)
-		equal(t, counted(t, reader, "pgsafe.recovery.count", "connect"), 1)
-		equal(t, strings.Count(log.String(), "cause=connect"), 1)
+		check.Equal(t, counted(t, reader, "pgsafe.recovery.count", "connect"), 0)
+		check.OK(t, cluster.Restart(t.Context()))
+		check.OK(t, <-done)
+		check.Equal(t, counted(t, reader, "pgsafe.recovery.count", "connect"), 1)
+		check.Equal(t, strings.Count(log.String(), "cause=connect"), 1)
 	})
 }
 
@@ -152,7 +153,7 @@ func TestEvents(t *testing.T) {
 func databaseName(t *testing.T, uri string) string {
 	t.Helper()
 	config, err := pgx.ParseConfig(uri)
-	must(t, err)
+	check.OK(t, err)
 	return config.Database
 }
 
@@ -160,14 +161,14 @@ func databaseName(t *testing.T, uri string) string {
 // words behind its name, if any, are in the same file.
 func TestTheTableOfFailuresNamesItsTests(t *testing.T) {
 	text, err := os.ReadFile("docs/failure-behaviour.md")
-	must(t, err)
+	check.OK(t, err)
 	files := map[string]string{}
 	for _, pattern := range []string{"*_test.go", "internal/*/*_test.go", "telemetry/*_test.go", "bench/*_test.go"} {
 		paths, err := filepath.Glob(pattern)
-		must(t, err)
+		check.OK(t, err)
 		for _, path := range paths {
 			source, err := os.ReadFile(path)
-			must(t, err)
+			check.OK(t, err)
 			files[path] = string(source)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // pair is a primary and its standby, both of the test's own.
@@ -24,8 +25,8 @@ func newPair(t *testing.T) pair {
 	primary := pgtest.New(t, pgserver.Options{Settings: map[string]string{"synchronous_commit": "on"}})
 	admin := primary.Admin(t)
 	_, err := admin.Exec(t.Context(), "create table written (worker int, n int)")
-	must(t, err)
-	must(t, admin.Close(t.Context()))
+	check.OK(t, err)
+	check.OK(t, admin.Close(t.Context()))
 	standby := pgtest.Standby(t, primary)
 	replica := open(t, "pgx", standby.URI(""))
 	pgtest.Eventually(t, "the standby has the table", func() bool {
@@ -140,26 +141,26 @@ func TestFailover(t *testing.T) {
 			pgsafes.more(t, 50)
 			pgxs.more(t, 50)
 
-			must(t, fault.do(p.primary))
+			check.OK(t, fault.do(p.primary))
 			gone := time.Now()
 			pgsafes.dead.Store(true)
 			pgxs.dead.Store(true)
 			pgtest.Eventually(t, "it is felt", func() bool { return pgxs.later.Load() >= 100 })
-			must(t, p.standby.Promote(t.Context()))
+			check.OK(t, p.standby.Promote(t.Context()))
 			promoted := time.Now()
 			for _, w := range []*writing{pgsafes, pgxs} {
 				pgtest.Eventually(t, "writes succeed again", func() bool { return w.back.Load() > 0 })
 			}
 
-			must(t, p.primary.Rejoin(t.Context(), p.standby.Server))
+			check.OK(t, p.primary.Rejoin(t.Context(), p.standby.Server))
 			pgsafes.more(t, 50)
 			pgsafes.end()
 			pgxs.end()
 			t.Logf("the standby was promoted %.2f s after the primary was gone\npgsafe: %s\npgx: %s",
 				promoted.Sub(gone).Seconds(), pgsafes.tell(gone), pgxs.tell(gone))
-			equal(t, pgsafes.later.Load(), 0)
-			equal(t, one[int](t, ours, "select inet_server_port()"), p.standby.Port())
-			equal(t, one[bool](t, ours, "select pg_is_in_recovery()"), false)
+			check.Equal(t, pgsafes.later.Load(), 0)
+			check.Equal(t, one[int](t, ours, "select inet_server_port()"), p.standby.Port())
+			check.Equal(t, one[bool](t, ours, "select pg_is_in_recovery()"), false)
 		})
 	}
 	t.Run("a server that becomes read-only is left after one failed write", func(t *testing.T) {
@@ -169,27 +170,27 @@ func TestFailover(t *testing.T) {
 		holdAll(t, db, 5)()
 		admin := p.primary.Admin(t)
 		_, err := admin.Exec(t.Context(), "alter system set default_transaction_read_only = on")
-		must(t, err)
-		must(t, p.primary.Reload(t.Context()))
-		must(t, p.standby.Promote(t.Context()))
+		check.OK(t, err)
+		check.OK(t, p.primary.Reload(t.Context()))
+		check.OK(t, p.standby.Promote(t.Context()))
 		pgtest.Eventually(t, "the setting is in force", func() bool {
 			return one[string](t, db, "show default_transaction_read_only") == "on"
 		})
 		_, err = db.ExecContext(t.Context(), "insert into written values (1, 1)")
-		equal(t, pgsafe.SQLState(err), "25006")
+		check.Equal(t, pgsafe.SQLState(err), "25006")
 		for range 10 {
 			exec(t, db, "insert into written values (1, 2)")
 		}
-		equal(t, one[int](t, db, "select inet_server_port()"), p.standby.Port())
+		check.Equal(t, one[int](t, db, "select inet_server_port()"), p.standby.Port())
 	})
 	t.Run("a string without target_session_attrs stays where it is", func(t *testing.T) {
 		t.Parallel()
 		p := newPair(t)
 		db := open(t, pgsafe.DriverName, p.standby.URI(""))
 		_, err := db.ExecContext(t.Context(), "insert into written values (1, 1)")
-		equal(t, pgsafe.SQLState(err), "25006")
+		check.Equal(t, pgsafe.SQLState(err), "25006")
 		before := statsOf(t, db).Opened
-		equal(t, one[int](t, db, "select inet_server_port()"), p.standby.Port())
-		equal(t, statsOf(t, db).Opened, before)
+		check.Equal(t, one[int](t, db, "select inet_server_port()"), p.standby.Port())
+		check.Equal(t, statsOf(t, db).Opened, before)
 	})
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 func TestOneTerminatedBackend(t *testing.T) {
@@ -22,7 +23,7 @@ func TestOneTerminatedBackend(t *testing.T) {
 		uri := pgtest.Shared(t).Database(t)
 		db := open(t, pgsafe.DriverName, with(uri, "pool_max_conns=20"))
 		c, _ := pgsafe.ConnectorOf(db)
-		must(t, c.WarmUp(t.Context(), 20))
+		check.OK(t, c.WarmUp(t.Context(), 20))
 		w := watch(t, uri)
 		var failed atomic.Int32
 		ctx, stop := context.WithCancel(t.Context())
@@ -41,7 +42,7 @@ func TestOneTerminatedBackend(t *testing.T) {
 		const kills = 10
 		for range kills {
 			opened := c.Stats().Opened
-			must(t, w.exec("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() "+
+			check.OK(t, w.exec("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() "+
 				"and application_name <> 'watcher' limit 1"))
 			pgtest.Eventually(t, "its connection is replaced", func() bool {
 				s := c.Stats()
@@ -65,10 +66,10 @@ func TestAFullServer(t *testing.T) {
 		exec(t, owner, "create role crowded login connection limit 5")
 		defer exec(t, owner, "drop role crowded")
 		u, err := url.Parse(uri)
-		must(t, err)
+		check.OK(t, err)
 		u.User = url.User("crowded")
 		db, err := sql.Open(pgsafe.DriverName, u.String())
-		must(t, err)
+		check.OK(t, err)
 		defer db.Close()
 		inParallel(t, 30, func(int) error {
 			for range 20 {
@@ -92,13 +93,13 @@ func TestTheFloorIsExact(t *testing.T) {
 		t.Run(fmt.Sprintf("%s opens %d connections at the first use", params, want), func(t *testing.T) {
 			t.Parallel()
 			db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), params))
-			must(t, db.PingContext(t.Context()))
+			check.OK(t, db.PingContext(t.Context()))
 			pgtest.Eventually(t, "they are open", func() bool {
 				s := statsOf(t, db)
 				return s.Total >= want && s.Connecting == 0
 			})
 			exec(t, db, "select 1")
-			equal(t, statsOf(t, db).Opened, int64(want))
+			check.Equal(t, statsOf(t, db).Opened, int64(want))
 		})
 	}
 }
@@ -111,28 +112,28 @@ func TestNativeCodeWhoseContextEnds(t *testing.T) {
 		for name, ends := range map[string]error{"canceled": context.Canceled, "late": context.DeadlineExceeded} {
 			ctx := whenItRuns(t, watch(t, uri), ends)
 			conn, err := db.Conn(t.Context())
-			must(t, err)
+			check.OK(t, err)
 			err = pgsafe.Raw(conn, func(c *pgx.Conn) error {
 				_, err := c.Exec(ctx, sleeps)
 				return fmt.Errorf("%s: %w", name, err)
 			})
 			var pgErr *pgconn.PgError
-			equal(t, errors.As(err, &pgErr) && pgErr.Code == "57014", true)
-			equal(t, errors.Is(err, ends), true)
-			must(t, conn.Close())
+			check.Equal(t, errors.As(err, &pgErr) && pgErr.Code == "57014", true)
+			check.Equal(t, errors.Is(err, ends), true)
+			check.OK(t, conn.Close())
 		}
-		equal(t, statsOf(t, db).Opened, 1)
+		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
 	t.Run("an error of Raw whose statement the server ended by itself has no context's error", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "statement_timeout=50"))
 		conn, err := db.Conn(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
 		err = pgsafe.Raw(conn, func(c *pgx.Conn) error { _, err := c.Exec(t.Context(), sleeps); return err })
-		equal(t, pgsafe.SQLState(err), "57014")
-		equal(t, errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded), false)
-		equal(t, pgsafe.KindOf(err), pgsafe.KindTimeout)
+		check.Equal(t, pgsafe.SQLState(err), "57014")
+		check.Equal(t, errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded), false)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindTimeout)
 	})
 }
 
@@ -140,17 +141,17 @@ func TestTheBaselineOfASession(t *testing.T) {
 	t.Run("what pgconn's own AfterConnect has set is there after a reset", func(t *testing.T) {
 		t.Parallel()
 		config, err := pgx.ParseConfig(pgtest.Shared(t).Database(t))
-		must(t, err)
+		check.OK(t, err)
 		config.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
 			return conn.Exec(ctx, "set statement_timeout = 12345").Close()
 		}
 		c, err := pgsafe.NewConnectorConfig(config, pgsafe.WithProfile(pgsafe.Profile{MaxConns: 1}))
-		must(t, err)
+		check.OK(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
 		exec(t, db, "set statement_timeout = 99; set lock_timeout = 98")
-		equal(t, one[string](t, db, "show statement_timeout"), "12345ms")
-		equal(t, one[string](t, db, "show lock_timeout"), "0")
-		equal(t, c.Stats().Opened, 1)
+		check.Equal(t, one[string](t, db, "show statement_timeout"), "12345ms")
+		check.Equal(t, one[string](t, db, "show lock_timeout"), "0")
+		check.Equal(t, c.Stats().Opened, 1)
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // freezing is how long the server is frozen.
@@ -26,7 +27,7 @@ func TestServerThatIsFrozen(t *testing.T) {
 		loads[name].moves(t, 100)
 	}
 	before := statsOf(t, loads[pgsafe.DriverName].db).Opened
-	must(t, cluster.Freeze())
+	check.OK(t, cluster.Freeze())
 	t.Cleanup(func() { _ = cluster.Thaw() })
 	atFreeze := map[string]int64{}
 	for name, l := range loads {
@@ -38,7 +39,7 @@ func TestServerThatIsFrozen(t *testing.T) {
 			t.Errorf("%s: %d statements succeeded on a frozen server", name, n)
 		}
 	}
-	must(t, cluster.Thaw())
+	check.OK(t, cluster.Thaw())
 	thawed := time.Now()
 	for name, l := range loads {
 		l.moves(t, 1)
@@ -49,7 +50,7 @@ func TestServerThatIsFrozen(t *testing.T) {
 	}
 	l := loads[pgsafe.DriverName]
 	t.Logf("pgsafe: %d attempts to connect", statsOf(t, l.db).Opened-before)
-	equal(t, l.other.Load(), 0)
+	check.Equal(t, l.other.Load(), 0)
 	if l.late.Load() == 0 {
 		t.Error("no statement was late")
 	}

@@ -28,7 +28,8 @@ type Conn struct {
 	rows     rows                  // of the query under way
 	openRows int                   // how many sets of rows are open
 	born     time.Time
-	unused   time.Time // since when database/sql keeps it idle
+	waited   time.Duration // for the pool's first connection, when the handle was made
+	unused   time.Time     // since when database/sql keeps it idle
 }
 
 var (
@@ -55,7 +56,8 @@ func (h *Conn) bind(ctx context.Context, text string) (fresh bool, err error) {
 		h.pooled.Note(text)
 		return false, nil
 	}
-	c, err := h.connector.acquire(ctx, text)
+	c, err := h.connector.acquire(ctx, text, h.waited)
+	h.waited = 0
 	if err != nil {
 		return false, err
 	}
@@ -211,8 +213,8 @@ func (h *Conn) native() (*pgx.Conn, error) {
 // hides IsValid.
 func (h *Conn) ResetSession(ctx context.Context) error {
 	h.unbind()
-	h.connector.ages.Reused(time.Since(h.born))
-	h.inherits, h.isLost = ctxsettings.Of(ctx), false
+	h.reused()
+	h.inherits, h.isLost, h.waited = ctxsettings.Of(ctx), false, 0
 	return nil
 }
 
@@ -230,7 +232,7 @@ func (h *Conn) IsValid() bool {
 func (h *Conn) Close() error {
 	switch {
 	case h.pooled == nil:
-		h.connector.retire(h)
+		h.retire()
 		return nil
 	case h.connector.uses.Shown(), h.isRaw:
 		h.server.Close()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/session"
 	"github.com/pgsafe/pgsafe/telemetry"
 )
@@ -86,19 +87,19 @@ func TestNothingReachesTheNextUser(t *testing.T) {
 				t.Parallel()
 				reader := sdkmetric.NewManualReader()
 				db, err := pgsafe.Open(pgtest.Shared(t).Database(t), pgsafe.WithTelemetry(telemetry.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)))))
-				must(t, err)
+				check.OK(t, err)
 				defer db.Close()
 				db.SetMaxOpenConns(1)
 				kept, err := db.PrepareContext(t.Context(), "select pg_backend_pid()")
-				must(t, err)
+				check.OK(t, err)
 				defer kept.Close()
 				var before, after int
-				must(t, kept.QueryRowContext(t.Context()).Scan(&before))
+				check.OK(t, kept.QueryRowContext(t.Context()).Scan(&before))
 				for range 2 {
-					must(t, run(t.Context(), db, left.statement))
-					equal(t, one[int](t, db, left.look), 0)
-					must(t, kept.QueryRowContext(t.Context()).Scan(&after))
-					equal(t, after, before)
+					check.OK(t, run(t.Context(), db, left.statement))
+					check.Equal(t, one[int](t, db, left.look), 0)
+					check.OK(t, kept.QueryRowContext(t.Context()).Scan(&after))
+					check.Equal(t, after, before)
 				}
 				if n := counted(t, reader, "pgsafe.session.leaked_state", left.kind); n != 2 {
 					t.Errorf("it was counted %d times", n)
@@ -114,18 +115,18 @@ func TestNothingReachesTheNextUser(t *testing.T) {
 			}
 			db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 			conn, err := db.Conn(t.Context())
-			must(t, err)
+			check.OK(t, err)
 			_, err = conn.ExecContext(t.Context(), left.statement)
-			must(t, err)
+			check.OK(t, err)
 			_, err = conn.ExecContext(t.Context(), "select 1")
-			must(t, err)
+			check.OK(t, err)
 			var n int
-			must(t, conn.QueryRowContext(t.Context(), left.look).Scan(&n))
+			check.OK(t, conn.QueryRowContext(t.Context(), left.look).Scan(&n))
 			if n == 0 {
 				t.Errorf("%s: nothing is left of it", left.statement)
 			}
-			must(t, conn.Close())
-			equal(t, one[int](t, db, left.look), 0)
+			check.OK(t, conn.Close())
+			check.Equal(t, one[int](t, db, left.look), 0)
 		}
 	})
 	t.Run("an advisory lock is free once its user is done, though nobody uses the connection", func(t *testing.T) {
@@ -134,8 +135,8 @@ func TestNothingReachesTheNextUser(t *testing.T) {
 		db := open(t, pgsafe.DriverName, uri)
 		exec(t, db, "select pg_advisory_lock(1)")
 		// It waits for as long as it takes.
-		must(t, watch(t, uri).exec("select pg_advisory_lock(1)"))
-		equal(t, statsOf(t, db).Opened, 1)
+		check.OK(t, watch(t, uri).exec("select pg_advisory_lock(1)"))
+		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
 	t.Run("of a statement that comes after more text than is read, or than is understood", func(t *testing.T) {
 		t.Parallel()
@@ -143,16 +144,16 @@ func TestNothingReachesTheNextUser(t *testing.T) {
 		db.SetMaxOpenConns(1)
 		for _, before := range []string{"select '" + strings.Repeat("x", 100_000) + "'", `select '\'`, "do $$ begin end $$; select '--\\'"} {
 			exec(t, db, before+"; set app.tenant = '42'")
-			equal(t, one[string](t, db, "select coalesce(current_setting('app.tenant', true), '')"), "")
+			check.Equal(t, one[string](t, db, "select coalesce(current_setting('app.tenant', true), '')"), "")
 		}
-		equal(t, statsOf(t, db).Opened, 1)
+		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
 	t.Run("what the connection string says is what a reset goes back to", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "search_path=pg_catalog", "options=-cstatement_timeout%3D1234"))
 		db.SetMaxOpenConns(1)
 		exec(t, db, "set search_path = public; set statement_timeout = 0; set application_name = 'x'")
-		equal(t, one[string](t, db, "show search_path")+one[string](t, db, "show statement_timeout"), "pg_catalog1234ms")
+		check.Equal(t, one[string](t, db, "show search_path")+one[string](t, db, "show statement_timeout"), "pg_catalog1234ms")
 	})
 	t.Run("nor do notifications that came meanwhile", func(t *testing.T) {
 		t.Parallel()
@@ -160,7 +161,7 @@ func TestNothingReachesTheNextUser(t *testing.T) {
 		done, cancel := context.WithCancel(t.Context())
 		cancel()
 		see := func(conn *sql.Conn) (notifications int) {
-			must(t, pgsafe.Raw(conn, func(c *pgx.Conn) error {
+			check.OK(t, pgsafe.Raw(conn, func(c *pgx.Conn) error {
 				for {
 					if _, err := c.WaitForNotification(done); err != nil {
 						return nil
@@ -172,19 +173,19 @@ func TestNothingReachesTheNextUser(t *testing.T) {
 		}
 		for want := range 2 { // first to see that there are some
 			conn, err := db.Conn(t.Context())
-			must(t, err)
+			check.OK(t, err)
 			_, err = conn.ExecContext(t.Context(), "listen news; notify news")
-			must(t, err)
+			check.OK(t, err)
 			if want == 0 {
-				equal(t, see(conn), 1)
+				check.Equal(t, see(conn), 1)
 			}
-			must(t, conn.Close())
+			check.OK(t, conn.Close())
 		}
 		conn, err := db.Conn(t.Context())
-		must(t, err)
-		equal(t, see(conn), 0)
-		must(t, conn.Close())
-		equal(t, statsOf(t, db).Opened, 1)
+		check.OK(t, err)
+		check.Equal(t, see(conn), 0)
+		check.OK(t, conn.Close())
+		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
 	t.Run("nor somebody who waits for the connection", func(t *testing.T) {
 		t.Parallel()
@@ -219,35 +220,35 @@ func TestResettingASession(t *testing.T) {
 		}
 		for _, query := range []string{"select 1", "set local app.tenant = '1'", "select set_config('app.tenant', '1', true)",
 			"select pg_advisory_xact_lock(1)", "create temp table t (n int) on commit drop"} {
-			equal(t, trips(query), 2)
+			check.Equal(t, trips(query), 2)
 		}
-		equal(t, trips("set app.tenant = '1'; listen news; select pg_advisory_lock(1); create temp table t (n int)"), 3)
+		check.Equal(t, trips("set app.tenant = '1'; listen news; select pg_advisory_lock(1); create temp table t (n int)"), 3)
 	})
 	t.Run("that fails closes the connection", func(t *testing.T) {
 		t.Parallel()
 		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
 		db := open(t, pgsafe.DriverName, proxy.URI("postgres"))
 		conn, err := db.Conn(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		_, err = conn.ExecContext(t.Context(), "set app.tenant = '1'")
-		must(t, err)
+		check.OK(t, err)
 		proxy.Cut()
-		must(t, conn.Close())
-		equal(t, one[string](t, db, showTenant), "")
-		equal(t, statsOf(t, db).Opened, 2)
+		check.OK(t, conn.Close())
+		check.Equal(t, one[string](t, db, showTenant), "")
+		check.Equal(t, statsOf(t, db).Opened, 2)
 	})
 	t.Run("does not outlive the database", func(t *testing.T) {
 		t.Parallel()
 		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
 		db, err := sql.Open(pgsafe.DriverName, proxy.URI("postgres"))
-		must(t, err)
+		check.OK(t, err)
 		conn, err := db.Conn(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		_, err = conn.ExecContext(t.Context(), "set app.tenant = '1'")
-		must(t, err)
+		check.OK(t, err)
 		proxy.Hang()
-		must(t, conn.Close()) // does not wait for the answer
-		must(t, db.Close())
+		check.OK(t, conn.Close()) // does not wait for the answer
+		check.OK(t, db.Close())
 	})
 	t.Run("happens after a cancelled statement too", func(t *testing.T) {
 		t.Parallel()
@@ -255,26 +256,26 @@ func TestResettingASession(t *testing.T) {
 		db := open(t, pgsafe.DriverName, uri)
 		db.SetMaxOpenConns(1)
 		_, err := db.ExecContext(whenItRuns(t, watch(t, uri), context.Canceled), "set app.tenant = '1'; select pg_advisory_lock(1), pg_sleep(60)")
-		equal(t, pgsafe.KindOf(err), pgsafe.KindCanceled)
-		equal(t, one[int](t, db, "select count(*)::int from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"), 0)
-		equal(t, one[string](t, db, showTenant), "")
-		equal(t, statsOf(t, db).Opened, 1)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindCanceled)
+		check.Equal(t, one[int](t, db, "select count(*)::int from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"), 0)
+		check.Equal(t, one[string](t, db, showTenant), "")
+		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
 	t.Run("keeps who waits for it no longer than his context does, and costs no connection", func(t *testing.T) {
 		t.Parallel()
 		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
 		db := open(t, pgsafe.DriverName, with(proxy.URI("postgres"), "pool_max_conns=1"))
 		db.SetMaxOpenConns(1)
-		must(t, db.PingContext(t.Context()))
+		check.OK(t, db.PingContext(t.Context()))
 		proxy.Delay(100 * time.Millisecond)
 		exec(t, db, "set search_path = pg_temp")
 		impatient, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		_, err := db.ExecContext(impatient, "select 1")
-		equal(t, errors.Is(err, context.DeadlineExceeded), true)
+		check.Equal(t, errors.Is(err, context.DeadlineExceeded), true)
 		proxy.Delay(0)
-		equal(t, one[string](t, db, "show search_path"), `"$user", public`)
-		equal(t, statsOf(t, db).Opened, 1)
+		check.Equal(t, one[string](t, db, "show search_path"), `"$user", public`)
+		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
 	t.Run("spares what the context has set", func(t *testing.T) {
 		t.Parallel()
@@ -282,44 +283,44 @@ func TestResettingASession(t *testing.T) {
 		db.SetMaxOpenConns(1)
 		ctx := tenant(t.Context(), "a")
 		_, err := db.ExecContext(ctx, "listen news")
-		must(t, err)
+		check.OK(t, err)
 		_, err = db.ExecContext(ctx, "select 1")
-		must(t, err)
+		check.OK(t, err)
 		proxy.Reset()
 		_, err = db.ExecContext(ctx, "select 1")
-		must(t, err)
-		equal(t, proxy.RoundTrips(), 1)
+		check.OK(t, err)
+		check.Equal(t, proxy.RoundTrips(), 1)
 		_, err = db.ExecContext(ctx, "set app.tenant = 'b'")
-		must(t, err)
-		equal(t, tenantOf(t, ctx, db), "a")
-		equal(t, tenantOf(t, t.Context(), db), "")
+		check.OK(t, err)
+		check.Equal(t, tenantOf(t, ctx, db), "a")
+		check.Equal(t, tenantOf(t, t.Context(), db), "")
 	})
 	t.Run("is told in the log, now and then, without values", func(t *testing.T) {
 		t.Parallel()
 		var log syncBuffer
 		db, err := pgsafe.Open(pgtest.Shared(t).Database(t), pgsafe.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
-		must(t, err)
+		check.OK(t, err)
 		for range 5 {
 			exec(t, db, "set app.tenant = 's3cret'")
 		}
-		must(t, db.Close())
-		equal(t, strings.Count(log.String(), "left something in its session"), 1)
-		equal(t, strings.Contains(log.String(), "SET app.tenant"), true)
-		equal(t, strings.Contains(log.String(), "s3cret"), false)
+		check.OK(t, db.Close())
+		check.Equal(t, strings.Count(log.String(), "left something in its session"), 1)
+		check.Equal(t, strings.Contains(log.String(), "SET app.tenant"), true)
+		check.Equal(t, strings.Contains(log.String(), "s3cret"), false)
 	})
 	t.Run("keeps prepared statements, always too", func(t *testing.T) {
 		t.Parallel()
 		for _, reset := range []string{"pool_reset=leftovers", "pool_reset=always"} {
 			db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1", reset))
 			stmt, err := db.PrepareContext(t.Context(), "select 17 + $1::int")
-			must(t, err)
+			check.OK(t, err)
 			defer stmt.Close()
 			prepared := func() string {
 				exec(t, db, "set app.tenant = '1'; prepare by_hand as select 18; create temp table t (n int)")
-				must(t, stmt.QueryRowContext(t.Context(), 1).Scan(new(int)))
+				check.OK(t, stmt.QueryRowContext(t.Context(), 1).Scan(new(int)))
 				return one[string](t, db, "select string_agg(prepare_time::text, ',') from pg_prepared_statements where statement like $1", "select 17%")
 			}
-			equal(t, prepared(), prepared())
+			check.Equal(t, prepared(), prepared())
 		}
 	})
 	t.Run("happens always with the auth profile, whatever hid the change", func(t *testing.T) {
@@ -329,16 +330,16 @@ func TestResettingASession(t *testing.T) {
 		for profile, left := range map[string]string{"pool_profile=auth": "", "pool_reset=always": "", "pool_reset=leftovers": "x"} {
 			db := open(t, pgsafe.DriverName, with(uri, profile, "pool_max_conns=1"))
 			exec(t, db, hidden)
-			equal(t, one[string](t, db, showTenant), left)
+			check.Equal(t, one[string](t, db, showTenant), left)
 			raw(t, t.Context(), db, func(c *pgx.Conn) error {
 				_, err := c.Exec(t.Context(), "listen news")
 				return err
 			})
 			if left == "" {
-				equal(t, one[int](t, db, "select count(*)::int from pg_listening_channels()"), 0)
+				check.Equal(t, one[int](t, db, "select count(*)::int from pg_listening_channels()"), 0)
 			}
-			equal(t, statsOf(t, db).Opened, 1)
-			must(t, db.Close())
+			check.Equal(t, statsOf(t, db).Opened, 1)
+			check.OK(t, db.Close())
 		}
 	})
 }

@@ -5,9 +5,12 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // TestImports holds the direction of imports, which is the direction of data: see docs/architecture.md. A package may
@@ -16,7 +19,7 @@ func TestImports(t *testing.T) {
 	const pgx, otel = "github.com/jackc/pgx/v5", "go.opentelemetry.io/otel"
 	allowed := map[string][]string{
 		".": {pgx, otel, "telemetry", "internal/background", "internal/connect", "internal/ctxsettings", "internal/dbsql", "internal/driverkeys", "internal/failure",
-			"internal/canceler", "internal/driverkeys", "internal/libpq", "internal/pool", "internal/ratelog", "internal/serverconn",
+			"internal/canceler", "internal/driverkeys", "internal/libpq", "internal/pool", "internal/records", "internal/serverconn",
 			"internal/sqlstate", "internal/sqltext", "internal/telemetry", "internal/urlfix", "internal/wire"},
 		"session":   {otel, "internal/ctxsettings", "internal/serverconn"},
 		"telemetry": {otel, "internal/telemetry/layer", "internal/telemetry/options"},
@@ -31,6 +34,9 @@ func TestImports(t *testing.T) {
 		"internal/canceler":   {pgx, "internal/sqlstate", "internal/wire"},
 		"internal/wire":       {pgx, "internal/sqlstate"},
 		"internal/socket":     {},
+
+		"internal/records": {pgx, "internal/connect", "internal/ratelog", "internal/serverconn", "internal/sqlstate",
+			"internal/telemetry"},
 
 		"internal/telemetry":         {pgx, otel, "telemetry", "internal/sqltext", "internal/telemetry/layer"},
 		"internal/telemetry/layer":   {otel},
@@ -55,7 +61,7 @@ func TestImports(t *testing.T) {
 	for dir, prefixes := range allowed {
 		t.Run("package "+dir, func(t *testing.T) {
 			files, err := filepath.Glob(filepath.Join(dir, "*.go"))
-			must(t, err)
+			check.OK(t, err)
 			if len(files) == 0 {
 				t.Fatal("it has no files: the test looks in the wrong place")
 			}
@@ -68,15 +74,47 @@ func TestImports(t *testing.T) {
 	}
 }
 
+// TestArchitecture holds docs/architecture.md against the code that it names.
+func TestArchitecture(t *testing.T) {
+	page, err := os.ReadFile("docs/architecture.md")
+	check.OK(t, err)
+	t.Run("each function that the page names is in its file", func(t *testing.T) {
+		named := regexp.MustCompile("`([a-z0-9_/]+\\.go)`: `([A-Za-z]+)`").FindAllSubmatch(page, -1)
+		check.Equal(t, len(named) > 20, true)
+		for _, n := range named {
+			file, function := string(n[1]), string(n[2])
+			code, err := os.ReadFile(file)
+			check.OK(t, err)
+			if !regexp.MustCompile(`(?m)^func (\([^)]*\) )?` + function + `\b`).Match(code) {
+				t.Errorf("%s has no function %s", file, function)
+			}
+		}
+	})
+	t.Run("each package below internal has a place on the page and in TestImports", func(t *testing.T) {
+		dirs, err := filepath.Glob("internal/*")
+		check.OK(t, err)
+		imports, err := os.ReadFile("imports_test.go")
+		check.OK(t, err)
+		for _, dir := range dirs {
+			if !strings.Contains(string(imports), strconv.Quote(filepath.ToSlash(dir))) {
+				t.Errorf("TestImports does not hold %s", dir)
+			}
+			if !strings.Contains(string(page), filepath.Base(dir)) {
+				t.Errorf("docs/architecture.md does not name %s", dir)
+			}
+		}
+	})
+}
+
 func checkImports(t *testing.T, file string, allowed []string) {
 	t.Helper()
 	src, err := os.ReadFile(file)
-	must(t, err)
+	check.OK(t, err)
 	parsed, err := parser.ParseFile(token.NewFileSet(), file, src, parser.ImportsOnly)
-	must(t, err)
+	check.OK(t, err)
 	for _, spec := range parsed.Imports {
 		path, err := strconv.Unquote(spec.Path.Value)
-		must(t, err)
+		check.OK(t, err)
 		path = strings.TrimPrefix(path, "github.com/pgsafe/pgsafe/")
 		first, _, _ := strings.Cut(path, "/")
 		if own := first == "internal" || first == "session" || first == "telemetry"; !own && !strings.Contains(first, ".") {

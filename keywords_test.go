@@ -14,6 +14,7 @@ import (
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // internal/libpq tests the keywords one by one. Here it is shown that sql.Open honours each kind of them.
@@ -22,7 +23,7 @@ func TestSQLOpenHonoursKeywordsThatPgxLacks(t *testing.T) {
 	base := fmt.Sprintf("port=%d user=postgres dbname=postgres sslmode=disable ", cluster.Port())
 	t.Run("hostaddr, keepalives and tcp_user_timeout", func(t *testing.T) {
 		db := open(t, pgsafe.DriverName, base+"host=name.invalid hostaddr=127.0.0.1 keepalives_idle=33 tcp_user_timeout=4321")
-		equal(t, one[string](t, db, "show tcp_user_timeout"), "0")
+		check.Equal(t, one[string](t, db, "show tcp_user_timeout"), "0")
 	})
 	t.Run("load_balance_hosts", func(t *testing.T) {
 		other := pgtest.New(t, pgserver.Options{})
@@ -38,7 +39,7 @@ func TestSQLOpenHonoursKeywordsThatPgxLacks(t *testing.T) {
 				return err
 			})
 		}
-		equal(t, len(found), 2)
+		check.Equal(t, len(found), 2)
 	})
 	t.Run("requirepeer", func(t *testing.T) {
 		db := open(t, pgsafe.DriverName, base+"requirepeer=nobody-of-this-name host="+cluster.SocketDir())
@@ -57,32 +58,32 @@ func TestPasswordFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "passwords")
 	write := func(t *testing.T, password string) {
 		t.Helper()
-		must(t, os.WriteFile(file, fmt.Appendf(nil, "*:%d:*:*:%s\n*:%d:*:*:0ther-Pa55\n",
+		check.OK(t, os.WriteFile(file, fmt.Appendf(nil, "*:%d:*:*:%s\n*:%d:*:*:0ther-Pa55\n",
 			first.Port(), strings.ReplaceAll(password, ":", `\:`), second.Port()), 0o600))
 	}
 	dsn := fmt.Sprintf("host=localhost,localhost port=%d,%d user=postgres dbname=postgres sslmode=disable passfile=%s target_session_attrs=read-write",
 		first.Port(), second.Port(), file)
 	t.Run("each server gets its own password", func(t *testing.T) {
 		write(t, rightPassword)
-		equal(t, one[string](t, open(t, pgsafe.DriverName, dsn), "show port"), fmt.Sprint(second.Port()))
+		check.Equal(t, one[string](t, open(t, pgsafe.DriverName, dsn), "show port"), fmt.Sprint(second.Port()))
 	})
 	t.Run("an error does not show it", func(t *testing.T) {
 		write(t, wrongPassword)
 		err := open(t, pgsafe.DriverName, dsn).PingContext(t.Context())
-		equal(t, pgsafe.KindOf(err), pgsafe.KindAuth)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindAuth)
 		noSecret(t, err, wrongPassword)
 	})
 	t.Run("nor does one of the application's, when the connection shows it", func(t *testing.T) {
 		write(t, rightPassword)
 		c, err := pgsafe.NewConnector(dsn, pgsafe.WithAfterConnect(leak))
-		must(t, err)
+		check.OK(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
 		noSecret(t, db.PingContext(t.Context()), "0ther-Pa55")
 	})
 	t.Run("one that others may read is ignored, and the error says so", func(t *testing.T) {
 		write(t, rightPassword)
-		must(t, os.Chmod(file, 0o644))
+		check.OK(t, os.Chmod(file, 0o644))
 		err := open(t, pgsafe.DriverName, dsn).PingContext(t.Context())
 		if err == nil || !strings.Contains(err.Error(), "chmod 0600") {
 			t.Errorf("%v", err)
@@ -96,7 +97,7 @@ func TestPasswordFileWithAHook(t *testing.T) {
 	connect := func(t *testing.T, lines string, hook func(*pgx.ConnConfig)) error {
 		t.Helper()
 		file := filepath.Join(t.TempDir(), "passwords")
-		must(t, os.WriteFile(file, []byte(lines), 0o600))
+		check.OK(t, os.WriteFile(file, []byte(lines), 0o600))
 		c, err := pgsafe.NewConnector(
 			fmt.Sprintf("host=localhost port=%d user=postgres dbname=postgres sslmode=disable passfile=%s", first.Port(), file),
 			pgsafe.WithBeforeConnect(func(_ context.Context, cc *pgx.ConnConfig) error {
@@ -104,7 +105,7 @@ func TestPasswordFileWithAHook(t *testing.T) {
 				hook(cc)
 				return nil
 			}))
-		must(t, err)
+		check.OK(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
 		return db.PingContext(t.Context())
@@ -112,7 +113,7 @@ func TestPasswordFileWithAHook(t *testing.T) {
 	ofFirst := fmt.Sprintf("*:%d:*:*:f1rst-Pa55\n", first.Port())
 	ofSecond := fmt.Sprintf("*:%d:*:*:0ther-Pa55\n", second.Port())
 	t.Run("the server that the hook names gets its own password", func(t *testing.T) {
-		must(t, connect(t, ofFirst+ofSecond, func(*pgx.ConnConfig) {}))
+		check.OK(t, connect(t, ofFirst+ofSecond, func(*pgx.ConnConfig) {}))
 	})
 	t.Run("and no other", func(t *testing.T) {
 		err := connect(t, ofFirst, func(*pgx.ConnConfig) {})
@@ -121,7 +122,7 @@ func TestPasswordFileWithAHook(t *testing.T) {
 		}
 	})
 	t.Run("a password that the hook sets outranks the file", func(t *testing.T) {
-		must(t, connect(t, ofFirst, func(cc *pgx.ConnConfig) { cc.Password = "0ther-Pa55" }))
+		check.OK(t, connect(t, ofFirst, func(cc *pgx.ConnConfig) { cc.Password = "0ther-Pa55" }))
 	})
 }
 
@@ -141,7 +142,7 @@ func TestPasswordThatIsMissing(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := open(t, pgsafe.DriverName, c.dsn).PingContext(t.Context())
-			equal(t, pgsafe.KindOf(err), pgsafe.KindAuth)
+			check.Equal(t, pgsafe.KindOf(err), pgsafe.KindAuth)
 			if strings.Contains(err.Error(), noPassword) != c.want {
 				t.Error(err)
 			}
@@ -152,7 +153,7 @@ func TestPasswordThatIsMissing(t *testing.T) {
 func TestCertificateFaultsNameNoStep(t *testing.T) {
 	cluster := pgtest.SharedTLS(t)
 	file := filepath.Join(t.TempDir(), "passwords")
-	must(t, os.WriteFile(file, []byte("*:*:*:*:f1rst-Pa55\n"), 0o600))
+	check.OK(t, os.WriteFile(file, []byte("*:*:*:*:f1rst-Pa55\n"), 0o600))
 	for _, hosts := range []string{"localhost", "localhost,localhost"} {
 		t.Run("with the hosts "+hosts, func(t *testing.T) {
 			err := open(t, pgsafe.DriverName, fmt.Sprintf("host=%s port=%d user=u sslmode=verify-full sslrootcert=system passfile=%s",

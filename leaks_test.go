@@ -16,6 +16,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // closing is a database that is about to be closed.
@@ -81,30 +82,30 @@ var closings = []struct {
 	}},
 	{name: "with a reset under way", use: func(c *closing) {
 		conn, err := c.Conn(c.Context())
-		must(c.T, err)
+		check.OK(c.T, err)
 		_, err = conn.ExecContext(c.Context(), "set app.tenant = 'x'")
-		must(c.T, err)
+		check.OK(c.T, err)
 		c.proxy.Hang()
-		must(c.T, conn.Close())
-		equal(c.T, statsOf(c.T, c.DB).InUse, 1)
+		check.OK(c.T, conn.Close())
+		check.Equal(c.T, statsOf(c.T, c.DB).InUse, 1)
 	}},
 	{name: "with forgotten rows", use: func(c *closing) {
 		for range 3 {
 			_, err := c.QueryContext(c.Context(), "select generate_series(1, 100000)")
-			must(c.T, err)
+			check.OK(c.T, err)
 		}
 	}},
 	{name: "with a forgotten transaction, sql.Conn and statement", use: func(c *closing) {
 		_, err := c.BeginTx(c.Context(), nil)
-		must(c.T, err)
+		check.OK(c.T, err)
 		conn, err := c.Conn(c.Context())
-		must(c.T, err)
+		check.OK(c.T, err)
 		_, err = conn.PrepareContext(c.Context(), "select 1")
-		must(c.T, err)
+		check.OK(c.T, err)
 	}},
 	{name: "with native code that listens", use: func(c *closing) {
 		conn, err := c.Conn(c.Context())
-		must(c.T, err)
+		check.OK(c.T, err)
 		listens := make(chan struct{})
 		c.callers.Go(func() {
 			err := pgsafe.Raw(conn, func(native *pgx.Conn) error {
@@ -144,10 +145,10 @@ func TestClosedDB(t *testing.T) {
 			w := watch(t, uri)
 			current := goleak.IgnoreCurrent()
 			db, err := sql.Open(pgsafe.DriverName, with(dsn, state.params...))
-			must(t, err)
+			check.OK(t, err)
 			c := &closing{T: t, DB: db, proxy: proxy, watcher: w}
 			state.use(c)
-			must(t, db.Close())
+			check.OK(t, db.Close())
 			proxy.Flow()
 			c.callers.Wait()
 			pgtest.Eventually(t, "no connection is left", func() bool { return w.backends() == 0 })
@@ -218,18 +219,18 @@ func TestMemoryOfCallers(t *testing.T) {
 			db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1"))
 			serve := func() weak.Pointer[request] {
 				body := new(request)
-				must(t, use(context.WithValue(context.Background(), key{}, body), db))
+				check.OK(t, use(context.WithValue(context.Background(), key{}, body), db))
 				return weak.Make(body)
 			}
 			held := serve()
-			equal(t, intOf(t, db, "select 1"), 1)
+			check.Equal(t, intOf(t, db, "select 1"), 1)
 			exec(t, db, "select 1")
 			exec(t, db, "select $1::int", 1)
 			pgtest.Eventually(t, "the request is gone", func() bool {
 				runtime.GC()
 				return held.Value() == nil
 			})
-			equal(t, statsOf(t, db).Opened, 1)
+			check.Equal(t, statsOf(t, db).Opened, 1)
 		})
 	}
 	for name, dsn := range map[string]string{
@@ -242,14 +243,14 @@ func TestMemoryOfCallers(t *testing.T) {
 					uri = with(uri, dsn)
 				}
 				db, err := sql.Open(pgsafe.DriverName, uri)
-				must(t, err)
+				check.OK(t, err)
 				rows, err := db.QueryContext(context.Background(), "select 1")
-				must(t, err)
+				check.OK(t, err)
 				if dsn != "rows" {
-					must(t, rows.Close())
+					check.OK(t, rows.Close())
 				}
 				c, _ := pgsafe.ConnectorOf(db)
-				must(t, db.Close())
+				check.OK(t, db.Close())
 				return weak.Make(c)
 			}
 			held := serve()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // What an application sets on its *sql.DB keeps its meaning for the connections that the server sees. These tests
@@ -29,7 +30,7 @@ func TestSettingsOfTheDB(t *testing.T) {
 		first := one[int](t, db, "select pg_backend_pid()")
 		w := watch(t, uri)
 		pgtest.Eventually(t, "the connection is closed", func() bool { return w.backends() == 0 })
-		equal(t, db.Stats().MaxLifetimeClosed, 1)
+		check.Equal(t, db.Stats().MaxLifetimeClosed, 1)
 		if one[int](t, db, "select pg_backend_pid()") == first {
 			t.Error("the connection lived on")
 		}
@@ -42,9 +43,9 @@ func TestSettingsOfTheDB(t *testing.T) {
 		db.SetConnMaxIdleTime(10 * time.Second)
 		holdAll(t, db, 5)()
 		w := watch(t, uri)
-		equal(t, w.backends(), 5)
+		check.Equal(t, w.backends(), 5)
 		pgtest.Eventually(t, "the connections are closed", func() bool { return w.backends() == 0 })
-		equal(t, db.Stats().MaxIdleTimeClosed, 5)
+		check.Equal(t, db.Stats().MaxIdleTimeClosed, 5)
 	})
 	t.Run("without a profile, connections that nobody uses are closed after 30 s", func(t *testing.T) {
 		t.Parallel()
@@ -52,24 +53,24 @@ func TestSettingsOfTheDB(t *testing.T) {
 		db := open(t, pgsafe.DriverName, uri)
 		holdAll(t, db, 8)()
 		w := watch(t, uri)
-		equal(t, w.backends(), 8)
-		equal(t, db.Stats().Idle, 2)
+		check.Equal(t, w.backends(), 8)
+		check.Equal(t, db.Stats().Idle, 2)
 		pgtest.Eventually(t, "the connections are closed", func() bool { return w.backends() == 0 })
-		equal(t, statsOf(t, db).ClosedForIdle, 8)
+		check.Equal(t, statsOf(t, db).ClosedForIdle, 8)
 	})
 	t.Run("a lease given up for a waiter keeps its connection, however old", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=1"))
 		tx, err := db.BeginTx(t.Context(), nil)
-		must(t, err)
+		check.OK(t, err)
 		_, err = tx.ExecContext(t.Context(), "select pg_sleep(10.5)")
-		must(t, err)
+		check.OK(t, err)
 		done := make(chan error)
 		go func() { done <- db.PingContext(t.Context()) }()
 		waiting(t, db, 1)
-		must(t, tx.Rollback())
-		must(t, <-done)
-		equal(t, statsOf(t, db).Opened, 1)
+		check.OK(t, tx.Rollback())
+		check.OK(t, <-done)
+		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
 	t.Run("SetMaxOpenConns bounds what the server sees", func(t *testing.T) {
 		t.Parallel()
@@ -77,15 +78,15 @@ func TestSettingsOfTheDB(t *testing.T) {
 		db := open(t, pgsafe.DriverName, uri)
 		db.SetMaxOpenConns(3)
 		think(t, db, 20, 20)
-		equal(t, statsOf(t, db).Opened, 3)
-		equal(t, watch(t, uri).backends(), 3)
+		check.Equal(t, statsOf(t, db).Opened, 3)
+		check.Equal(t, watch(t, uri).backends(), 3)
 	})
 	t.Run("MaxConnLifetime closes connections that are never idle for long", func(t *testing.T) {
 		t.Parallel()
 		db, err := pgsafe.Open(pgtest.Shared(t).Database(t), pgsafe.WithProfile(pgsafe.Profile{
 			MaxConns: 1, MaxConnLifetime: time.Second, MaxConnLifetimeJitter: time.Second, HealthCheckPeriod: time.Hour,
 		}))
-		must(t, err)
+		check.OK(t, err)
 		defer db.Close()
 		first := one[int](t, db, "select pg_backend_pid()")
 		pgtest.Eventually(t, "another connection serves", func() bool {
@@ -101,7 +102,7 @@ func TestSettingsOfTheDB(t *testing.T) {
 		w := watch(t, databaseURI(t, db))
 		pgtest.Eventually(t, "its backend is gone", func() bool {
 			var n int
-			must(t, w.conn.QueryRow(t.Context(), "select count(*) from pg_stat_activity where pid = $1", first).Scan(&n))
+			check.OK(t, w.conn.QueryRow(t.Context(), "select count(*) from pg_stat_activity where pid = $1", first).Scan(&n))
 			return n == 0
 		})
 	})
@@ -123,14 +124,14 @@ func TestSettingsOfTheDB(t *testing.T) {
 		} {
 			db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 			conn, err := db.Conn(t.Context())
-			must(t, err)
+			check.OK(t, err)
 			_, err = conn.ExecContext(t.Context(), "select pg_advisory_lock(1)")
-			must(t, err)
+			check.OK(t, err)
 			func() {
 				defer func() { _ = recover() }()
 				_ = pgsafe.Raw(conn, discard)
 			}()
-			equal(t, one[int](t, db, "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"), 0)
+			check.Equal(t, one[int](t, db, "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"), 0)
 			if statsOf(t, db).Opened != 2 {
 				t.Error("the connection was used again after it was discarded " + name)
 			}
@@ -140,14 +141,14 @@ func TestSettingsOfTheDB(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		conn, err := db.Conn(t.Context())
-		must(t, err)
-		must(t, conn.PingContext(t.Context()))
+		check.OK(t, err)
+		check.OK(t, conn.PingContext(t.Context()))
 		exec(t, db, "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
-		equal(t, pgsafe.KindOf(conn.PingContext(t.Context())), pgsafe.KindUnavailable)
+		check.Equal(t, pgsafe.KindOf(conn.PingContext(t.Context())), pgsafe.KindUnavailable)
 		for range 5 {
-			must(t, db.PingContext(t.Context()))
+			check.OK(t, db.PingContext(t.Context()))
 		}
-		equal(t, statsOf(t, db).InUse, 0)
+		check.Equal(t, statsOf(t, db).InUse, 0)
 	})
 	t.Run("connections that all died reach nobody", func(t *testing.T) {
 		t.Parallel()
@@ -164,7 +165,7 @@ func TestSettingsOfTheDB(t *testing.T) {
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		exec(t, db, "begin")
 		exec(t, db, "select 1")
-		equal(t, statsOf(t, db).Opened, 2)
+		check.Equal(t, statsOf(t, db).Opened, 2)
 	})
 }
 
@@ -173,60 +174,60 @@ func TestClose(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		db, err := sql.Open(pgsafe.DriverName, uri)
-		must(t, err)
+		check.OK(t, err)
 		holdAll(t, db, 8)()
-		must(t, db.Close())
+		check.OK(t, db.Close())
 		w := watch(t, uri)
 		pgtest.Eventually(t, "no connection is left", func() bool { return w.backends() == 0 })
-		must(t, db.Close())
+		check.OK(t, db.Close())
 	})
 	t.Run("db.Close returns at once with leases out, and those close on return", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		db, err := sql.Open(pgsafe.DriverName, uri)
-		must(t, err)
+		check.OK(t, err)
 		release := holdAll(t, db, 3)
-		must(t, db.Close())
+		check.OK(t, db.Close())
 		w := watch(t, uri)
-		equal(t, w.backends(), 3)
+		check.Equal(t, w.backends(), 3)
 		release()
 		pgtest.Eventually(t, "no connection is left", func() bool { return w.backends() == 0 })
 	})
 	t.Run("a lease out at Close goes on working", func(t *testing.T) {
 		t.Parallel()
 		db, err := sql.Open(pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pool_max_conns=2"))
-		must(t, err)
+		check.OK(t, err)
 		conn, err := db.Conn(t.Context())
-		must(t, err)
-		must(t, conn.PingContext(t.Context()))
-		must(t, db.Close())
-		must(t, conn.PingContext(t.Context()))
-		must(t, conn.Close())
+		check.OK(t, err)
+		check.OK(t, conn.PingContext(t.Context()))
+		check.OK(t, db.Close())
+		check.OK(t, conn.PingContext(t.Context()))
+		check.OK(t, conn.Close())
 		lease, err := (&pgsafe.Driver{}).Open(pgtest.Shared(t).Database(t))
-		must(t, err)
-		must(t, lease.Close())
-		equal(t, errors.Is(lease.(driver.Pinger).Ping(t.Context()), pgsafe.ErrClosed), true)
+		check.OK(t, err)
+		check.OK(t, lease.Close())
+		check.Equal(t, errors.Is(lease.(driver.Pinger).Ping(t.Context()), pgsafe.ErrClosed), true)
 	})
 	t.Run("a connector closed twice, and one never used, close without error", func(t *testing.T) {
 		t.Parallel()
 		c, err := pgsafe.NewConnector("")
-		must(t, err)
-		must(t, c.Close())
-		must(t, c.Close())
+		check.OK(t, err)
+		check.OK(t, c.Close())
+		check.OK(t, c.Close())
 		_, err = c.Connect(t.Context())
-		equal(t, errors.Is(err, pgsafe.ErrClosed), true)
-		equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
+		check.Equal(t, errors.Is(err, pgsafe.ErrClosed), true)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
 	})
 	t.Run("Close ends a warm-up that is under way", func(t *testing.T) {
 		t.Parallel()
 		host, port := pgtest.SilentListener(t)
 		c, err := pgsafe.NewConnectorConfig(silent(t, host, port), pgsafe.WithProfile(pgsafe.Profile{WarmUp: 3}))
-		must(t, err)
+		check.OK(t, err)
 		connected := make(chan error, 1)
 		go func() { _, err := c.Connect(t.Context()); connected <- err }()
 		pgtest.Eventually(t, "connections are being opened", func() bool { return c.Stats().Connecting == 3 })
-		must(t, c.Close())
-		equal(t, errors.Is(<-connected, pgsafe.ErrClosed), true)
+		check.OK(t, c.Close())
+		check.Equal(t, errors.Is(<-connected, pgsafe.ErrClosed), true)
 	})
 }
 
@@ -239,7 +240,7 @@ func databaseURI(t testing.TB, db *sql.DB) string {
 func silent(t testing.TB, host string, port int) *pgx.ConnConfig {
 	t.Helper()
 	config, err := pgx.ParseConfig("user=u dbname=d sslmode=disable connect_timeout=1")
-	must(t, err)
+	check.OK(t, err)
 	config.Host, config.Port = host, uint16(port)
 	return config
 }
@@ -247,7 +248,7 @@ func silent(t testing.TB, host string, port int) *pgx.ConnConfig {
 func TestHooks(t *testing.T) {
 	config := func(t *testing.T) *pgx.ConnConfig {
 		config, err := pgx.ParseConfig(pgtest.Shared(t).Database(t))
-		must(t, err)
+		check.OK(t, err)
 		return config
 	}
 	t.Run("BeforeConnect may change the configuration of each connection", func(t *testing.T) {
@@ -256,10 +257,10 @@ func TestHooks(t *testing.T) {
 			cc.RuntimeParams["application_name"] = "set by the hook"
 			return nil
 		}))
-		must(t, err)
+		check.OK(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
-		equal(t, one[string](t, db, "show application_name"), "set by the hook")
+		check.Equal(t, one[string](t, db, "show application_name"), "set by the hook")
 	})
 	t.Run("AfterConnect prepares each connection", func(t *testing.T) {
 		t.Parallel()
@@ -267,10 +268,10 @@ func TestHooks(t *testing.T) {
 			_, err := conn.Exec(ctx, "set statement_timeout = '7s'")
 			return err
 		}))
-		must(t, err)
+		check.OK(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
-		equal(t, one[string](t, db, "show statement_timeout"), "7s")
+		check.Equal(t, one[string](t, db, "show statement_timeout"), "7s")
 	})
 	t.Run("an error of a hook reaches the caller and leaves no connection", func(t *testing.T) {
 		t.Parallel()
@@ -280,12 +281,12 @@ func TestHooks(t *testing.T) {
 			pgsafe.WithAfterConnect(func(context.Context, *pgx.Conn) error { return stop }),
 		} {
 			c, err := pgsafe.NewConnectorConfig(config(t), opt)
-			must(t, err)
+			check.OK(t, err)
 			db := sql.OpenDB(c)
 			got := db.PingContext(t.Context())
-			equal(t, errors.Is(got, stop), true)
-			equal(t, got.Error(), "stop")
-			must(t, db.Close())
+			check.Equal(t, errors.Is(got, stop), true)
+			check.Equal(t, got.Error(), "stop")
+			check.OK(t, db.Close())
 		}
 	})
 	t.Run("an application's own tracer stays", func(t *testing.T) {
@@ -294,11 +295,11 @@ func TestHooks(t *testing.T) {
 		tracer := &countingTracer{}
 		cc.Tracer = tracer
 		c, err := pgsafe.NewConnectorConfig(cc)
-		must(t, err)
+		check.OK(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
 		exec(t, db, "select 1")
-		equal(t, tracer.queries, 1)
+		check.Equal(t, tracer.queries, 1)
 	})
 	t.Run("a tracer that WithBeforeConnect sets is the connection's, as with pgx", func(t *testing.T) {
 		t.Parallel()
@@ -307,41 +308,41 @@ func TestHooks(t *testing.T) {
 			cc.Tracer = tracer
 			return nil
 		}))
-		must(t, err)
+		check.OK(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
 		exec(t, db, "select 1")
-		equal(t, tracer.queries, 1)
+		check.Equal(t, tracer.queries, 1)
 	})
 	t.Run("the configuration is copied", func(t *testing.T) {
 		t.Parallel()
 		cc := config(t)
 		c, err := pgsafe.NewConnectorConfig(cc)
-		must(t, err)
+		check.OK(t, err)
 		cc.Host = "elsewhere.invalid"
 		db := sql.OpenDB(c)
 		defer db.Close()
-		must(t, db.PingContext(t.Context()))
+		check.OK(t, db.PingContext(t.Context()))
 	})
 	t.Run("a TLS configuration of the application's own is used", func(t *testing.T) {
 		t.Parallel()
 		cluster := pgtest.SharedTLS(t)
 		config, err := pgx.ParseConfig(fmt.Sprintf("host=localhost port=%d user=%s dbname=%s sslmode=require",
 			cluster.Port(), briefUser, briefDatabase))
-		must(t, err)
+		check.OK(t, err)
 		config.Password = briefPassword
 		ca, err := os.ReadFile(cluster.CAFile())
-		must(t, err)
+		check.OK(t, err)
 		asked := false
 		config.TLSConfig = &tls.Config{ServerName: "localhost", RootCAs: x509.NewCertPool(),
 			VerifyConnection: func(tls.ConnectionState) error { asked = true; return nil }}
 		config.TLSConfig.RootCAs.AppendCertsFromPEM(ca)
 		c, err := pgsafe.NewConnectorConfig(config)
-		must(t, err)
+		check.OK(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
-		must(t, db.PingContext(t.Context()))
-		equal(t, asked, true)
+		check.OK(t, db.PingContext(t.Context()))
+		check.Equal(t, asked, true)
 	})
 	t.Run("a profile that contradicts itself is refused", func(t *testing.T) {
 		t.Parallel()
@@ -350,7 +351,7 @@ func TestHooks(t *testing.T) {
 			{MaxConnLifetime: -1}, {AcquireTimeout: -1},
 		} {
 			_, err := pgsafe.NewConnectorConfig(config(t), pgsafe.WithProfile(p))
-			equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+			check.Equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 		}
 	})
 }

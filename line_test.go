@@ -10,6 +10,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/session"
 )
 
@@ -21,7 +22,7 @@ func TestLine(t *testing.T) {
 		db = open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), append(more, "pool_max_conns=1")...))
 		c, _ = pgsafe.ConnectorOf(db)
 		tx, err := db.BeginTx(t.Context(), nil)
-		must(t, err)
+		check.OK(t, err)
 		return db, c, tx
 	}
 	waiting := func(t *testing.T, c *pgsafe.Connector, n int) {
@@ -32,7 +33,7 @@ func TestLine(t *testing.T) {
 		t.Parallel()
 		db, c, tx := only(t)
 		_, err := tx.ExecContext(t.Context(), "create sequence turns")
-		must(t, err)
+		check.OK(t, err)
 		before := c.Stats()
 		var turns [5]int
 		var served sync.WaitGroup
@@ -44,14 +45,14 @@ func TestLine(t *testing.T) {
 			})
 			waiting(t, c, i+1)
 		}
-		must(t, tx.Commit())
+		check.OK(t, tx.Commit())
 		served.Wait()
-		equal(t, turns, [5]int{1, 2, 3, 4, 5})
+		check.Equal(t, turns, [5]int{1, 2, 3, 4, 5})
 		after := c.Stats()
-		equal(t, after.Waited-before.Waited, 5)
-		equal(t, after.Acquired-before.Acquired, 5)
-		equal(t, after.Opened, 1)
-		equal(t, after.WaitTime > before.WaitTime, true)
+		check.Equal(t, after.Waited-before.Waited, 5)
+		check.Equal(t, after.Acquired-before.Acquired, 5)
+		check.Equal(t, after.Opened, 1)
+		check.Equal(t, after.WaitTime > before.WaitTime, true)
 	})
 	t.Run("who gives up leaves the line, and the next one is served", func(t *testing.T) {
 		t.Parallel()
@@ -64,20 +65,20 @@ func TestLine(t *testing.T) {
 		waiting(t, c, 2)
 		cancel()
 		err := <-first
-		equal(t, errors.Is(err, context.Canceled), true)
-		equal(t, pgsafe.KindOf(err), pgsafe.KindCanceled)
-		must(t, tx.Rollback())
-		must(t, <-second)
+		check.Equal(t, errors.Is(err, context.Canceled), true)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindCanceled)
+		check.OK(t, tx.Rollback())
+		check.OK(t, <-second)
 	})
 	t.Run("a wait that is too long says who has the connections", func(t *testing.T) {
 		t.Parallel()
 		db, _, tx := only(t, "pool_acquire_timeout=2s") // in which one can be opened
 		_, err := db.ExecContext(t.Context(), "select 1")
 		var acquire *pgsafe.AcquireError
-		equal(t, errors.As(err, &acquire), true)
-		equal(t, acquire.InUse, 1)
-		equal(t, acquire.Waiting, 1)
-		must(t, tx.Rollback())
+		check.Equal(t, errors.As(err, &acquire), true)
+		check.Equal(t, acquire.InUse, 1)
+		check.Equal(t, acquire.Waiting, 1)
+		check.OK(t, tx.Rollback())
 	})
 	t.Run("who waits when the DB is closed is told so", func(t *testing.T) {
 		t.Parallel()
@@ -85,8 +86,8 @@ func TestLine(t *testing.T) {
 		waited := make(chan error)
 		go func() { _, err := db.ExecContext(t.Context(), "select 1"); waited <- err }()
 		waiting(t, c, 1)
-		must(t, db.Close())
-		equal(t, errors.Is(<-waited, pgsafe.ErrClosed), true)
+		check.OK(t, db.Close())
+		check.Equal(t, errors.Is(<-waited, pgsafe.ErrClosed), true)
 		_ = tx.Rollback()
 	})
 	t.Run("who waits for a connection that breaks gets another", func(t *testing.T) {
@@ -96,10 +97,10 @@ func TestLine(t *testing.T) {
 		go func() { _, err := db.ExecContext(t.Context(), "select 1"); waited <- err }()
 		waiting(t, c, 1)
 		_, err := tx.ExecContext(t.Context(), "select pg_terminate_backend(pg_backend_pid())")
-		equal(t, pgsafe.SQLState(err), "57P01")
+		check.Equal(t, pgsafe.SQLState(err), "57P01")
 		_ = tx.Rollback()
-		must(t, <-waited)
-		equal(t, c.Stats().Opened, 2)
+		check.OK(t, <-waited)
+		check.Equal(t, c.Stats().Opened, 2)
 	})
 	t.Run("what one has left on it, and his settings, do not reach the next", func(t *testing.T) {
 		t.Parallel()
@@ -118,8 +119,8 @@ func TestLine(t *testing.T) {
 			if c.Stats().InUse > 0 {
 				waiting(t, c, 1)
 			}
-			must(t, leave())
-			equal(t, <-waited, `"$user", public`)
+			check.OK(t, leave())
+			check.Equal(t, <-waited, `"$user", public`)
 		}
 	})
 	t.Run("two DBs on one connector take turns, so that neither starves", func(t *testing.T) {
@@ -144,10 +145,10 @@ func TestLine(t *testing.T) {
 				})
 			}
 		}
-		must(t, tx.Rollback())
+		check.OK(t, tx.Rollback())
 		for range 50 {
-			must(t, native())
-			must(t, leased())
+			check.OK(t, native())
+			check.OK(t, leased())
 		}
 		stop()
 		wg.Wait()
@@ -175,6 +176,6 @@ func TestLine(t *testing.T) {
 			return nil
 		})
 		unused(t, db)
-		equal(t, statsOf(t, db).Waited > 0, true)
+		check.Equal(t, statsOf(t, db).Waited > 0, true)
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 func TestADeadConnectionIsNotHandedOut(t *testing.T) {
@@ -60,7 +61,7 @@ func TestADeadConnectionIsNotHandedOut(t *testing.T) {
 		for range 10 {
 			exec(t, db, "select 1")
 		}
-		equal(t, proxy.RoundTrips(), 10)
+		check.Equal(t, proxy.RoundTrips(), 10)
 	})
 
 	t.Run("but a ping after pool_ping_after", func(t *testing.T) {
@@ -70,7 +71,7 @@ func TestADeadConnectionIsNotHandedOut(t *testing.T) {
 		exec(t, db, "select 1")
 		proxy.Reset()
 		exec(t, db, "select 1")
-		equal(t, proxy.RoundTrips(), 2)
+		check.Equal(t, proxy.RoundTrips(), 2)
 	})
 
 	t.Run("and a ping where the server has said something", func(t *testing.T) {
@@ -82,7 +83,7 @@ func TestADeadConnectionIsNotHandedOut(t *testing.T) {
 		admin := cluster.AdminIn(t, databaseOf(t, uri))
 		pgtest.Eventually(t, "a notification is noticed before the next statement", func() bool {
 			_, err := admin.Exec(t.Context(), "notify c")
-			must(t, err)
+			check.OK(t, err)
 			before := proxy.RoundTrips()
 			exec(t, db, "select 1")
 			return proxy.RoundTrips() == before+2
@@ -104,16 +105,16 @@ func TestWhatNeverBeganIsRepeated(t *testing.T) {
 		uri := cluster.Database(t)
 		db := open(t, pgsafe.DriverName, uri)
 		conn, err := db.Conn(t.Context()) // database/sql repeats nothing on it
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
-		must(t, conn.PingContext(t.Context()))
+		check.OK(t, conn.PingContext(t.Context()))
 		endAll(t, cluster, databaseOf(t, uri))
 		gone(t, cluster, databaseOf(t, uri))
 		_, err = conn.ExecContext(t.Context(), "select $1::int", 1)
-		equal(t, err == driver.ErrBadConn, false)
-		equal(t, errors.Is(err, driver.ErrBadConn), true)
-		equal(t, pgsafe.SQLState(err), "57P01")
-		equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
+		check.Equal(t, err == driver.ErrBadConn, false)
+		check.Equal(t, errors.Is(err, driver.ErrBadConn), true)
+		check.Equal(t, pgsafe.SQLState(err), "57P01")
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
 	})
 
 	t.Run("but nothing within a transaction", func(t *testing.T) {
@@ -121,15 +122,15 @@ func TestWhatNeverBeganIsRepeated(t *testing.T) {
 		uri := cluster.Database(t)
 		db := open(t, pgsafe.DriverName, uri)
 		tx, err := db.BeginTx(t.Context(), nil)
-		must(t, err)
+		check.OK(t, err)
 		_, err = tx.ExecContext(t.Context(), "select $1::int", 1)
-		must(t, err)
+		check.OK(t, err)
 		endAll(t, cluster, databaseOf(t, uri))
 		gone(t, cluster, databaseOf(t, uri))
 		for range 2 { // the second finds the connection closed
 			_, err = tx.ExecContext(t.Context(), "select $1::int", 1)
-			equal(t, errors.Is(err, driver.ErrBadConn), false)
-			equal(t, pgsafe.SQLState(err), "57P01")
+			check.Equal(t, errors.Is(err, driver.ErrBadConn), false)
+			check.Equal(t, pgsafe.SQLState(err), "57P01")
 		}
 		if tx.Commit() == nil {
 			t.Error("it was committed")
@@ -141,14 +142,14 @@ func TestWhatNeverBeganIsRepeated(t *testing.T) {
 		uri := cluster.Database(t)
 		db := open(t, pgsafe.DriverName, uri)
 		conn, err := db.Conn(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
-		must(t, conn.PingContext(t.Context()))
+		check.OK(t, conn.PingContext(t.Context()))
 		endAll(t, cluster, databaseOf(t, uri))
 		gone(t, cluster, databaseOf(t, uri))
 		_, err = conn.ExecContext(t.Context(), "select 1")
-		equal(t, errors.Is(err, driver.ErrBadConn), false)
-		equal(t, pgsafe.SQLState(err), "57P01")
+		check.Equal(t, errors.Is(err, driver.ErrBadConn), false)
+		check.Equal(t, pgsafe.SQLState(err), "57P01")
 	})
 
 	t.Run("nor one that was sent and has no answer", func(t *testing.T) {
@@ -176,13 +177,13 @@ func TestWhatNeverBeganIsRepeated(t *testing.T) {
 			})
 			proxy.Cut()
 			err := <-failed
-			equal(t, err != nil && !errors.Is(err, driver.ErrBadConn), true)
-			equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
+			check.Equal(t, err != nil && !errors.Is(err, driver.ErrBadConn), true)
+			check.Equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
 			pgtest.Eventually(t, "the server has ended it", func() bool {
 				return one[int](t, admin, "select count(*)::int from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()") == 0
 			})
 		}
-		equal(t, one[int](t, admin, "select count(*)::int from done") <= 2, true)
+		check.Equal(t, one[int](t, admin, "select count(*)::int from done") <= 2, true)
 	})
 
 	t.Run("a BEGIN is", func(t *testing.T) {
@@ -190,14 +191,14 @@ func TestWhatNeverBeganIsRepeated(t *testing.T) {
 		uri := cluster.Database(t)
 		db := open(t, pgsafe.DriverName, uri)
 		conn, err := db.Conn(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
-		must(t, conn.PingContext(t.Context()))
+		check.OK(t, conn.PingContext(t.Context()))
 		endAll(t, cluster, databaseOf(t, uri))
 		gone(t, cluster, databaseOf(t, uri))
 		_, err = conn.BeginTx(t.Context(), nil)
-		equal(t, errors.Is(err, driver.ErrBadConn), true)
-		equal(t, pgsafe.SQLState(err), "57P01")
+		check.Equal(t, errors.Is(err, driver.ErrBadConn), true)
+		check.Equal(t, pgsafe.SQLState(err), "57P01")
 	})
 }
 
@@ -207,7 +208,7 @@ func TestConnectingIsTriedAgain(t *testing.T) {
 		cluster := pgtest.New(t, pgserver.Options{Settings: map[string]string{"max_connections": "8", "superuser_reserved_connections": "0"}})
 		release := fillServer(t, cluster)
 		_, err := open(t, "pgx", cluster.URI("postgres")).ExecContext(t.Context(), "select 1")
-		equal(t, pgsafe.SQLState(err), "53300") // pgx does not wait
+		check.Equal(t, pgsafe.SQLState(err), "53300") // pgx does not wait
 		db := open(t, pgsafe.DriverName, cluster.URI("postgres"))
 		done := make(chan error, 1)
 		go func() {
@@ -216,7 +217,7 @@ func TestConnectingIsTriedAgain(t *testing.T) {
 		}()
 		pgtest.Eventually(t, "it was refused", func() bool { return statsOf(t, db).Opened >= 2 })
 		release()
-		must(t, <-done)
+		check.OK(t, <-done)
 	})
 
 	t.Run("and a server that stays full is named", func(t *testing.T) {
@@ -225,13 +226,13 @@ func TestConnectingIsTriedAgain(t *testing.T) {
 		defer fillServer(t, cluster)()
 		db := open(t, pgsafe.DriverName, with(cluster.URI("postgres"), "connect_timeout=2"))
 		_, err := db.ExecContext(t.Context(), "select 1")
-		equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
-		equal(t, pgsafe.SQLState(err), "53300")
-		equal(t, strings.Contains(err.Error(), "too many clients"), true)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
+		check.Equal(t, pgsafe.SQLState(err), "53300")
+		check.Equal(t, strings.Contains(err.Error(), "too many clients"), true)
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		_, err = db.ExecContext(ctx, "select 1")
-		equal(t, errors.Is(err, context.DeadlineExceeded), true)
+		check.Equal(t, errors.Is(err, context.DeadlineExceeded), true)
 	})
 
 	t.Run("where the server was there before", func(t *testing.T) {
@@ -239,7 +240,7 @@ func TestConnectingIsTriedAgain(t *testing.T) {
 		cluster := pgtest.New(t, pgserver.Options{})
 		db := open(t, pgsafe.DriverName, cluster.URI("postgres"))
 		exec(t, db, "select 1")
-		must(t, cluster.Halt(pgserver.Fast))
+		check.OK(t, cluster.Halt(pgserver.Fast))
 		done := make(chan error, 1)
 		before := statsOf(t, db).Opened
 		go func() {
@@ -247,8 +248,8 @@ func TestConnectingIsTriedAgain(t *testing.T) {
 			done <- err
 		}()
 		pgtest.Eventually(t, "it was refused", func() bool { return statsOf(t, db).Opened >= before+2 })
-		must(t, cluster.Restart(t.Context()))
-		must(t, <-done)
+		check.OK(t, cluster.Restart(t.Context()))
+		check.OK(t, <-done)
 	})
 
 	t.Run("not for what does not heal", func(t *testing.T) {
@@ -256,8 +257,8 @@ func TestConnectingIsTriedAgain(t *testing.T) {
 		cluster := pgtest.Shared(t)
 		db := open(t, pgsafe.DriverName, cluster.URI("there_is_no_such_database"))
 		_, err := db.ExecContext(t.Context(), "select 1")
-		equal(t, pgsafe.SQLState(err), "3D000")
-		equal(t, statsOf(t, db).Opened, 1)
+		check.Equal(t, pgsafe.SQLState(err), "3D000")
+		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
 }
 
@@ -270,14 +271,14 @@ func fillServer(t *testing.T, cluster *pgtest.Cluster) (release func()) {
 	for {
 		conn, err := db.Conn(t.Context())
 		if err != nil {
-			equal(t, pgsafe.SQLState(err), "53300")
+			check.Equal(t, pgsafe.SQLState(err), "53300")
 			break
 		}
 		conns = append(conns, conn)
 	}
 	return func() {
 		for _, conn := range conns {
-			must(t, conn.Close())
+			check.OK(t, conn.Close())
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // writer writes connection strings in one dialect.
@@ -146,12 +147,12 @@ func TestLogins(t *testing.T) {
 	all := passwords()
 	for i, password := range all {
 		_, err := admin.Exec(t.Context(), fmt.Sprintf("create role login_%d login password '%s'", i, strings.ReplaceAll(password, "'", "''")))
-		must(t, err)
+		check.OK(t, err)
 	}
 	t.Cleanup(func() {
 		for i := range all {
 			_, err := admin.Exec(context.WithoutCancel(t.Context()), fmt.Sprintf("drop role login_%d", i))
-			must(t, err)
+			check.OK(t, err)
 		}
 	})
 	var escaped, raw, refused atomic.Int32
@@ -206,7 +207,7 @@ func logIn(t *testing.T, dsn, role string) bool {
 	if refusal := (*pgsafe.DSNError)(nil); errors.As(err, &refusal) {
 		return false
 	}
-	must(t, err)
+	check.OK(t, err)
 	defer db.Close()
 	var user string
 	if err := db.QueryRowContext(t.Context(), "select current_user").Scan(&user); err != nil {

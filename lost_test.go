@@ -7,20 +7,22 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // sqlConn returns a *sql.Conn with a connection that has answered.
 func sqlConn(t testing.TB, db *sql.DB) *sql.Conn {
 	t.Helper()
 	conn, err := db.Conn(t.Context())
-	must(t, err)
+	check.OK(t, err)
 	t.Cleanup(func() { conn.Close() })
-	must(t, conn.PingContext(t.Context()))
+	check.OK(t, conn.PingContext(t.Context()))
 	return conn
 }
 
-// database/sql repeats a prepared statement of a *sql.Conn after driver.ErrBadConn, at which it closes the *sql.Conn, so
-// that the caller would see sql.ErrConnDone only (Stmt.ExecContext, Conn.closemuRUnlockCondReleaseConn).
+// database/sql repeats a prepared statement of a *sql.Conn after driver.ErrBadConn, at which it
+// closes the *sql.Conn, so that the caller would see sql.ErrConnDone only (Stmt.ExecContext,
+// Conn.closemuRUnlockCondReleaseConn).
 func TestPreparedStatementOfALostConnection(t *testing.T) {
 	for name, run := range map[string]func(stmt *sql.Stmt) error{
 		"Exec":  func(stmt *sql.Stmt) error { _, err := stmt.Exec(1); return err },
@@ -30,21 +32,21 @@ func TestPreparedStatementOfALostConnection(t *testing.T) {
 			t.Parallel()
 			uri := pgtest.Shared(t).Database(t)
 			db := open(t, pgsafe.DriverName, uri)
-			must(t, db.PingContext(t.Context()))
+			check.OK(t, db.PingContext(t.Context()))
 			conn := sqlConn(t, db)
 			stmt, err := conn.PrepareContext(t.Context(), "select $1::int")
-			must(t, err)
+			check.OK(t, err)
 			defer stmt.Close()
 			watch(t, uri).terminate()
 			for range 2 {
 				err = run(stmt)
-				equal(t, pgsafe.SQLState(err), "57P01")
-				equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
+				check.Equal(t, pgsafe.SQLState(err), "57P01")
+				check.Equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
 			}
 			_, err = conn.ExecContext(t.Context(), "select 1")
-			equal(t, pgsafe.SQLState(err), "57P01")
+			check.Equal(t, pgsafe.SQLState(err), "57P01")
 			_, err = conn.ExecContext(t.Context(), "select 1")
-			equal(t, errors.Is(err, sql.ErrConnDone), true)
+			check.Equal(t, errors.Is(err, sql.ErrConnDone), true)
 		})
 	}
 	t.Run("COMMIT reports why the server ended the connection before it", func(t *testing.T) {
@@ -52,13 +54,13 @@ func TestPreparedStatementOfALostConnection(t *testing.T) {
 		uri := pgtest.Shared(t).Database(t)
 		db := open(t, pgsafe.DriverName, uri)
 		tx, err := db.BeginTx(t.Context(), nil)
-		must(t, err)
+		check.OK(t, err)
 		watch(t, uri).terminate()
 		_, err = tx.ExecContext(t.Context(), "select 1")
-		equal(t, pgsafe.SQLState(err), "57P01")
+		check.Equal(t, pgsafe.SQLState(err), "57P01")
 		err = tx.Commit()
-		equal(t, pgsafe.SQLState(err), "57P01")
-		equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
+		check.Equal(t, pgsafe.SQLState(err), "57P01")
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
 	})
 }
 
@@ -67,15 +69,15 @@ func TestLossOfAConnectionThatHasWorked(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		db := open(t, pgsafe.DriverName, uri)
-		must(t, db.PingContext(t.Context()))
+		check.OK(t, db.PingContext(t.Context()))
 		w := watch(t, uri)
 		for range 3 {
 			conn := sqlConn(t, db)
 			w.terminate()
 			_, err := conn.ExecContext(t.Context(), "select 1")
-			equal(t, pgsafe.SQLState(err), "57P01")
-			must(t, conn.Close())
+			check.Equal(t, pgsafe.SQLState(err), "57P01")
+			check.OK(t, conn.Close())
 		}
-		equal(t, statsOf(t, db).Failed, 0)
+		check.Equal(t, statsOf(t, db).Failed, 0)
 	})
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 func TestNetworkThatFails(t *testing.T) {
@@ -28,7 +29,7 @@ func TestNetworkThatFails(t *testing.T) {
 		started := time.Now()
 		l.moves(t, 100)
 		l.end()
-		equal(t, l.bad, 0)
+		check.Equal(t, l.bad, 0)
 		t.Logf("cut 5 times under 20 connections: %d failed %v, 100 more queries after %v",
 			l.errors(), l.kinds, time.Since(started).Round(time.Millisecond))
 	})
@@ -102,14 +103,14 @@ func TestNetworkThatFails(t *testing.T) {
 			}
 			return nil
 		}))
-		must(t, err)
+		check.OK(t, err)
 		db := sql.OpenDB(c)
-		t.Cleanup(func() { must(t, db.Close()) })
-		equal(t, one[int](t, db, "select $1::int + 1", 1), 2)
+		t.Cleanup(func() { check.OK(t, db.Close()) })
+		check.Equal(t, one[int](t, db, "select $1::int + 1", 1), 2)
 		endAll(t, cluster, databaseOf(t, uri))
 		gone(t, cluster, databaseOf(t, uri))
-		equal(t, one[int](t, db, "select $1::int + 1", 1), 2)
-		equal(t, opened.Load(), 2)
+		check.Equal(t, one[int](t, db, "select $1::int + 1", 1), 2)
+		check.Equal(t, opened.Load(), 2)
 	})
 }
 

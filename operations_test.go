@@ -11,6 +11,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // operation is something that applications do, in two steps: what happens between them is up to the test. The context of
@@ -37,7 +38,7 @@ var operations = []operation{
 	{"a ping", func(_ *testing.T, _ context.Context, db *sql.DB) func(context.Context) error { return db.PingContext }},
 	{"a new connection beside one in use", func(t *testing.T, ctx context.Context, db *sql.DB) func(context.Context) error {
 		conn, err := db.Conn(ctx)
-		must(t, err)
+		check.OK(t, err)
 		return func(ctx context.Context) error {
 			defer conn.Close()
 			other, err := db.Conn(ctx)
@@ -49,7 +50,7 @@ var operations = []operation{
 	}},
 	{"a prepared statement", func(t *testing.T, ctx context.Context, db *sql.DB) func(context.Context) error {
 		stmt, err := db.PrepareContext(ctx, "select $1::int + 1")
-		must(t, err)
+		check.OK(t, err)
 		return func(ctx context.Context) error {
 			defer stmt.Close()
 			var n int
@@ -58,8 +59,8 @@ var operations = []operation{
 	}},
 	{"the rest of many rows", func(t *testing.T, ctx context.Context, db *sql.DB) func(context.Context) error {
 		rows, err := db.QueryContext(ctx, "select repeat('x', 1000) from generate_series(1, 50)")
-		must(t, err)
-		equal(t, rows.Next(), true)
+		check.OK(t, err)
+		check.Equal(t, rows.Next(), true)
 		return func(context.Context) error {
 			for rows.Next() {
 			}
@@ -68,18 +69,18 @@ var operations = []operation{
 	}},
 	{"a commit", func(t *testing.T, ctx context.Context, db *sql.DB) func(context.Context) error {
 		tx, err := db.BeginTx(ctx, nil)
-		must(t, err)
+		check.OK(t, err)
 		return func(context.Context) error { return tx.Commit() }
 	}},
 	{"a rollback", func(t *testing.T, ctx context.Context, db *sql.DB) func(context.Context) error {
 		tx, err := db.BeginTx(context.WithoutCancel(ctx), nil)
-		must(t, err)
+		check.OK(t, err)
 		return func(context.Context) error { return tx.Rollback() }
 	}},
 	{"the rollback of a transaction whose context ends", func(t *testing.T, ctx context.Context, db *sql.DB) func(context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		tx, err := db.BeginTx(ctx, nil)
-		must(t, err)
+		check.OK(t, err)
 		return func(context.Context) error {
 			cancel()
 			if err := tx.Rollback(); err != sql.ErrTxDone { // database/sql has begun to roll back
@@ -101,9 +102,9 @@ var operations = []operation{
 	}},
 	{"COPY", func(t *testing.T, ctx context.Context, db *sql.DB) func(context.Context) error {
 		conn, err := db.Conn(ctx)
-		must(t, err)
+		check.OK(t, err)
 		_, err = conn.ExecContext(ctx, "create temp table if not exists copied (n int)")
-		must(t, err)
+		check.OK(t, err)
 		return func(ctx context.Context) error {
 			defer conn.Close()
 			return pgsafe.Raw(conn, func(c *pgx.Conn) error {
@@ -121,9 +122,9 @@ func throughProxy(t *testing.T, params ...string) (*sql.DB, *pgtest.Proxy) {
 	database := databaseOf(t, cluster.Database(t))
 	proxy := pgtest.NewProxy(t, cluster)
 	db, err := sql.Open(pgsafe.DriverName, with(proxy.URI(database), params...))
-	must(t, err)
+	check.OK(t, err)
 	t.Cleanup(func() {
-		must(t, db.Close())
+		check.OK(t, db.Close())
 		pgtest.Eventually(t, "no connection is left", func() bool { return proxy.Open() == 0 })
 		gone(t, cluster, database)
 	})

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 func TestWithPassword(t *testing.T) {
@@ -31,27 +32,27 @@ func TestWithPassword(t *testing.T) {
 	connect := func(t *testing.T, dsn string, opts ...pgsafe.Option) *sql.DB {
 		t.Helper()
 		c, err := pgsafe.NewConnector(dsn, opts...)
-		must(t, err)
+		check.OK(t, err)
 		db := sql.OpenDB(c)
-		t.Cleanup(func() { must(t, db.Close()) })
+		t.Cleanup(func() { check.OK(t, db.Close()) })
 		return db
 	}
 	says := func(password string) pgsafe.Option {
 		return pgsafe.WithPassword(func(context.Context) (string, error) { return password, nil })
 	}
 	t.Run("it outranks the password of the string", func(t *testing.T) {
-		must(t, connect(t, from("quite-wrong-7x"), says(briefPassword)).PingContext(t.Context()))
+		check.OK(t, connect(t, from("quite-wrong-7x"), says(briefPassword)).PingContext(t.Context()))
 	})
 	t.Run("it outranks the password file", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "passwords")
-		must(t, os.WriteFile(file, []byte("*:*:*:*:quite-wrong-7x\n"), 0o600))
-		must(t, connect(t, with(from(""), "passfile="+file), says(briefPassword)).PingContext(t.Context()))
+		check.OK(t, os.WriteFile(file, []byte("*:*:*:*:quite-wrong-7x\n"), 0o600))
+		check.OK(t, connect(t, with(from(""), "passfile="+file), says(briefPassword)).PingContext(t.Context()))
 	})
 	t.Run("what is empty is not looked for in the password file", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "passwords")
-		must(t, os.WriteFile(file, []byte("*:*:*:*:"+briefPassword+"\n"), 0o600))
+		check.OK(t, os.WriteFile(file, []byte("*:*:*:*:"+briefPassword+"\n"), 0o600))
 		err := connect(t, with(from(""), "passfile="+file), says("")).PingContext(t.Context())
-		equal(t, pgsafe.KindOf(err), pgsafe.KindAuth)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindAuth)
 	})
 	t.Run("it is asked for each connection", func(t *testing.T) {
 		var asked atomic.Int32
@@ -60,16 +61,16 @@ func TestWithPassword(t *testing.T) {
 			return briefPassword, nil
 		}))
 		holdAll(t, db, 3)
-		equal(t, asked.Load(), 3)
+		check.Equal(t, asked.Load(), 3)
 	})
 	t.Run("it works with a configuration of the application's", func(t *testing.T) {
 		config, err := pgx.ParseConfig(from("quite-wrong-7x"))
-		must(t, err)
+		check.OK(t, err)
 		c, err := pgsafe.NewConnectorConfig(config, says(briefPassword))
-		must(t, err)
+		check.OK(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
-		must(t, db.PingContext(t.Context()))
+		check.OK(t, db.PingContext(t.Context()))
 	})
 	t.Run("a function of WithBeforeConnect sees it, and has the last word", func(t *testing.T) {
 		var seen string
@@ -78,17 +79,17 @@ func TestWithPassword(t *testing.T) {
 				seen, config.Password = config.Password, briefPassword
 				return nil
 			}))
-		must(t, db.PingContext(t.Context()))
-		equal(t, seen, "first-one-7x")
+		check.OK(t, db.PingContext(t.Context()))
+		check.Equal(t, seen, "first-one-7x")
 	})
 	t.Run("a password that it gave is in no error", func(t *testing.T) {
 		err := connect(t, from(""), says("q7Zx[9f:Lk2@w8")).PingContext(t.Context())
-		equal(t, pgsafe.KindOf(err), pgsafe.KindAuth)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindAuth)
 		noSecret(t, err, "q7Zx[9f:Lk2@w8")
 		err = connect(t, from(""), says(briefPassword), pgsafe.WithAfterConnect(func(_ context.Context, conn *pgx.Conn) error {
 			return fmt.Errorf("could not log in with %s", conn.Config().Password)
 		})).PingContext(t.Context())
-		equal(t, strings.Contains(fmt.Sprint(err), "could not log in"), true)
+		check.Equal(t, strings.Contains(fmt.Sprint(err), "could not log in"), true)
 		noSecret(t, err, briefPassword)
 	})
 	t.Run("its error reaches the caller as it is", func(t *testing.T) {
@@ -96,14 +97,14 @@ func TestWithPassword(t *testing.T) {
 		err := connect(t, from(briefPassword), pgsafe.WithPassword(func(context.Context) (string, error) {
 			return "", vault
 		})).PingContext(t.Context())
-		equal(t, errors.Is(err, vault), true)
-		equal(t, err.Error(), vault.Error())
+		check.Equal(t, errors.Is(err, vault), true)
+		check.Equal(t, err.Error(), vault.Error())
 	})
 	t.Run("it gets a context that ends with connect_timeout", func(t *testing.T) {
 		err := connect(t, with(from(""), "connect_timeout=1"), pgsafe.WithPassword(func(ctx context.Context) (string, error) {
 			<-ctx.Done()
 			return "", ctx.Err()
 		})).PingContext(t.Context())
-		equal(t, pgsafe.KindOf(err), pgsafe.KindTimeout)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindTimeout)
 	})
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // tellingSmallPIDs makes connections on which clients are told small process ids, and counts them.
@@ -56,7 +57,7 @@ func pooled(t *testing.T, settings map[string]string) (*pgserver.PgBouncer, stri
 	t.Helper()
 	cluster := pgtest.Shared(t)
 	u, err := url.Parse(cluster.Database(t))
-	must(t, err)
+	check.OK(t, err)
 	return pgtest.PgBouncer(t, cluster, pgserver.PgBouncerOptions{Settings: settings}), strings.TrimPrefix(u.Path, "/")
 }
 
@@ -108,11 +109,11 @@ func TestPgBouncer(t *testing.T) {
 	})
 	t.Run("is recognised where the process id that it makes up is one that a server could have", func(t *testing.T) {
 		config, err := pgx.ParseConfig(pooler.URI(database))
-		must(t, err)
+		check.OK(t, err)
 		var told atomic.Int32
 		config.DialFunc = tellingSmallPIDs(config.DialFunc, &told)
 		c, err := pgsafe.NewConnectorConfig(config)
-		must(t, err)
+		check.OK(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
 		transfers(t, db)
@@ -157,28 +158,28 @@ func TestPgBouncer(t *testing.T) {
 		pooler, database := pooled(t, map[string]string{"pool_mode": "session"})
 		db := open(t, pgsafe.DriverName, with(pooler.URI(database), "default_query_exec_mode=cache_statement"))
 		conn, err := db.Conn(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
 		stmt, err := conn.PrepareContext(t.Context(), "select 1")
-		must(t, err)
+		check.OK(t, err)
 		defer stmt.Close()
 		var named int
-		must(t, conn.QueryRowContext(t.Context(), "select count(*)::int from pg_prepared_statements").Scan(&named))
-		equal(t, named, 2) // this one and that one
+		check.OK(t, conn.QueryRowContext(t.Context(), "select count(*)::int from pg_prepared_statements").Scan(&named))
+		check.Equal(t, named, 2) // this one and that one
 	})
 	t.Run("is told in the log, once", func(t *testing.T) {
 		var log syncBuffer
 		c, err := pgsafe.NewConnector(pooler.URI(database), pgsafe.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
-		must(t, err)
+		check.OK(t, err)
 		db := sql.OpenDB(c)
 		defer db.Close()
 		holdAll(t, db, 3)()
-		must(t, db.Close())
-		equal(t, strings.Count(log.String(), "pooler"), 1)
+		check.OK(t, db.Close())
+		check.Equal(t, strings.Count(log.String(), "pooler"), 1)
 	})
 	t.Run("prepared statements report faults when they are prepared", func(t *testing.T) {
 		_, err := open(t, pgsafe.DriverName, pooler.URI(database)).PrepareContext(t.Context(), "select from nowhere at all")
-		equal(t, pgsafe.SQLState(err), "42601")
+		check.Equal(t, pgsafe.SQLState(err), "42601")
 	})
 	t.Run("cancels the right statement, and no later one", func(t *testing.T) {
 		cancelsThrough(t, pooler.URI(database))
@@ -189,19 +190,19 @@ func TestPgBouncer(t *testing.T) {
 	} {
 		t.Run("that refuses "+name+" is of kind config, and the error says what helps", func(t *testing.T) {
 			err := open(t, pgsafe.DriverName, with(pooler.URI(database), parameter)).PingContext(t.Context())
-			equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+			check.Equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 			for _, want := range []string{name, "ignore_startup_parameters", "ALTER ROLE"} {
 				if !strings.Contains(fmt.Sprint(err), want) {
 					t.Errorf("the error does not name %s: %v", want, err)
 				}
 			}
 			var pgErr *pgconn.PgError
-			equal(t, errors.As(err, &pgErr), true)
+			check.Equal(t, errors.As(err, &pgErr), true)
 		})
 	}
 	t.Run("that ignores the setting lets it pass", func(t *testing.T) {
 		pooler, database := pooled(t, map[string]string{"ignore_startup_parameters": "statement_timeout"})
-		must(t, open(t, pgsafe.DriverName, with(pooler.URI(database), "statement_timeout=5s")).PingContext(t.Context()))
+		check.OK(t, open(t, pgsafe.DriverName, with(pooler.URI(database), "statement_timeout=5s")).PingContext(t.Context()))
 	})
 }
 
@@ -221,19 +222,19 @@ func TestPgBouncerWithTLS(t *testing.T) {
 	t.Run("a wrong password is told at once, and not shown", func(t *testing.T) {
 		uri := strings.Replace(pooler.URI(database), "@127.", "x@127.", 1)
 		err := open(t, pgsafe.DriverName, uri).PingContext(t.Context())
-		equal(t, pgsafe.KindOf(err), pgsafe.KindAuth)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindAuth)
 		noSecret(t, err, pgtest.TLSPassword+"x")
 	})
 	t.Run("a server certificate of somebody else is refused", func(t *testing.T) {
 		uri, _, _ := strings.Cut(pooler.URI(database), "?")
 		uri += "?sslmode=verify-full&sslrootcert=" + pgtest.ClientCert(t).CAFile()
 		err := open(t, pgsafe.DriverName, uri).PingContext(t.Context())
-		equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 	})
 	t.Run("without TLS it lets nobody in", func(t *testing.T) {
 		uri, _, _ := strings.Cut(pooler.URI(database), "?")
 		err := open(t, pgsafe.DriverName, uri+"?sslmode=disable").PingContext(t.Context())
-		equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 	})
 }
 
@@ -283,10 +284,10 @@ func TestPgBouncerThatIsSlowToCancel(t *testing.T) {
 	pgtest.Eventually(t, "the statement runs", func() bool { return w.running() > 0 })
 	proxy.Hang()
 	cancel()
-	equal(t, pgsafe.KindOf(<-done), pgsafe.KindCanceled)
+	check.Equal(t, pgsafe.KindOf(<-done), pgsafe.KindCanceled)
 	proxy.Flow()
 	pgtest.Eventually(t, "the server has had the request", func() bool { return w.running() == 0 })
-	must(t, db.PingContext(t.Context()))
+	check.OK(t, db.PingContext(t.Context()))
 }
 
 // numberOfCancels is what PGSAFE_TEST_CANCELS says, or few.
@@ -297,7 +298,7 @@ func numberOfCancels(t *testing.T, few int) int {
 		return few
 	}
 	n, err := strconv.Atoi(given)
-	must(t, err)
+	check.OK(t, err)
 	return n
 }
 
@@ -308,13 +309,13 @@ func TestPgBouncerThatCannotServe(t *testing.T) {
 		pooler, database := pooled(t, map[string]string{"max_client_conn": "1"})
 		db := open(t, pgsafe.DriverName, pooler.URI(database))
 		conn, err := db.Conn(t.Context())
-		must(t, err)
-		must(t, conn.PingContext(t.Context()))
+		check.OK(t, err)
+		check.OK(t, conn.PingContext(t.Context()))
 		refused := make(chan struct{})
 		go func() {
 			defer conn.Close()
 			pgtest.Eventually(t, "another is refused", func() bool { return strings.Contains(pooler.Log(), "no more connections allowed") })
-			must(t, pgsafe.Raw(conn, func(c *pgx.Conn) error { return c.Close(t.Context()) }))
+			check.OK(t, pgsafe.Raw(conn, func(c *pgx.Conn) error { return c.Close(t.Context()) }))
 			close(refused)
 		}()
 		exec(t, db, "select 1")
@@ -326,8 +327,8 @@ func TestPgBouncerThatCannotServe(t *testing.T) {
 		db := open(t, pgsafe.DriverName, pooler.URI(database))
 		defer holdAll(t, db, 1)()
 		err := open(t, pgsafe.DriverName, with(pooler.URI(database), "connect_timeout=1")).PingContext(t.Context())
-		equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
-		equal(t, strings.Contains(fmt.Sprint(err), "no more connections allowed"), true)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
+		check.Equal(t, strings.Contains(fmt.Sprint(err), "no more connections allowed"), true)
 	})
 	t.Run("a statement that is cancelled in its queue costs the connection, and does not run later", func(t *testing.T) {
 		t.Parallel()
@@ -335,15 +336,15 @@ func TestPgBouncerThatCannotServe(t *testing.T) {
 		db := open(t, pgsafe.DriverName, with(pooler.URI(database), "pgsafe_cancel_timeout=100ms"))
 		exec(t, db, "create table written (n int)")
 		tx, err := db.BeginTx(t.Context(), nil)
-		must(t, err)
+		check.OK(t, err)
 		_, err = tx.ExecContext(t.Context(), "select 1") // holds the only server connection
-		must(t, err)
+		check.OK(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		_, err = db.ExecContext(ctx, "insert into written values ($1)", 1)
-		equal(t, errors.Is(err, context.DeadlineExceeded), true)
-		must(t, tx.Commit())
-		equal(t, one[int](t, db, "select count(*)::int from written"), 0)
+		check.Equal(t, errors.Is(err, context.DeadlineExceeded), true)
+		check.OK(t, tx.Commit())
+		check.Equal(t, one[int](t, db, "select count(*)::int from written"), 0)
 		pgtest.Eventually(t, "the other connection is gone", func() bool { return statsOf(t, db).Total == 1 }) // closing takes a while
 	})
 	t.Run("one whose server restarts is of use again when that is back", func(t *testing.T) {
@@ -354,11 +355,11 @@ func TestPgBouncerThatCannotServe(t *testing.T) {
 			db := open(t, name, with(pooler.URI(""), "default_query_exec_mode=exec"))
 			l := startLoad(t, db)
 			l.moves(t, 200)
-			must(t, cluster.Halt(pgserver.Fast))
+			check.OK(t, cluster.Halt(pgserver.Fast))
 			pgtest.Eventually(t, "the pooler finds it down", func() bool {
 				return strings.Contains(pooler.Log(), "server login failed") || strings.Contains(pooler.Log(), "connect failed")
 			})
-			must(t, cluster.Restart(t.Context()))
+			check.OK(t, cluster.Restart(t.Context()))
 			l.moves(t, 200)
 			l.end()
 			t.Logf("%s: %d good, %d failed %v", name, l.good.Load(), l.errors(), l.kinds)
@@ -370,22 +371,22 @@ func TestServersThatAreNoPoolers(t *testing.T) {
 	t.Run("keep the cache of prepared statements", func(t *testing.T) {
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		conn, err := db.Conn(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
-		must(t, pgsafe.Raw(conn, func(c *pgx.Conn) error {
-			equal(t, c.Config().DefaultQueryExecMode, pgx.QueryExecModeCacheStatement)
-			equal(t, c.Config().Tracer == nil, false)
+		check.OK(t, pgsafe.Raw(conn, func(c *pgx.Conn) error {
+			check.Equal(t, c.Config().DefaultQueryExecMode, pgx.QueryExecModeCacheStatement)
+			check.Equal(t, c.Config().Tracer == nil, false)
 			return nil
 		}))
 	})
 	t.Run("are asked once who answers", func(t *testing.T) {
 		uri := pgtest.Shared(t).Database(t)
 		c, _ := pgsafe.ConnectorOf(open(t, pgsafe.DriverName, uri))
-		must(t, c.WarmUp(t.Context(), 1))
-		must(t, c.WarmUp(t.Context(), 3)) // nothing else runs on them
+		check.OK(t, c.WarmUp(t.Context(), 1))
+		check.OK(t, c.WarmUp(t.Context(), 3)) // nothing else runs on them
 		asked := one[int](t, open(t, "pgx", uri), "select count(*)::int from pg_stat_activity where "+
 			"datname = current_database() and query = 'SELECT pg_backend_pid()'")
-		equal(t, asked, 1)
+		check.Equal(t, asked, 1)
 	})
 	t.Run("may refuse to say who answers", func(t *testing.T) {
 		uri := pgtest.Shared(t).Database(t)
@@ -394,20 +395,20 @@ func TestServersThatAreNoPoolers(t *testing.T) {
 		exec(t, owner, "revoke execute on function pg_backend_pid() from public")
 		defer exec(t, owner, "drop role taciturn")
 		u, err := url.Parse(uri)
-		must(t, err)
+		check.OK(t, err)
 		u.User = url.User("taciturn")
 		db := open(t, pgsafe.DriverName, u.String())
 		defer db.Close()
-		equal(t, one[string](t, db, "select current_user::text"), "taciturn")
-		equal(t, one[int](t, db, "select count(*)::int from pg_prepared_statements"), 2)
+		check.Equal(t, one[string](t, db, "select current_user::text"), "taciturn")
+		check.Equal(t, one[int](t, db, "select count(*)::int from pg_prepared_statements"), 2)
 	})
 	t.Run("without telemetry, connections have no tracer", func(t *testing.T) {
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pgsafe_telemetry=off"))
 		conn, err := db.Conn(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
-		must(t, pgsafe.Raw(conn, func(c *pgx.Conn) error {
-			equal(t, c.Config().Tracer, nil)
+		check.OK(t, pgsafe.Raw(conn, func(c *pgx.Conn) error {
+			check.Equal(t, c.Config().Tracer, nil)
 			return nil
 		}))
 	})

@@ -17,6 +17,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 func TestDefaultPool(t *testing.T) {
@@ -32,14 +33,14 @@ func TestDefaultPool(t *testing.T) {
 		if closed := db.Stats().MaxIdleClosed; closed < 100 {
 			t.Errorf("database/sql closed only %d leases: the test shows nothing", closed)
 		}
-		equal(t, stats.Total, watch(t, uri).backends())
+		check.Equal(t, stats.Total, watch(t, uri).backends())
 	})
 	t.Run("there is no cap unless one is asked for", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		holdAll(t, db, 30)
-		equal(t, statsOf(t, db).InUse, 30)
-		equal(t, statsOf(t, db).Max, 0)
+		check.Equal(t, statsOf(t, db).InUse, 30)
+		check.Equal(t, statsOf(t, db).Max, 0)
 	})
 	t.Run("rows may be held open while another statement runs", func(t *testing.T) {
 		t.Parallel()
@@ -62,13 +63,13 @@ func TestDefaultPool(t *testing.T) {
 		t.Parallel()
 		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
 		db := open(t, pgsafe.DriverName, proxy.URI("postgres"))
-		must(t, db.PingContext(t.Context()))
+		check.OK(t, db.PingContext(t.Context()))
 		exec(t, db, "select 1")
 		before := proxy.RoundTrips()
 		for range 10 {
 			exec(t, db, "select 1")
 		}
-		equal(t, proxy.RoundTrips()-before, 10)
+		check.Equal(t, proxy.RoundTrips()-before, 10)
 	})
 }
 
@@ -100,16 +101,16 @@ func TestCap(t *testing.T) {
 	t.Run("a profile in the environment caps plain sql.Open", func(t *testing.T) {
 		t.Setenv("PGSAFE_PROFILE", "auth")
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
-		equal(t, statsOf(t, db).Max, 7)
+		check.Equal(t, statsOf(t, db).Max, 7)
 	})
 	t.Run("the connection string outranks the environment, and WithProfile both", func(t *testing.T) {
 		t.Setenv("PGSAFE_PROFILE", "auth")
 		uri := with(pgtest.Shared(t).Database(t), "pool_profile=development")
-		equal(t, statsOf(t, open(t, pgsafe.DriverName, uri)).Max, 15)
+		check.Equal(t, statsOf(t, open(t, pgsafe.DriverName, uri)).Max, 15)
 		db, err := pgsafe.Open(uri, pgsafe.WithProfile(pgsafe.Profile{MaxConns: 2}))
-		must(t, err)
+		check.OK(t, err)
 		defer db.Close()
-		equal(t, statsOf(t, db).Max, 2)
+		check.Equal(t, statsOf(t, db).Max, 2)
 	})
 }
 
@@ -123,14 +124,14 @@ func TestAcquire(t *testing.T) {
 		if !errors.As(err, &acquireErr) {
 			t.Fatalf("%v (%T) is no *AcquireError", err, err)
 		}
-		equal(t, acquireErr.InUse, 2)
-		equal(t, acquireErr.Max, 2)
-		equal(t, acquireErr.Waiting, 1)
-		equal(t, acquireErr.LongestHold > 0, true)
-		equal(t, acquireErr.Timeout(), true)
-		equal(t, pgsafe.KindOf(err), pgsafe.KindPoolExhausted)
-		equal(t, pgsafe.KindOf(err).Transient(), true)
-		equal(t, errors.Is(err, context.DeadlineExceeded), false)
+		check.Equal(t, acquireErr.InUse, 2)
+		check.Equal(t, acquireErr.Max, 2)
+		check.Equal(t, acquireErr.Waiting, 1)
+		check.Equal(t, acquireErr.LongestHold > 0, true)
+		check.Equal(t, acquireErr.Timeout(), true)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindPoolExhausted)
+		check.Equal(t, pgsafe.KindOf(err).Transient(), true)
+		check.Equal(t, errors.Is(err, context.DeadlineExceeded), false)
 		if !strings.Contains(err.Error(), `": 2 of 2 in use, 1 waiting, longest held `) {
 			t.Error(err)
 		}
@@ -142,10 +143,10 @@ func TestAcquire(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		err := db.PingContext(ctx)
-		equal(t, errors.Is(err, context.DeadlineExceeded), true)
-		equal(t, pgsafe.KindOf(err), pgsafe.KindTimeout)
+		check.Equal(t, errors.Is(err, context.DeadlineExceeded), true)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindTimeout)
 		var acquireErr *pgsafe.AcquireError
-		equal(t, errors.As(err, &acquireErr), true)
+		check.Equal(t, errors.As(err, &acquireErr), true)
 	})
 	t.Run("a caller who cancels gets context.Canceled", func(t *testing.T) {
 		t.Parallel()
@@ -156,7 +157,7 @@ func TestAcquire(t *testing.T) {
 		go func() { done <- db.PingContext(ctx) }()
 		waiting(t, db, 1)
 		cancel()
-		equal(t, pgsafe.KindOf(<-done), pgsafe.KindCanceled)
+		check.Equal(t, pgsafe.KindOf(<-done), pgsafe.KindCanceled)
 	})
 	t.Run("waiters are served first come, first served", func(t *testing.T) {
 		t.Parallel()
@@ -183,7 +184,7 @@ func TestAcquire(t *testing.T) {
 		}
 		release()
 		wg.Wait()
-		equal(t, fmt.Sprint(order), "[0 1 2 3 4 5 6 7 8 9]")
+		check.Equal(t, fmt.Sprint(order), "[0 1 2 3 4 5 6 7 8 9]")
 	})
 }
 
@@ -196,37 +197,37 @@ func TestHandles(t *testing.T) {
 	t.Run("a handle that database/sql keeps idle has no connection", func(t *testing.T) {
 		t.Parallel()
 		db, _ := capped(t)
-		must(t, db.PingContext(t.Context()))
-		equal(t, db.Stats().Idle, 1)
+		check.OK(t, db.PingContext(t.Context()))
+		check.Equal(t, db.Stats().Idle, 1)
 		s := statsOf(t, db)
-		equal(t, [3]int{s.Total, s.InUse, s.Idle}, [3]int{1, 0, 1})
+		check.Equal(t, [3]int{s.Total, s.InUse, s.Idle}, [3]int{1, 0, 1})
 	})
 	t.Run("a handle that is kept idle leaves its connection to other callers, and gets it back later", func(t *testing.T) {
 		t.Parallel()
 		db, other := capped(t)
-		must(t, db.PingContext(t.Context()))
+		check.OK(t, db.PingContext(t.Context()))
 		release := holdAll(t, other, 1)
-		equal(t, db.Stats().Idle, 1)
+		check.Equal(t, db.Stats().Idle, 1)
 		done := make(chan error)
 		go func() { done <- db.PingContext(t.Context()) }()
 		waiting(t, db, 1)
 		release()
-		must(t, <-done)
-		equal(t, db.Stats().OpenConnections, 1)
-		equal(t, statsOf(t, db).Opened, 1)
+		check.OK(t, <-done)
+		check.Equal(t, db.Stats().OpenConnections, 1)
+		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
 	t.Run("a sql.Conn takes a connection at its first use and keeps it until it is closed", func(t *testing.T) {
 		t.Parallel()
 		db, other := capped(t)
 		conn, err := db.Conn(t.Context())
-		must(t, err)
-		must(t, other.PingContext(t.Context()))
-		equal(t, statsOf(t, db).InUse, 0)
-		must(t, conn.PingContext(t.Context()))
-		must(t, pgsafe.Raw(conn, func(c *pgx.Conn) error { return c.Ping(t.Context()) }))
-		equal(t, statsOf(t, db).InUse, 1)
-		must(t, conn.Close())
-		equal(t, statsOf(t, db).InUse, 0)
+		check.OK(t, err)
+		check.OK(t, other.PingContext(t.Context()))
+		check.Equal(t, statsOf(t, db).InUse, 0)
+		check.OK(t, conn.PingContext(t.Context()))
+		check.OK(t, pgsafe.Raw(conn, func(c *pgx.Conn) error { return c.Ping(t.Context()) }))
+		check.Equal(t, statsOf(t, db).InUse, 1)
+		check.OK(t, conn.Close())
+		check.Equal(t, statsOf(t, db).InUse, 0)
 	})
 	// Whatever is asked of a handle that can get no connection, the answer is why.
 	for name, ask := range map[string]func(ctx context.Context, conn *sql.Conn) error{
@@ -251,52 +252,52 @@ func TestHandles(t *testing.T) {
 		t.Run("a handle that can get no connection reports so to "+name+", and works later", func(t *testing.T) {
 			t.Parallel()
 			db, other := capped(t, "pool_acquire_timeout=200ms")
-			must(t, db.PingContext(t.Context()))
+			check.OK(t, db.PingContext(t.Context()))
 			conn, err := db.Conn(t.Context())
-			must(t, err)
+			check.OK(t, err)
 			release := holdAll(t, other, 1)
 			for range 2 {
-				equal(t, pgsafe.KindOf(ask(t.Context(), conn)), pgsafe.KindPoolExhausted)
+				check.Equal(t, pgsafe.KindOf(ask(t.Context(), conn)), pgsafe.KindPoolExhausted)
 			}
-			must(t, conn.Raw(func(driverConn any) error {
+			check.OK(t, conn.Raw(func(driverConn any) error {
 				if driverConn.(interface{ Conn() *pgx.Conn }).Conn() != nil {
 					return errors.New("a handle without a connection shows one")
 				}
 				return nil
 			}))
 			release()
-			must(t, conn.PingContext(t.Context()))
-			must(t, conn.Close())
+			check.OK(t, conn.PingContext(t.Context()))
+			check.OK(t, conn.Close())
 		})
 	}
 	t.Run("a statement that can get no connection reports so", func(t *testing.T) {
 		t.Parallel()
 		db, other := capped(t, "pool_acquire_timeout=200ms")
 		stmt, err := db.PrepareContext(t.Context(), "select 1")
-		must(t, err)
+		check.OK(t, err)
 		defer stmt.Close()
 		holdAll(t, other, 1)
 		_, err = stmt.ExecContext(t.Context())
-		equal(t, pgsafe.KindOf(err), pgsafe.KindPoolExhausted)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindPoolExhausted)
 		_, err = stmt.QueryContext(t.Context())
-		equal(t, pgsafe.KindOf(err), pgsafe.KindPoolExhausted)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindPoolExhausted)
 	})
 	t.Run("a prepared statement runs on a connection that was made later", func(t *testing.T) {
 		t.Parallel()
 		db, other := capped(t)
 		stmt, err := db.PrepareContext(t.Context(), "select $1::int")
-		must(t, err)
+		check.OK(t, err)
 		defer stmt.Close()
 		raw(t, t.Context(), other, func(c *pgx.Conn) error { return c.Close(t.Context()) })
 		var n int
-		must(t, stmt.QueryRowContext(t.Context(), 7).Scan(&n))
-		equal(t, n, 7)
-		equal(t, statsOf(t, db).Opened, 2)
+		check.OK(t, stmt.QueryRowContext(t.Context(), 7).Scan(&n))
+		check.Equal(t, n, 7)
+		check.Equal(t, statsOf(t, db).Opened, 2)
 	})
 	t.Run("two databases on one connector do not starve each other", func(t *testing.T) {
 		t.Parallel()
 		c, err := pgsafe.NewConnector(with(pgtest.Shared(t).Database(t), "pool_max_conns=2"))
-		must(t, err)
+		check.OK(t, err)
 		a, b := sql.OpenDB(c), sql.OpenDB(c)
 		inParallel(t, 10, func(worker int) error {
 			for i := range 50 {
@@ -310,9 +311,9 @@ func TestHandles(t *testing.T) {
 			}
 			return nil
 		})
-		must(t, a.Close())
-		equal(t, errors.Is(b.PingContext(t.Context()), pgsafe.ErrClosed), true)
-		must(t, b.Close())
+		check.OK(t, a.Close())
+		check.Equal(t, errors.Is(b.PingContext(t.Context()), pgsafe.ErrClosed), true)
+		check.OK(t, b.Close())
 	})
 }
 
@@ -328,7 +329,7 @@ func TestHandlesAtRandom(t *testing.T) {
 			db := open(t, pgsafe.DriverName, with(uri, fmt.Sprintf("pool_max_conns=%d", limit), "pool_acquire_timeout=60s"))
 			c, _ := pgsafe.ConnectorOf(db)
 			stmt, err := db.PrepareContext(t.Context(), "select $1::int")
-			must(t, err)
+			check.OK(t, err)
 			defer stmt.Close()
 			other := beside(t, db)
 			inParallel(t, 16, func(worker int) error {
@@ -407,7 +408,7 @@ func TestPreparedStatements(t *testing.T) {
 			db.SetMaxIdleConns(100)
 		}
 		stmt, err := db.PrepareContext(t.Context(), "select $1::int")
-		must(t, err)
+		check.OK(t, err)
 		inParallel(t, 20, func(worker int) error {
 			for range 50 {
 				if _, err := stmt.ExecContext(t.Context(), worker); err != nil {
@@ -416,7 +417,7 @@ func TestPreparedStatements(t *testing.T) {
 			}
 			return nil
 		})
-		must(t, stmt.Close())
+		check.OK(t, stmt.Close())
 		m := proxy.Messages()
 		return proxy.RoundTrips(), m['P'], m['C']
 	}
@@ -436,7 +437,7 @@ func TestPreparedStatements(t *testing.T) {
 			if trips > pgxTrips {
 				t.Errorf("pgsafe needed %d round trips, pgx %d", trips, pgxTrips)
 			}
-			equal(t, closed, 0)
+			check.Equal(t, closed, 0)
 		})
 	}
 	const numbered = "select count(*) from pg_prepared_statements where statement ~ '^select [0-9]+ '"
@@ -446,14 +447,14 @@ func TestPreparedStatements(t *testing.T) {
 		db.SetMaxOpenConns(1)
 		for i := range 50 {
 			stmt, err := db.PrepareContext(t.Context(), fmt.Sprintf("select %d + $1::int", i))
-			must(t, err)
-			must(t, stmt.QueryRowContext(t.Context(), 1).Scan(new(int)))
-			must(t, stmt.Close())
+			check.OK(t, err)
+			check.OK(t, stmt.QueryRowContext(t.Context(), 1).Scan(new(int)))
+			check.OK(t, stmt.Close())
 		}
 		if n := one[int](t, db, numbered); n > 10 {
 			t.Errorf("%d statements are prepared", n)
 		}
-		equal(t, one[int](t, db, numbered+" and statement like 'select 49 %'"), 1)
+		check.Equal(t, one[int](t, db, numbered+" and statement like 'select 49 %'"), 1)
 	})
 	t.Run("prepared statements that never ran are bounded too", func(t *testing.T) {
 		t.Parallel()
@@ -461,10 +462,10 @@ func TestPreparedStatements(t *testing.T) {
 		db.SetMaxOpenConns(1)
 		for i := range 50 {
 			stmt, err := db.PrepareContext(t.Context(), fmt.Sprintf("select %d + $1::int", i))
-			must(t, err)
-			must(t, stmt.Close())
+			check.OK(t, err)
+			check.OK(t, stmt.Close())
 		}
-		equal(t, one[int](t, db, numbered), 10)
+		check.Equal(t, one[int](t, db, numbered), 10)
 	})
 	t.Run("more prepared statements may be open than the cache holds", func(t *testing.T) {
 		t.Parallel()
@@ -473,14 +474,14 @@ func TestPreparedStatements(t *testing.T) {
 		var stmts []*sql.Stmt
 		for i := range 10 {
 			stmt, err := db.PrepareContext(t.Context(), fmt.Sprintf("select %d", i))
-			must(t, err)
+			check.OK(t, err)
 			stmts = append(stmts, stmt)
 		}
 		for i, stmt := range stmts {
 			var n int
-			must(t, stmt.QueryRowContext(t.Context()).Scan(&n))
-			equal(t, n, i)
-			must(t, stmt.Close())
+			check.OK(t, stmt.QueryRowContext(t.Context()).Scan(&n))
+			check.Equal(t, n, i)
+			check.OK(t, stmt.Close())
 		}
 	})
 	t.Run("with a capacity of zero they end with Close, as with pgx", func(t *testing.T) {
@@ -489,8 +490,8 @@ func TestPreparedStatements(t *testing.T) {
 		db.SetMaxOpenConns(1)
 		for i := range 5 {
 			stmt, err := db.PrepareContext(t.Context(), fmt.Sprintf("select %d", i))
-			must(t, err)
-			must(t, stmt.Close())
+			check.OK(t, err)
+			check.OK(t, stmt.Close())
 		}
 		if n := one[int](t, db, "select count(*) from pg_prepared_statements"); n > 1 {
 			t.Errorf("%d statements are left on the server", n)
@@ -501,14 +502,14 @@ func TestPreparedStatements(t *testing.T) {
 		uri := pgtest.Shared(t).Database(t)
 		db := open(t, pgsafe.DriverName, with(uri, "statement_cache_capacity=1"))
 		conn, err := db.Conn(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
 		stmt, err := conn.PrepareContext(t.Context(), "select 1")
-		must(t, err)
-		must(t, stmt.Close())
+		check.OK(t, err)
+		check.OK(t, stmt.Close())
 		watch(t, uri).terminate()
 		_, err = conn.PrepareContext(t.Context(), "select 2")
-		equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
 	})
 	t.Run("a statement that no longer parses cannot be prepared anew", func(t *testing.T) {
 		t.Parallel()
@@ -516,16 +517,16 @@ func TestPreparedStatements(t *testing.T) {
 		db.SetMaxOpenConns(1)
 		exec(t, db, "create table gone(i int)")
 		stmt, err := db.PrepareContext(t.Context(), "select * from gone")
-		must(t, err)
+		check.OK(t, err)
 		defer stmt.Close()
 		exec(t, db, "drop table gone")
 		for range 3 {
 			_, err = stmt.ExecContext(t.Context())
-			equal(t, pgsafe.SQLState(err), "42P01")
+			check.Equal(t, pgsafe.SQLState(err), "42P01")
 		}
 		exec(t, db, "create table gone(i int)")
 		_, err = stmt.ExecContext(t.Context())
-		must(t, err)
+		check.OK(t, err)
 	})
 	t.Run("one that was closed leaves plain queries alone, and the next one with its text", func(t *testing.T) {
 		t.Parallel()
@@ -539,10 +540,10 @@ func TestPreparedStatements(t *testing.T) {
 				prepareAndRun := func() {
 					t.Helper()
 					stmt, err := db.PrepareContext(t.Context(), "select * from t")
-					must(t, err)
+					check.OK(t, err)
 					_, err = stmt.ExecContext(t.Context())
-					must(t, err)
-					must(t, stmt.Close())
+					check.OK(t, err)
+					check.OK(t, stmt.Close())
 				}
 				prepareAndRun()
 				exec(t, db, disturb)
@@ -555,21 +556,21 @@ func TestPreparedStatements(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "default_query_exec_mode=simple_protocol"))
 		stmt, err := db.PrepareContext(t.Context(), "select $1::text")
-		must(t, err)
-		must(t, stmt.Close())
-		equal(t, one[string](t, db, "select $1::text", 42), "42")
+		check.OK(t, err)
+		check.OK(t, stmt.Close())
+		check.Equal(t, one[string](t, db, "select $1::text", 42), "42")
 	})
 	t.Run("a statement that the server forgot is prepared anew", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		db.SetMaxOpenConns(1)
 		stmt, err := db.PrepareContext(t.Context(), "select 5")
-		must(t, err)
+		check.OK(t, err)
 		defer stmt.Close()
 		exec(t, db, "do $$ begin execute 'deallocate all'; end $$")
 		var n int
-		must(t, stmt.QueryRowContext(t.Context()).Scan(&n))
-		equal(t, n, 5)
+		check.OK(t, stmt.QueryRowContext(t.Context()).Scan(&n))
+		check.Equal(t, n, 5)
 	})
 }
 
@@ -579,12 +580,12 @@ func TestWarmUp(t *testing.T) {
 		uri := pgtest.Shared(t).Database(t)
 		db := open(t, pgsafe.DriverName, uri)
 		c, _ := pgsafe.ConnectorOf(db)
-		must(t, c.WarmUp(t.Context(), 7))
-		equal(t, watch(t, uri).backends(), 7)
-		must(t, c.WarmUp(t.Context(), 5))
-		equal(t, c.Stats().Opened, 7)
-		must(t, c.WarmUp(t.Context(), 9))
-		equal(t, c.Stats().Opened, 9)
+		check.OK(t, c.WarmUp(t.Context(), 7))
+		check.Equal(t, watch(t, uri).backends(), 7)
+		check.OK(t, c.WarmUp(t.Context(), 5))
+		check.Equal(t, c.Stats().Opened, 7)
+		check.OK(t, c.WarmUp(t.Context(), 9))
+		check.Equal(t, c.Stats().Opened, 9)
 	})
 	t.Run("a connection that is just being made is counted once", func(t *testing.T) {
 		t.Parallel()
@@ -597,9 +598,9 @@ func TestWarmUp(t *testing.T) {
 			}
 			return nil
 		}))
-		must(t, err)
+		check.OK(t, err)
 		defer c.Close()
-		must(t, c.WarmUp(t.Context(), 1))
+		check.OK(t, c.WarmUp(t.Context(), 1))
 		slow := make(chan error, 1)
 		go func() { slow <- c.WarmUp(t.Context(), 2) }()
 		<-prepared
@@ -607,9 +608,9 @@ func TestWarmUp(t *testing.T) {
 		go func() { more <- c.WarmUp(t.Context(), 3) }()
 		pgtest.Eventually(t, "the third is made", func() bool { return c.Stats().Idle == 2 })
 		close(release)
-		must(t, <-slow)
-		must(t, <-more)
-		equal(t, c.Stats().Opened, 3)
+		check.OK(t, <-slow)
+		check.OK(t, <-more)
+		check.Equal(t, c.Stats().Opened, 3)
 	})
 	t.Run("two at once, beside connections in use, do not wait for each other", func(t *testing.T) {
 		t.Parallel()
@@ -626,7 +627,7 @@ func TestWarmUp(t *testing.T) {
 	t.Run("more than the cap is refused", func(t *testing.T) {
 		t.Parallel()
 		c, err := pgsafe.NewConnector(with(pgtest.Shared(t).Database(t), "pool_max_conns=2"))
-		must(t, err)
+		check.OK(t, err)
 		defer c.Close()
 		if err := c.WarmUp(t.Context(), 3); err == nil {
 			t.Fatal("no error")
@@ -635,24 +636,24 @@ func TestWarmUp(t *testing.T) {
 	t.Run("the first error ends it", func(t *testing.T) {
 		t.Parallel()
 		c, err := pgsafe.NewConnector(fmt.Sprintf("postgres://u:geheim1234@127.0.0.1:%d/db", pgtest.ClosedPort(t)))
-		must(t, err)
+		check.OK(t, err)
 		defer c.Close()
 		err = c.WarmUp(t.Context(), 5)
-		equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
 	})
 	t.Run("a closed connector cannot be warmed up", func(t *testing.T) {
 		t.Parallel()
 		c, err := pgsafe.NewConnector("")
-		must(t, err)
-		must(t, c.Close())
-		equal(t, errors.Is(c.WarmUp(t.Context(), 1), pgsafe.ErrClosed), true)
+		check.OK(t, err)
+		check.OK(t, c.Close())
+		check.Equal(t, errors.Is(c.WarmUp(t.Context(), 1), pgsafe.ErrClosed), true)
 	})
 	t.Run("pool_warmup opens them in the background at the first use", func(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		db := open(t, pgsafe.DriverName, with(uri, "pool_warmup=6", "pool_min_conns=2"))
-		equal(t, watch(t, uri).backends(), 0)
-		must(t, db.PingContext(t.Context()))
+		check.Equal(t, watch(t, uri).backends(), 0)
+		check.OK(t, db.PingContext(t.Context()))
 		w := watch(t, uri)
 		pgtest.Eventually(t, "6 connections are open", func() bool { return w.backends() >= 6 })
 	})
@@ -660,10 +661,10 @@ func TestWarmUp(t *testing.T) {
 		t.Parallel()
 		uri := pgtest.Shared(t).Database(t)
 		db := open(t, pgsafe.DriverName, with(uri, "pool_profile=production"))
-		must(t, db.PingContext(t.Context()))
+		check.OK(t, db.PingContext(t.Context()))
 		w := watch(t, uri)
 		pgtest.Eventually(t, "20 connections are open", func() bool { return w.backends() >= 20 })
-		must(t, db.PingContext(t.Context()))
+		check.OK(t, db.PingContext(t.Context()))
 		if n := statsOf(t, db).Opened; n > 21 {
 			t.Errorf("%d connections were opened", n)
 		}
@@ -673,11 +674,11 @@ func TestWarmUp(t *testing.T) {
 		uri := pgtest.Shared(t).Database(t)
 		db := open(t, pgsafe.DriverName, with(uri, "pool_min_idle_conns=3", "pool_health_check_period=100ms",
 			"pool_max_conn_idle_time=200ms"))
-		must(t, db.PingContext(t.Context()))
+		check.OK(t, db.PingContext(t.Context()))
 		w := watch(t, uri)
 		pgtest.Eventually(t, "3 connections are open", func() bool { return w.backends() == 3 })
 		c, _ := pgsafe.ConnectorOf(db)
-		must(t, c.WarmUp(t.Context(), 8))
+		check.OK(t, c.WarmUp(t.Context(), 8))
 		pgtest.Eventually(t, "idle ones above 3 are closed", func() bool { return w.backends() == 3 })
 		if s := c.Stats(); s.ClosedForIdle < 5 {
 			t.Errorf("got %+v", s)
@@ -710,7 +711,7 @@ func holdAll(t testing.TB, db *sql.DB, n int) (release func()) {
 	var txs []*sql.Tx
 	for range n {
 		tx, err := db.BeginTx(context.WithoutCancel(t.Context()), nil)
-		must(t, err)
+		check.OK(t, err)
 		txs = append(txs, tx)
 	}
 	release = sync.OnceFunc(func() {
@@ -727,7 +728,7 @@ func beside(t testing.TB, db *sql.DB) *sql.DB {
 	t.Helper()
 	c, _ := pgsafe.ConnectorOf(db)
 	other := sql.OpenDB(struct{ driver.Connector }{c})
-	t.Cleanup(func() { must(t, other.Close()) })
+	t.Cleanup(func() { check.OK(t, other.Close()) })
 	return other
 }
 
@@ -765,11 +766,11 @@ type watcher struct {
 func watch(t testing.TB, uri string) *watcher {
 	t.Helper()
 	config, err := pgx.ParseConfig(uri)
-	must(t, err)
+	check.OK(t, err)
 	config.RuntimeParams["application_name"] = "watcher"
 	conn, err := pgx.ConnectConfig(t.Context(), config)
-	must(t, err)
-	t.Cleanup(func() { must(t, conn.Close(context.WithoutCancel(t.Context()))) })
+	check.OK(t, err)
+	t.Cleanup(func() { check.OK(t, conn.Close(context.WithoutCancel(t.Context()))) })
 	return &watcher{t, conn}
 }
 
@@ -778,7 +779,7 @@ func (w *watcher) terminate() {
 	w.t.Helper()
 	_, err := w.conn.Exec(w.t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity
 		where datname = current_database() and pid <> pg_backend_pid()`)
-	must(w.t, err)
+	check.OK(w.t, err)
 	pgtest.Eventually(w.t, "they are gone", func() bool { return w.backends() == 0 })
 }
 
@@ -786,7 +787,7 @@ func (w *watcher) terminate() {
 func (w *watcher) backends() int {
 	w.t.Helper()
 	var n int
-	must(w.t, w.conn.QueryRow(w.t.Context(), `select count(*) from pg_stat_activity
+	check.OK(w.t, w.conn.QueryRow(w.t.Context(), `select count(*) from pg_stat_activity
 		where datname = current_database() and backend_type = 'client backend' and application_name <> 'watcher'`).Scan(&n))
 	return n
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/pgtest/oteltest"
 	"github.com/pgsafe/pgsafe/telemetry"
 )
@@ -30,7 +31,7 @@ import (
 func poolConfig(t testing.TB, dsn string, opts ...pgsafe.Option) *pgxpool.Config {
 	t.Helper()
 	config, err := pgsafe.NewPoolConfig(dsn, opts...)
-	must(t, err)
+	check.OK(t, err)
 	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false } // it would be a round trip
 	return config
 }
@@ -39,7 +40,7 @@ func poolConfig(t testing.TB, dsn string, opts ...pgsafe.Option) *pgxpool.Config
 func openPool(t testing.TB, config *pgxpool.Config) *pgxpool.Pool {
 	t.Helper()
 	pool, err := pgxpool.NewWithConfig(context.Background(), config)
-	must(t, err)
+	check.OK(t, err)
 	t.Cleanup(pool.Close)
 	return pool
 }
@@ -48,7 +49,7 @@ func openPool(t testing.TB, config *pgxpool.Config) *pgxpool.Pool {
 func oneOf[T any](t testing.TB, pool *pgxpool.Pool, query string, args ...any) T {
 	t.Helper()
 	var v T
-	must(t, pool.QueryRow(t.Context(), query, args...).Scan(&v))
+	check.OK(t, pool.QueryRow(t.Context(), query, args...).Scan(&v))
 	return v
 }
 
@@ -57,7 +58,7 @@ func acquireAll(t testing.TB, pool *pgxpool.Pool, n int) {
 	t.Helper()
 	for range n {
 		conn, err := pool.Acquire(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Release()
 	}
 }
@@ -76,13 +77,13 @@ func TestAPgxpoolReadsTheSameStrings(t *testing.T) {
 			t.Parallel()
 			got := oneOf[string](t, openPool(t, poolConfig(t, dsn)), `select current_user || '@' || current_database() || ' ' || ssl
 				from pg_stat_ssl where pid = pg_backend_pid()`)
-			equal(t, got, briefUser+"@"+briefDatabase+" true")
+			check.Equal(t, got, briefUser+"@"+briefDatabase+" true")
 		})
 	}
 	t.Run("a string that pgsafe refuses is a *DSNError", func(t *testing.T) {
 		_, err := pgsafe.NewPoolConfig("postgres://u@h/db?frobnicate=1")
 		_, isDSN := errors.AsType[*pgsafe.DSNError](err)
-		equal(t, isDSN, true)
+		check.Equal(t, isDSN, true)
 	})
 }
 
@@ -97,7 +98,7 @@ func TestAPgxpoolReadsCredentialsAnew(t *testing.T) {
 			asked.Add(1)
 			return briefPassword, nil
 		}))), 3)
-		equal(t, asked.Load(), 3)
+		check.Equal(t, asked.Load(), 3)
 	})
 	t.Run("an error of WithPassword reaches the caller", func(t *testing.T) {
 		t.Parallel()
@@ -105,16 +106,16 @@ func TestAPgxpoolReadsCredentialsAnew(t *testing.T) {
 		pool := openPool(t, poolConfig(t, uri, pgsafe.WithPassword(func(context.Context) (string, error) {
 			return "", sealed
 		})))
-		equal(t, errors.Is(pool.Ping(t.Context()), sealed), true)
+		check.Equal(t, errors.Is(pool.Ping(t.Context()), sealed), true)
 	})
 	t.Run("a changed password file is read for the next connection", func(t *testing.T) {
 		t.Parallel()
 		file := filepath.Join(t.TempDir(), "passwords")
-		must(t, os.WriteFile(file, []byte("*:*:*:*:quite-wrong-7x\n"), 0o600))
+		check.OK(t, os.WriteFile(file, []byte("*:*:*:*:quite-wrong-7x\n"), 0o600))
 		pool := openPool(t, poolConfig(t, with(uri, "passfile="+file)))
-		equal(t, pgsafe.KindOf(pool.Ping(t.Context())), pgsafe.KindAuth)
-		must(t, os.WriteFile(file, []byte("*:*:*:*:"+briefPassword+"\n"), 0o600))
-		must(t, pool.Ping(t.Context()))
+		check.Equal(t, pgsafe.KindOf(pool.Ping(t.Context())), pgsafe.KindAuth)
+		check.OK(t, os.WriteFile(file, []byte("*:*:*:*:"+briefPassword+"\n"), 0o600))
+		check.OK(t, pool.Ping(t.Context()))
 	})
 	t.Run("a changed client certificate is read for the next connection", func(t *testing.T) {
 		t.Parallel()
@@ -123,8 +124,8 @@ func TestAPgxpoolReadsCredentialsAnew(t *testing.T) {
 		if pool.Ping(t.Context()) == nil {
 			t.Error("the server took an expired certificate")
 		}
-		must(t, install(t, certFile, keyFile, time.Hour))
-		must(t, pool.Ping(t.Context()))
+		check.OK(t, install(t, certFile, keyFile, time.Hour))
+		check.OK(t, pool.Ping(t.Context()))
 	})
 }
 
@@ -138,14 +139,14 @@ func TestAPgxpoolKeepsTheConnectionOfACancelledStatement(t *testing.T) {
 			ctx := whenItRuns(t, watch(t, uri), ends)
 			_, err := pool.Exec(ctx, sleeps)
 			_, isServers := errors.AsType[*pgconn.PgError](err)
-			equal(t, isServers && pgsafe.SQLState(err) == "57014", true)
-			equal(t, errors.Is(err, ends), false) // docs/migration.md says so
+			check.Equal(t, isServers && pgsafe.SQLState(err) == "57014", true)
+			check.Equal(t, errors.Is(err, ends), false) // docs/migration.md says so
 			joined := errors.Join(err, ctx.Err())
-			equal(t, errors.Is(joined, ends), true)
-			equal(t, pgsafe.KindOf(joined), map[error]pgsafe.Kind{
+			check.Equal(t, errors.Is(joined, ends), true)
+			check.Equal(t, pgsafe.KindOf(joined), map[error]pgsafe.Kind{
 				context.Canceled: pgsafe.KindCanceled, context.DeadlineExceeded: pgsafe.KindTimeout}[ends])
-			equal(t, oneOf[int](t, pool, "select pg_backend_pid()"), pid)
-			equal(t, pool.Stat().NewConnsCount(), 1)
+			check.Equal(t, oneOf[int](t, pool, "select pg_backend_pid()"), pid)
+			check.Equal(t, pool.Stat().NewConnsCount(), 1)
 		})
 	}
 	t.Run("a transaction whose statement was cancelled rolls back, and the connection stays", func(t *testing.T) {
@@ -153,12 +154,12 @@ func TestAPgxpoolKeepsTheConnectionOfACancelledStatement(t *testing.T) {
 		uri := pgtest.Shared(t).Database(t)
 		pool := openPool(t, poolConfig(t, uri))
 		tx, err := pool.Begin(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		_, err = tx.Exec(whenItRuns(t, watch(t, uri), context.Canceled), sleeps)
-		equal(t, pgsafe.SQLState(err), "57014")
-		must(t, tx.Rollback(t.Context()))
-		must(t, pool.Ping(t.Context()))
-		equal(t, pool.Stat().NewConnsCount(), 1)
+		check.Equal(t, pgsafe.SQLState(err), "57014")
+		check.OK(t, tx.Rollback(t.Context()))
+		check.OK(t, pool.Ping(t.Context()))
+		check.Equal(t, pool.Stat().NewConnsCount(), 1)
 	})
 	t.Run("the next user's statement follows one empty query, and the one after it none", func(t *testing.T) {
 		t.Parallel()
@@ -166,7 +167,7 @@ func TestAPgxpoolKeepsTheConnectionOfACancelledStatement(t *testing.T) {
 		pool := openPool(t, poolConfig(t, with(proxy.URI("postgres"), "pool_max_conns=1")))
 		cost := func() int64 {
 			before := proxy.RoundTrips()
-			equal(t, oneOf[int](t, pool, "select $1::int", 1), 1)
+			check.Equal(t, oneOf[int](t, pool, "select $1::int", 1), 1)
 			return proxy.RoundTrips() - before
 		}
 		cost() // prepares it
@@ -174,10 +175,10 @@ func TestAPgxpoolKeepsTheConnectionOfACancelledStatement(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
 		_, err := pool.Exec(ctx, sleeps)
-		equal(t, pgsafe.SQLState(err), "57014")
-		equal(t, cost(), usual+1)
-		equal(t, cost(), usual)
-		equal(t, proxy.Cancels(), 1)
+		check.Equal(t, pgsafe.SQLState(err), "57014")
+		check.Equal(t, cost(), usual+1)
+		check.Equal(t, cost(), usual)
+		check.Equal(t, proxy.Cancels(), 1)
 	})
 	t.Run("no later statement is hit by a cancellation", func(t *testing.T) {
 		cancels := int64(numberOfCancels(t, 200))
@@ -209,9 +210,9 @@ func TestAPgxpoolKeepsTheConnectionOfACancelledStatement(t *testing.T) {
 		uri := pgtest.Shared(t).Database(t)
 		pool := openPool(t, poolConfig(t, with(uri, "pgsafe_cancel_timeout=0s")))
 		_, err := pool.Exec(whenItRuns(t, watch(t, uri), context.Canceled), sleeps)
-		equal(t, errors.Is(err, context.Canceled), true)
-		must(t, pool.Ping(t.Context()))
-		equal(t, pool.Stat().NewConnsCount(), 2)
+		check.Equal(t, errors.Is(err, context.Canceled), true)
+		check.OK(t, pool.Ping(t.Context()))
+		check.Equal(t, pool.Stat().NewConnsCount(), 2)
 	})
 }
 
@@ -228,10 +229,10 @@ func TestAPgxpoolIsVisibleInTelemetry(t *testing.T) {
 		pool := openPool(t, config)
 		r.Within("request", func(ctx context.Context) {
 			_, err := pool.Exec(ctx, "select * from pg_class where relname = $1", "quite-private-7x")
-			must(t, err)
+			check.OK(t, err)
 		})
 		s := r.One("SELECT pg_class")
-		equal(t, s.Parent().SpanID(), r.One("request").SpanContext().SpanID())
+		check.Equal(t, s.Parent().SpanID(), r.One("request").SpanContext().SpanID())
 		r.One("CONNECT")
 		if strings.Contains(r.Tree(), "quite-private-7x") {
 			t.Errorf("a span has the value of an argument:\n%s", r.Tree())
@@ -240,48 +241,48 @@ func TestAPgxpoolIsVisibleInTelemetry(t *testing.T) {
 	t.Run("the pool's connections, waits and uses are measured once each", func(t *testing.T) {
 		r, config := recorded(t, with(pgtest.Shared(t).Database(t), "pool_max_conns=3"))
 		pool := openPool(t, config)
-		must(t, pool.Ping(t.Context()))
+		check.OK(t, pool.Ping(t.Context()))
 		conn, err := pool.Acquire(t.Context())
-		must(t, err)
-		equal(t, r.Sum("db.client.connection.count", state.String("used")), 1)
-		equal(t, r.Sum("db.client.connection.max"), 3)
+		check.OK(t, err)
+		check.Equal(t, r.Sum("db.client.connection.count", state.String("used")), 1)
+		check.Equal(t, r.Sum("db.client.connection.max"), 3)
 		conn.Release()
 		pgtest.Eventually(t, "the connection is idle", func() bool {
 			return r.Sum("db.client.connection.count", state.String("idle")) == 1
 		})
-		equal(t, r.Count("db.client.connection.wait_time"), 2)
-		equal(t, r.Count("db.client.connection.use_time"), 2)
-		equal(t, r.Count("db.client.connection.create_time"), 1)
+		check.Equal(t, r.Count("db.client.connection.wait_time"), 2)
+		check.Equal(t, r.Count("db.client.connection.use_time"), 2)
+		check.Equal(t, r.Count("db.client.connection.create_time"), 1)
 	})
 	t.Run("a cancel request is counted", func(t *testing.T) {
 		uri := pgtest.Shared(t).Database(t)
 		r, config := recorded(t, uri)
 		pool := openPool(t, config)
 		_, err := pool.Exec(whenItRuns(t, watch(t, uri), context.Canceled), sleeps)
-		equal(t, pgsafe.SQLState(err), "57014")
-		equal(t, r.Sum("pgsafe.cancel.count"), 1)
+		check.Equal(t, pgsafe.SQLState(err), "57014")
+		check.Equal(t, r.Sum("pgsafe.cancel.count"), 1)
 	})
 	t.Run("a tracer that the application adds to the configuration sees each statement once", func(t *testing.T) {
 		r, config := recorded(t, pgtest.Shared(t).Database(t))
 		own := &countingTracer{}
 		config.ConnConfig.Tracer = multitracer.New(config.ConnConfig.Tracer, own)
-		equal(t, oneOf[int](t, openPool(t, config), "select 1"), 1)
-		equal(t, own.queries, 1)
+		check.Equal(t, oneOf[int](t, openPool(t, config), "select 1"), 1)
+		check.Equal(t, own.queries, 1)
 		r.One("SELECT")
 	})
 	t.Run("without telemetry its connections have no tracer", func(t *testing.T) {
 		config := poolConfig(t, with(pgtest.Shared(t).Database(t), "pgsafe_telemetry=off"))
-		equal(t, config.ConnConfig.Tracer, nil)
-		must(t, openPool(t, config).Ping(t.Context()))
+		check.Equal(t, config.ConnConfig.Tracer, nil)
+		check.OK(t, openPool(t, config).Ping(t.Context()))
 	})
 	t.Run("a closed pool is freed and no longer observed", func(t *testing.T) {
 		r, config := recorded(t, pgtest.Shared(t).Database(t))
 		closed := func() weak.Pointer[pgxpool.Pool] {
 			pool, err := pgxpool.NewWithConfig(t.Context(), config)
-			must(t, err)
-			must(t, pool.Ping(t.Context()))
+			check.OK(t, err)
+			check.OK(t, pool.Ping(t.Context()))
 			_, observed := r.Metrics()["db.client.connection.count"]
-			equal(t, observed, true)
+			check.Equal(t, observed, true)
 			pool.Close()
 			return weak.Make(pool)
 		}()
@@ -300,30 +301,30 @@ func TestAPgxpoolHasTheNumbersOfTheProfile(t *testing.T) {
 		pool := openPool(t, poolConfig(t, uri, pgsafe.WithProfile(pgsafe.Profile{MaxConns: 2, MinIdleConns: 2})))
 		pgtest.Eventually(t, "the pool has its floor", func() bool { return pool.Stat().IdleConns() == 2 })
 		first, err := pool.Acquire(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		defer first.Release()
 		second, err := pool.Acquire(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		defer second.Release()
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
 		_, err = pool.Acquire(ctx)
-		equal(t, errors.Is(err, context.DeadlineExceeded), true)
-		equal(t, watch(t, uri).backends(), 2)
+		check.Equal(t, errors.Is(err, context.DeadlineExceeded), true)
+		check.Equal(t, watch(t, uri).backends(), 2)
 	})
 	t.Run("each number is in its place", func(t *testing.T) {
 		config := poolConfig(t, "host=h", pgsafe.WithProfile(pgsafe.Profile{
 			MaxConns: 9, MinIdleConns: 3, MaxConnLifetime: time.Minute, MaxConnLifetimeJitter: 2 * time.Second,
 			MaxConnIdleTime: 3 * time.Second, HealthCheckPeriod: 4 * time.Second, PingTimeout: 5 * time.Second,
 		}))
-		equal(t, config.MaxConns, 9)
-		equal(t, config.MinConns, 3)
-		equal(t, config.MinIdleConns, 0)
-		equal(t, config.MaxConnLifetime, time.Minute)
-		equal(t, config.MaxConnLifetimeJitter, 2*time.Second)
-		equal(t, config.MaxConnIdleTime, 3*time.Second)
-		equal(t, config.HealthCheckPeriod, 4*time.Second)
-		equal(t, config.PingTimeout, 5*time.Second)
+		check.Equal(t, config.MaxConns, 9)
+		check.Equal(t, config.MinConns, 3)
+		check.Equal(t, config.MinIdleConns, 0)
+		check.Equal(t, config.MaxConnLifetime, time.Minute)
+		check.Equal(t, config.MaxConnLifetimeJitter, 2*time.Second)
+		check.Equal(t, config.MaxConnIdleTime, 3*time.Second)
+		check.Equal(t, config.HealthCheckPeriod, 4*time.Second)
+		check.Equal(t, config.PingTimeout, 5*time.Second)
 	})
 }
 
@@ -345,15 +346,15 @@ func TestAPgxpoolRecognisesPgBouncer(t *testing.T) {
 			}
 			return nil
 		})
-		must(t, pool.AcquireFunc(t.Context(), func(conn *pgxpool.Conn) error {
-			equal(t, conn.Conn().Config().DefaultQueryExecMode, pgx.QueryExecModeCacheDescribe)
+		check.OK(t, pool.AcquireFunc(t.Context(), func(conn *pgxpool.Conn) error {
+			check.Equal(t, conn.Conn().Config().DefaultQueryExecMode, pgx.QueryExecModeCacheDescribe)
 			return nil
 		}))
 	})
 	t.Run("a mode of execution that the string names stays", func(t *testing.T) {
 		pool := openPool(t, poolConfig(t, with(pooler.URI(database), "default_query_exec_mode=simple_protocol")))
-		must(t, pool.AcquireFunc(t.Context(), func(conn *pgxpool.Conn) error {
-			equal(t, conn.Conn().Config().DefaultQueryExecMode, pgx.QueryExecModeSimpleProtocol)
+		check.OK(t, pool.AcquireFunc(t.Context(), func(conn *pgxpool.Conn) error {
+			check.Equal(t, conn.Conn().Config().DefaultQueryExecMode, pgx.QueryExecModeSimpleProtocol)
 			return nil
 		}))
 	})
@@ -375,10 +376,10 @@ func TestAPgxpoolCallsTheFunctionsOfTheApplication(t *testing.T) {
 				return err
 			})))
 		acquireAll(t, pool, 3)
-		equal(t, before.Load(), 3)
-		equal(t, after.Load(), 3)
-		equal(t, oneOf[string](t, pool, "show application_name"), "orders")
-		equal(t, oneOf[string](t, pool, "show statement_timeout"), "7s")
+		check.Equal(t, before.Load(), 3)
+		check.Equal(t, after.Load(), 3)
+		check.Equal(t, oneOf[string](t, pool, "show application_name"), "orders")
+		check.Equal(t, oneOf[string](t, pool, "show statement_timeout"), "7s")
 	})
 	t.Run("an error of WithAfterConnect reaches the caller and closes the connection", func(t *testing.T) {
 		t.Parallel()
@@ -388,7 +389,7 @@ func TestAPgxpoolCallsTheFunctionsOfTheApplication(t *testing.T) {
 		pool := openPool(t, poolConfig(t, uri, pgsafe.WithAfterConnect(func(context.Context, *pgx.Conn) error {
 			return stop
 		})))
-		equal(t, errors.Is(pool.Ping(t.Context()), stop), true)
+		check.Equal(t, errors.Is(pool.Ping(t.Context()), stop), true)
 		pgtest.Eventually(t, "the server has no connection", func() bool { return w.backends() == 0 })
 	})
 	t.Run("a BeforeConnect that leaves pgsafe's out is refused with an error that says so", func(t *testing.T) {
@@ -408,7 +409,7 @@ func TestAPgxpoolCallsTheFunctionsOfTheApplication(t *testing.T) {
 			cc.RuntimeParams["application_name"] = "orders"
 			return ours(ctx, cc)
 		}
-		equal(t, oneOf[string](t, openPool(t, config), "show application_name"), "orders")
+		check.Equal(t, oneOf[string](t, openPool(t, config), "show application_name"), "orders")
 	})
 }
 
@@ -424,7 +425,7 @@ func TestAPoolConfigShowsNoSecret(t *testing.T) {
 			return briefPassword, nil
 		}))
 		pool := openPool(t, config)
-		must(t, pool.Ping(t.Context()))
+		check.OK(t, pool.Ping(t.Context()))
 		for _, c := range []*pgxpool.Config{config, pool.Config()} {
 			cc := c.ConnConfig
 			holdsNone(t, fmt.Sprintf("%+v %#v %+v %#v %s", c, c, cc, cc, c.ConnString()), briefPassword)
@@ -438,7 +439,7 @@ func TestAClosedPgxpoolLeavesNoGoroutine(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	config := poolConfig(t, uri, pgsafe.WithProfile(pgsafe.Profile{MaxConns: 4, MinIdleConns: 2}))
 	pool, err := pgxpool.NewWithConfig(t.Context(), config)
-	must(t, err)
+	check.OK(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
@@ -447,7 +448,7 @@ func TestAClosedPgxpoolLeavesNoGoroutine(t *testing.T) {
 	}()
 	pgtest.Eventually(t, "the statement runs", func() bool { return w.running() == 1 })
 	cancel()
-	equal(t, pgsafe.SQLState(<-done), "57014")
+	check.Equal(t, pgsafe.SQLState(<-done), "57014")
 	pool.Close()
-	must(t, goleak.Find(before))
+	check.OK(t, goleak.Find(before))
 }

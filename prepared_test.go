@@ -7,13 +7,15 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // Every mode of pgx, as default_query_exec_mode has it.
 var execModes = []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"}
 
-// pgx encodes a map as JSON only if the server has said that the parameter is of type jsonb (pgtype, JSONCodec.PlanEncode).
-// Its own prepared statements know the type in each mode (stdlib.Conn.PrepareContext).
+// pgx encodes a map as JSON only if the server has said that the parameter is of type jsonb
+// (pgtype, JSONCodec.PlanEncode). Its own prepared statements know the type in each mode
+// (stdlib.Conn.PrepareContext).
 func TestArgumentsOfPreparedStatements(t *testing.T) {
 	for _, mode := range execModes {
 		t.Run("a prepared statement encodes its arguments by the server's types with default_query_exec_mode="+mode, func(t *testing.T) {
@@ -21,13 +23,13 @@ func TestArgumentsOfPreparedStatements(t *testing.T) {
 			for _, driverName := range []string{"pgx", pgsafe.DriverName} {
 				db := open(t, driverName, with(pgtest.Shared(t).Database(t), "default_query_exec_mode="+mode))
 				stmt, err := db.PrepareContext(t.Context(), "select $1::jsonb ->> 'a'")
-				must(t, err)
+				check.OK(t, err)
 				defer stmt.Close()
 				var a string
-				must(t, stmt.QueryRowContext(t.Context(), map[string]any{"a": "b"}).Scan(&a))
-				equal(t, a, "b")
+				check.OK(t, stmt.QueryRowContext(t.Context(), map[string]any{"a": "b"}).Scan(&a))
+				check.Equal(t, a, "b")
 				_, err = stmt.ExecContext(t.Context(), []byte(`{"a": "b"}`))
-				must(t, err)
+				check.OK(t, err)
 			}
 		})
 	}
@@ -36,11 +38,11 @@ func TestArgumentsOfPreparedStatements(t *testing.T) {
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t),
 			"default_query_exec_mode=exec", "statement_cache_capacity=0", "description_cache_capacity=0"))
 		stmt, err := db.PrepareContext(t.Context(), "select $1::jsonb ->> 'a'")
-		must(t, err)
+		check.OK(t, err)
 		defer stmt.Close()
 		var a string
-		must(t, stmt.QueryRowContext(t.Context(), map[string]any{"a": "b"}).Scan(&a))
-		equal(t, a, "b")
+		check.OK(t, stmt.QueryRowContext(t.Context(), map[string]any{"a": "b"}).Scan(&a))
+		check.Equal(t, a, "b")
 	})
 }
 
@@ -57,9 +59,9 @@ func TestPreparedStatementsAreBounded(t *testing.T) {
 				with(pgtest.Shared(t).Database(t), fmt.Sprintf("statement_cache_capacity=%d", capacity), "pool_max_conns=1"))
 			for i := range 10 * capacity {
 				stmt, err := db.PrepareContext(t.Context(), fmt.Sprintf("select %d", i))
-				must(t, err)
-				must(t, run(stmt))
-				must(t, stmt.Close())
+				check.OK(t, err)
+				check.OK(t, run(stmt))
+				check.OK(t, stmt.Close())
 			}
 			n := one[int](t, db, "select count(*) from pg_prepared_statements where statement ~ '^select [0-9]+$'")
 			if n > 2*capacity {

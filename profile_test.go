@@ -16,6 +16,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 func TestProfiles(t *testing.T) {
@@ -32,86 +33,86 @@ func TestProfiles(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%q keeps %d of at most %d", c.name, c.kept, c.limit), func(t *testing.T) {
 			named, err := pgsafe.NewPoolConfig("host=h pool_profile=" + c.name)
-			must(t, err)
+			check.OK(t, err)
 			inCode, err := pgsafe.NewPoolConfig("host=h", pgsafe.WithProfile(c.sameAs))
-			must(t, err)
-			equal(t, named.MaxConns, inCode.MaxConns)
-			equal(t, named.MaxConnLifetime, inCode.MaxConnLifetime)
+			check.OK(t, err)
+			check.Equal(t, named.MaxConns, inCode.MaxConns)
+			check.Equal(t, named.MaxConnLifetime, inCode.MaxConnLifetime)
 			p := c.sameAs
-			equal(t, p.MinIdleConns, c.kept)
-			equal(t, p.MaxConns, c.limit)
-			equal(t, p.WarmUp, c.warmed)
-			equal(t, p.AcquireTimeout, c.acquire)
+			check.Equal(t, p.MinIdleConns, c.kept)
+			check.Equal(t, p.MaxConns, c.limit)
+			check.Equal(t, p.WarmUp, c.warmed)
+			check.Equal(t, p.AcquireTimeout, c.acquire)
 		})
 	}
 	t.Run("another name is refused", func(t *testing.T) {
 		_, err := pgsafe.NewConnector("host=h pool_profile=Production")
 		var dsnErr *pgsafe.DSNError
-		equal(t, errors.As(err, &dsnErr), true)
-		equal(t, dsnErr.Part, "pool_profile")
+		check.Equal(t, errors.As(err, &dsnErr), true)
+		check.Equal(t, dsnErr.Part, "pool_profile")
 	})
 }
 
 func TestPoolKeys(t *testing.T) {
 	poolConfigOf := func(t *testing.T, params ...string) *pgxpool.Config {
 		config, err := pgsafe.NewPoolConfig(with("postgres://u@127.0.0.1:1/db", params...))
-		must(t, err)
+		check.OK(t, err)
 		return config
 	}
 	t.Run("each sets its number", func(t *testing.T) {
 		p := poolConfigOf(t, "pool_max_conns=9", "pool_min_conns=0", "pool_max_conn_lifetime=1h30m",
 			"pool_max_conn_lifetime_jitter=7s", "pool_max_conn_idle_time=11m", "pool_health_check_period=13s",
 			"pool_ping_timeout=3s")
-		equal(t, p.MaxConns, 9)
-		equal(t, p.MaxConnLifetime, 90*time.Minute)
-		equal(t, p.MaxConnLifetimeJitter, 7*time.Second)
-		equal(t, p.MaxConnIdleTime, 11*time.Minute)
-		equal(t, p.HealthCheckPeriod, 13*time.Second)
-		equal(t, p.PingTimeout, 3*time.Second)
+		check.Equal(t, p.MaxConns, 9)
+		check.Equal(t, p.MaxConnLifetime, 90*time.Minute)
+		check.Equal(t, p.MaxConnLifetimeJitter, 7*time.Second)
+		check.Equal(t, p.MaxConnIdleTime, 11*time.Minute)
+		check.Equal(t, p.HealthCheckPeriod, 13*time.Second)
+		check.Equal(t, p.PingTimeout, 3*time.Second)
 	})
 	t.Run("without them there is no cap, and what is idle for 30 s is closed", func(t *testing.T) {
 		p := poolConfigOf(t)
-		equal(t, p.MaxConns, math.MaxInt32-1)
-		equal(t, p.MinConns, 0)
-		equal(t, p.MaxConnIdleTime, 30*time.Second)
-		equal(t, p.MaxConnLifetime, time.Hour)
-		equal(t, p.HealthCheckPeriod, 10*time.Second)
-		equal(t, p.PingTimeout, 5*time.Second)
+		check.Equal(t, p.MaxConns, math.MaxInt32-1)
+		check.Equal(t, p.MinConns, 0)
+		check.Equal(t, p.MaxConnIdleTime, 30*time.Second)
+		check.Equal(t, p.MaxConnLifetime, time.Hour)
+		check.Equal(t, p.HealthCheckPeriod, 10*time.Second)
+		check.Equal(t, p.PingTimeout, 5*time.Second)
 	})
 	t.Run("they adjust a profile, wherever it stands", func(t *testing.T) {
 		p := poolConfigOf(t, "pool_max_conns=30", "pool_profile=production", "pool_min_idle_conns=0")
-		equal(t, p.MaxConns, 30)
-		equal(t, p.MinConns, 0)
-		equal(t, p.MaxConnLifetime, 30*time.Minute)
+		check.Equal(t, p.MaxConns, 30)
+		check.Equal(t, p.MinConns, 0)
+		check.Equal(t, p.MaxConnLifetime, 30*time.Minute)
 	})
 	t.Run("a cap below what the profile keeps lowers that too", func(t *testing.T) {
 		p := poolConfigOf(t, "pool_profile=production", "pool_max_conns=4")
-		equal(t, p.MaxConns, 4)
-		equal(t, p.MinConns, 4)
+		check.Equal(t, p.MaxConns, 4)
+		check.Equal(t, p.MinConns, 4)
 	})
 	t.Run("of the two keys for what is kept the greater counts", func(t *testing.T) {
-		equal(t, poolConfigOf(t, "pool_min_conns=3", "pool_min_idle_conns=2").MinConns, 3)
+		check.Equal(t, poolConfigOf(t, "pool_min_conns=3", "pool_min_idle_conns=2").MinConns, 3)
 	})
 	t.Run("connecting may take 10 s unless the string or the environment says otherwise", func(t *testing.T) {
 		t.Setenv("PGCONNECT_TIMEOUT", "") // registers the cleanup; an empty value is none
-		equal(t, poolConfigOf(t).ConnConfig.ConnectTimeout, 10*time.Second)
-		equal(t, poolConfigOf(t, "connect_timeout=3").ConnConfig.ConnectTimeout, 3*time.Second)
-		equal(t, poolConfigOf(t, "connect_timeout=0").ConnConfig.ConnectTimeout, 0)
+		check.Equal(t, poolConfigOf(t).ConnConfig.ConnectTimeout, 10*time.Second)
+		check.Equal(t, poolConfigOf(t, "connect_timeout=3").ConnConfig.ConnectTimeout, 3*time.Second)
+		check.Equal(t, poolConfigOf(t, "connect_timeout=0").ConnConfig.ConnectTimeout, 0)
 		t.Setenv("PGCONNECT_TIMEOUT", "4")
-		equal(t, poolConfigOf(t).ConnConfig.ConnectTimeout, 4*time.Second)
+		check.Equal(t, poolConfigOf(t).ConnConfig.ConnectTimeout, 4*time.Second)
 	})
 	t.Run("driver keys reach pgx", func(t *testing.T) {
 		cc := poolConfigOf(t, "default_query_exec_mode=exec", "statement_cache_capacity=7", "description_cache_capacity=8").ConnConfig
-		equal(t, cc.DefaultQueryExecMode.String(), "exec")
-		equal(t, cc.StatementCacheCapacity, 7)
-		equal(t, cc.DescriptionCacheCapacity, 8)
+		check.Equal(t, cc.DefaultQueryExecMode.String(), "exec")
+		check.Equal(t, cc.StatementCacheCapacity, 7)
+		check.Equal(t, cc.DescriptionCacheCapacity, 8)
 	})
 	t.Run("server settings reach the server, and no key of ours does", func(t *testing.T) {
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "search_path=pg_catalog", "statement_timeout=1234",
 			"application_name=orders", "pool_max_conns=3"))
-		equal(t, one[string](t, db, "show search_path"), "pg_catalog")
-		equal(t, one[string](t, db, "show statement_timeout"), "1234ms")
-		equal(t, one[string](t, db, "show application_name"), "orders")
+		check.Equal(t, one[string](t, db, "show search_path"), "pg_catalog")
+		check.Equal(t, one[string](t, db, "show statement_timeout"), "1234ms")
+		check.Equal(t, one[string](t, db, "show application_name"), "orders")
 	})
 }
 
@@ -121,8 +122,8 @@ func TestLogger(t *testing.T) {
 		t.Helper()
 		log := &syncBuffer{}
 		db, err := pgsafe.Open(dsn, pgsafe.WithLogger(slog.New(slog.NewTextHandler(log, nil))), pgsafe.WithLogger(nil))
-		must(t, err)
-		t.Cleanup(func() { must(t, db.Close()) })
+		check.OK(t, err)
+		t.Cleanup(func() { check.OK(t, db.Close()) })
 		return db, log
 	}
 	t.Run("a warning about the string is logged", func(t *testing.T) {

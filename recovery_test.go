@@ -14,6 +14,7 @@ import (
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // load is what twenty workers have done that query all the time, with arguments.
@@ -91,7 +92,7 @@ func (l *load) errors() (n int) {
 func endAll(t *testing.T, cluster *pgtest.Cluster, database string) {
 	t.Helper()
 	_, err := cluster.Admin(t).Exec(t.Context(), "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", database)
-	must(t, err)
+	check.OK(t, err)
 }
 
 func TestBackendsTerminatedUnderLoad(t *testing.T) {
@@ -111,9 +112,9 @@ func TestBackendsTerminatedUnderLoad(t *testing.T) {
 		if name == pgsafe.DriverName {
 			// A statement that had begun may be among them: that one is not repeated.
 			for kind := range l.kinds {
-				equal(t, kind, "57P01")
+				check.Equal(t, kind, "57P01")
 			}
-			equal(t, l.bad, 0)
+			check.Equal(t, l.bad, 0)
 		}
 	}
 	t.Logf("every backend terminated 10 times under 20 connections: pgx %s; pgsafe %s", counts["pgx"], counts[pgsafe.DriverName])
@@ -128,13 +129,13 @@ func TestServerRestartedUnderLoad(t *testing.T) {
 				db := open(t, name, cluster.URI("postgres"))
 				l := startLoad(t, db)
 				l.moves(t, 200)
-				must(t, cluster.Halt(mode))
+				check.OK(t, cluster.Halt(mode))
 				started := time.Now()
-				must(t, cluster.Restart(t.Context()))
+				check.OK(t, cluster.Restart(t.Context()))
 				l.moves(t, 200)
 				counts[name] = fmt.Sprintf("%d failed %v, 200 more queries after %v", l.errors(), l.kinds, time.Since(started).Round(time.Millisecond))
 				if name == pgsafe.DriverName {
-					equal(t, l.bad, 0)
+					check.Equal(t, l.bad, 0)
 				}
 				l.end()
 			}
@@ -147,12 +148,12 @@ func TestServerRestartedUnderLoad(t *testing.T) {
 func learnsReadOnly(t *testing.T, db *sql.DB) {
 	t.Helper()
 	conn, err := db.Conn(t.Context())
-	must(t, err)
+	check.OK(t, err)
 	defer conn.Close()
 	_, err = conn.ExecContext(t.Context(), "set default_transaction_read_only = on")
-	must(t, err)
+	check.OK(t, err)
 	_, err = conn.ExecContext(t.Context(), "create table t ()")
-	equal(t, pgsafe.SQLState(err), "25006")
+	check.Equal(t, pgsafe.SQLState(err), "25006")
 }
 
 func TestAFailureOfTheServerEndsTheGeneration(t *testing.T) {
@@ -162,21 +163,21 @@ func TestAFailureOfTheServerEndsTheGeneration(t *testing.T) {
 		uri := cluster.Database(t)
 		db, err := pgsafe.Open(with(uri, "pool_min_idle_conns=4", "pool_max_conns=8", "pool_health_check_period=1h",
 			"target_session_attrs=read-write"))
-		must(t, err)
-		t.Cleanup(func() { must(t, db.Close()) })
+		check.OK(t, err)
+		t.Cleanup(func() { check.OK(t, db.Close()) })
 		c, _ := pgsafe.ConnectorOf(db)
-		must(t, c.WarmUp(t.Context(), 4))
+		check.OK(t, c.WarmUp(t.Context(), 4))
 		pids := func() (all []int) {
 			release := holdAll(t, db, 1)
 			defer release()
 			rows, err := cluster.Admin(t).Query(t.Context(), "select pid from pg_stat_activity where datname = $1 order by 1", databaseOf(t, uri))
-			must(t, err)
+			check.OK(t, err)
 			for rows.Next() {
 				var pid int
-				must(t, rows.Scan(&pid))
+				check.OK(t, rows.Scan(&pid))
 				all = append(all, pid)
 			}
-			must(t, rows.Err())
+			check.OK(t, rows.Err())
 			return all
 		}
 		before := pids()
@@ -205,9 +206,9 @@ func TestAFailureOfTheServerEndsTheGeneration(t *testing.T) {
 		db := open(t, pgsafe.DriverName, with(cluster.Database(t), "pool_min_idle_conns=4", "pool_max_conns=4",
 			"pool_health_check_period=100ms", "target_session_attrs=read-write"))
 		used, err := db.Conn(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		defer used.Close()
-		must(t, used.PingContext(t.Context()))
+		check.OK(t, used.PingContext(t.Context()))
 		pgtest.Eventually(t, "the floor is there", func() bool { return statsOf(t, db).Idle == 3 })
 		learnsReadOnly(t, db)
 		pgtest.Eventually(t, "three new ones are open", func() bool {
@@ -217,9 +218,9 @@ func TestAFailureOfTheServerEndsTheGeneration(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // the fourth has no place
 		defer cancel()
 		_, err = db.ExecContext(ctx, "select 1")
-		must(t, err)
+		check.OK(t, err)
 		opened := statsOf(t, db).Opened
-		must(t, used.Close())
+		check.OK(t, used.Close())
 		pgtest.Eventually(t, "it is replaced", func() bool { s := statsOf(t, db); return s.Opened > opened && s.Total == 4 })
 	})
 
@@ -228,13 +229,13 @@ func TestAFailureOfTheServerEndsTheGeneration(t *testing.T) {
 		cluster := pgtest.Shared(t)
 		uri := cluster.Database(t)
 		_, err := cluster.Admin(t).Exec(t.Context(), "alter database "+databaseOf(t, uri)+" set default_transaction_read_only = on")
-		must(t, err)
+		check.OK(t, err)
 		db := open(t, pgsafe.DriverName, with(uri, "target_session_attrs=primary"))
 		for range 3 {
 			_, err := db.ExecContext(t.Context(), "create table t ()")
-			equal(t, pgsafe.SQLState(err), "25006")
+			check.Equal(t, pgsafe.SQLState(err), "25006")
 		}
-		equal(t, statsOf(t, db).Opened, 1)
+		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
 
 	t.Run("a statement that is refused for another reason ends nothing", func(t *testing.T) {
@@ -244,11 +245,11 @@ func TestAFailureOfTheServerEndsTheGeneration(t *testing.T) {
 		db := open(t, pgsafe.DriverName, with(uri, "target_session_attrs=read-write"))
 		pid := one[int](t, db, "select pg_backend_pid()")
 		tx, err := db.BeginTx(t.Context(), &sql.TxOptions{ReadOnly: true})
-		must(t, err)
+		check.OK(t, err)
 		_, err = tx.ExecContext(t.Context(), "create table t ()")
-		equal(t, pgsafe.SQLState(err), "25006")
-		must(t, tx.Rollback())
-		equal(t, one[int](t, db, "select pg_backend_pid()"), pid)
+		check.Equal(t, pgsafe.SQLState(err), "25006")
+		check.OK(t, tx.Rollback())
+		check.Equal(t, one[int](t, db, "select pg_backend_pid()"), pid)
 	})
 
 	t.Run("a server that has become read-only is left where a primary is asked for", func(t *testing.T) {
@@ -259,7 +260,7 @@ func TestAFailureOfTheServerEndsTheGeneration(t *testing.T) {
 		admin := cluster.Admin(t)
 		for _, sql := range []string{"alter system set default_transaction_read_only = on", "select pg_reload_conf()"} {
 			_, err := admin.Exec(t.Context(), sql)
-			must(t, err)
+			check.OK(t, err)
 		}
 		pgtest.Eventually(t, "a write is refused", func() bool {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -269,7 +270,7 @@ func TestAFailureOfTheServerEndsTheGeneration(t *testing.T) {
 		})
 		for _, sql := range []string{"set default_transaction_read_only = off", "alter system reset default_transaction_read_only", "select pg_reload_conf()"} {
 			_, err := admin.Exec(t.Context(), sql)
-			must(t, err)
+			check.OK(t, err)
 		}
 		pgtest.Eventually(t, "the pool writes again", func() bool {
 			_, err := db.ExecContext(t.Context(), "create table if not exists t ()")

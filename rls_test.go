@@ -14,6 +14,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/session"
 )
 
@@ -36,10 +37,10 @@ func tenants(t *testing.T, params ...string) *sql.DB {
 	}
 	t.Cleanup(func() {
 		_, err := owner.Exec("drop owned by " + user + "; drop role " + user)
-		must(t, err)
+		check.OK(t, err)
 	})
 	u, err := url.Parse(uri)
-	must(t, err)
+	check.OK(t, err)
 	u.User = url.UserPassword(user, "app")
 	return open(t, pgsafe.DriverName, with(u.String(), params...))
 }
@@ -166,18 +167,18 @@ func TestRowLevelSecurity(t *testing.T) {
 				db.SetMaxOpenConns(4)
 			}
 			stmt, err := db.PrepareContext(t.Context(), "select tenant from orders limit $1")
-			must(t, err)
+			check.OK(t, err)
 			defer stmt.Close()
 			code := &tenantCode{db: db, stmt: stmt}
 			code.run(t)
 			unused(t, db)
-			equal(t, code.strangers.Load(), 0)
+			check.Equal(t, code.strangers.Load(), 0)
 			if code.seen.Load() == 0 || code.kept.Load() == 0 {
 				t.Error("nothing was read: the test shows nothing")
 			}
 			t.Logf("%d rows read by %d statements and transactions that were not cancelled, none of another tenant's; %d connections opened",
 				code.seen.Load(), code.kept.Load(), statsOf(t, db).Opened)
-			equal(t, one[int](t, db, "select count(*)::int from orders"), 0) // nobody's
+			check.Equal(t, one[int](t, db, "select count(*)::int from orders"), 0) // nobody's
 		})
 	}
 	t.Run("so it is while backends are killed", func(t *testing.T) {
@@ -214,11 +215,11 @@ func TestRowLevelSecurity(t *testing.T) {
 			pgtest.Eventually(t, "rows are read", func() bool { return seen.Load() > before+500 })
 			_, err := w.conn.Exec(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity
 				where datname = current_database() and pid <> pg_backend_pid() and application_name <> 'pgtest'`)
-			must(t, err)
+			check.OK(t, err)
 		}
 		close(stop)
 		wg.Wait()
-		equal(t, strangers.Load(), 0)
+		check.Equal(t, strangers.Load(), 0)
 		t.Logf("%d rows read, all of them the reader's own", seen.Load())
 	})
 	t.Run("without the settings the driver would show them: the test can fail", func(t *testing.T) {
@@ -226,12 +227,12 @@ func TestRowLevelSecurity(t *testing.T) {
 		db := tenants(t)
 		db.SetMaxOpenConns(1)
 		conn, err := db.Conn(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
 		_, err = conn.ExecContext(t.Context(), "set app.tenant = 1")
-		must(t, err)
+		check.OK(t, err)
 		var n int
-		must(t, conn.QueryRowContext(t.Context(), "select count(*) from orders where tenant = 1").Scan(&n))
-		equal(t, n, 50)
+		check.OK(t, conn.QueryRowContext(t.Context(), "select count(*) from orders where tenant = 1").Scan(&n))
+		check.Equal(t, n, 50)
 	})
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // staysOpen returns some rows and then waits. The server sends its buffer when that is full (pqcomm.c,
@@ -42,7 +43,7 @@ func TestRowsOfACancelledQuery(t *testing.T) {
 			db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 			withRows(t, db, query, func(rows driver.Rows, cancel func()) {
 				dest := make([]driver.Value, len(rows.Columns()))
-				must(t, rows.Next(dest))
+				check.OK(t, rows.Next(dest))
 				cancel()
 				checkCancelled(t, lastOf(rows), context.Canceled)
 				checkCancelled(t, rows.Close(), context.Canceled)
@@ -52,7 +53,7 @@ func TestRowsOfACancelledQuery(t *testing.T) {
 				checkCancelled(t, rows.Close(), context.Canceled)
 			})
 			exec(t, db, "select 1")
-			equal(t, statsOf(t, db).Opened, 1)
+			check.Equal(t, statsOf(t, db).Opened, 1)
 		})
 	}
 	t.Run("never end with the server's error alone", func(t *testing.T) {
@@ -84,17 +85,17 @@ func TestRowsOfACancelledQuery(t *testing.T) {
 func withRows(t *testing.T, db *sql.DB, query func(context.Context, any) (driver.Rows, error), f func(driver.Rows, func())) {
 	t.Helper()
 	conn, err := db.Conn(t.Context())
-	must(t, err)
+	check.OK(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	must(t, conn.Raw(func(driverConn any) error {
+	check.OK(t, conn.Raw(func(driverConn any) error {
 		rows, err := query(ctx, driverConn)
 		if err == nil {
 			f(rows, cancel)
 		}
 		return err
 	}))
-	must(t, conn.Close())
+	check.OK(t, conn.Close())
 }
 
 // lastOf reads the rows to their end and returns what they end with.
@@ -123,53 +124,53 @@ func TestRows(t *testing.T) {
 	t.Run("that have ended but are open are not those of the next query", func(t *testing.T) {
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		tx, err := db.BeginTx(t.Context(), nil)
-		must(t, err)
+		check.OK(t, err)
 		none, err := tx.QueryContext(t.Context(), "select n from generate_series(1, 0) n")
-		must(t, err)
+		check.OK(t, err)
 		rows, err := tx.QueryContext(t.Context(), "select n from generate_series(1, 3) n")
-		must(t, err)
-		equal(t, rows.Next(), true)
-		equal(t, none.Next(), false)
-		must(t, errors.Join(none.Err(), none.Close()))
+		check.OK(t, err)
+		check.Equal(t, rows.Next(), true)
+		check.Equal(t, none.Next(), false)
+		check.OK(t, errors.Join(none.Err(), none.Close()))
 		left := 0
 		for rows.Next() {
 			left++
 		}
-		equal(t, left, 2)
-		must(t, errors.Join(rows.Err(), rows.Close(), tx.Commit()))
+		check.Equal(t, left, 2)
+		check.OK(t, errors.Join(rows.Err(), rows.Close(), tx.Commit()))
 	})
 	t.Run("are lent again by a lease, and tell their end each time", func(t *testing.T) {
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		conn, err := db.Conn(t.Context())
-		must(t, err)
-		must(t, conn.Raw(func(driverConn any) error {
+		check.OK(t, err)
+		check.OK(t, conn.Raw(func(driverConn any) error {
 			var first driver.Rows
 			for range 2 {
 				rows, err := driverConn.(driver.QueryerContext).QueryContext(t.Context(), "select 1", nil)
-				must(t, err)
-				equal(t, errors.Is(lastOf(rows), io.EOF), true)
-				must(t, rows.Close())
-				must(t, rows.Close()) // otherwise than database/sql
-				equal(t, first == nil || first == rows, true)
+				check.OK(t, err)
+				check.Equal(t, errors.Is(lastOf(rows), io.EOF), true)
+				check.OK(t, rows.Close())
+				check.OK(t, rows.Close()) // otherwise than database/sql
+				check.Equal(t, first == nil || first == rows, true)
 				first = rows
 			}
 			return nil
 		}))
-		must(t, conn.Close())
+		check.OK(t, conn.Close())
 	})
 	t.Run("of a connection that breaks end with an error of kind unavailable", func(t *testing.T) {
 		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
 		db := open(t, pgsafe.DriverName, proxy.URI("postgres"))
 		rows, err := db.QueryContext(t.Context(), staysOpen)
-		must(t, err)
-		equal(t, rows.Next(), true)
+		check.OK(t, err)
+		check.Equal(t, rows.Next(), true)
 		proxy.Cut()
 		for rows.Next() {
 		}
-		equal(t, pgsafe.KindOf(rows.Err()), pgsafe.KindUnavailable)
-		equal(t, errors.Is(rows.Err(), driver.ErrBadConn), false)
-		equal(t, pgsafe.KindOf(rows.Close()), pgsafe.KindNone) // they were closed at their end
+		check.Equal(t, pgsafe.KindOf(rows.Err()), pgsafe.KindUnavailable)
+		check.Equal(t, errors.Is(rows.Err(), driver.ErrBadConn), false)
+		check.Equal(t, pgsafe.KindOf(rows.Close()), pgsafe.KindNone) // they were closed at their end
 		exec(t, db, "select 1")
-		equal(t, statsOf(t, db).Opened, 2)
+		check.Equal(t, statsOf(t, db).Opened, 2)
 	})
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // secretCase is one of urlfix's cases: a connection string, and the passwords that it holds in any of its readings.
@@ -66,7 +67,7 @@ var misplaced = []string{
 func secretCases(t *testing.T) []secretCase {
 	t.Helper()
 	f, err := os.Open(filepath.Join("internal", "urlfix", "testdata", "cases.jsonl"))
-	must(t, err)
+	check.OK(t, err)
 	defer f.Close()
 	cases := []secretCase{{ID: "the outage", DSN: dsnRaw, Expect: &secretReading{Password: dsnPassword}}}
 	for _, dsn := range misplaced {
@@ -75,7 +76,7 @@ func secretCases(t *testing.T) []secretCase {
 	}
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		var c secretCase
-		must(t, json.Unmarshal(lines.Bytes(), &c))
+		check.OK(t, json.Unmarshal(lines.Bytes(), &c))
 		cases = append(cases, c)
 	}
 	return cases
@@ -91,7 +92,7 @@ func (c secretCase) passwords(t *testing.T) []string {
 	for _, raw := range c.Alt {
 		var r secretReading
 		if string(raw) != `"error"` {
-			must(t, json.Unmarshal(raw, &r))
+			check.OK(t, json.Unmarshal(raw, &r))
 		}
 		readings = append(readings, r)
 	}
@@ -201,7 +202,7 @@ func newWitness(t *testing.T, secrets []string) *witness {
 			}
 			quoted := strconv.Quote(part)
 			inJSON, err := json.Marshal(part)
-			must(t, err)
+			check.OK(t, err)
 			w.windows = append(w.windows, part, quoted[1:len(quoted)-1], string(inJSON[1:len(inJSON)-1]),
 				url.QueryEscape(part), url.PathEscape(part), hex.EncodeToString([]byte(part)))
 		}
@@ -261,15 +262,15 @@ func withoutEnvironment(t *testing.T, cluster *pgtest.Cluster, files []string) {
 	for _, pair := range os.Environ() {
 		if key, _, _ := strings.Cut(pair, "="); strings.HasPrefix(key, "PG") {
 			t.Setenv(key, "") // so that it is put back
-			must(t, os.Unsetenv(key))
+			check.OK(t, os.Unsetenv(key))
 		}
 	}
 	t.Setenv("HOME", t.TempDir())
 	t.Chdir(t.TempDir())
 	certificate, err := os.ReadFile(cluster.CAFile())
-	must(t, err)
+	check.OK(t, err)
 	for _, file := range files {
-		must(t, os.WriteFile(filepath.Base(file), certificate, 0o600))
+		check.OK(t, os.WriteFile(filepath.Base(file), certificate, 0o600))
 	}
 }
 
@@ -330,7 +331,7 @@ func (w *witness) strings(dsn string) {
 	db, err := sql.Open(pgsafe.DriverName, dsn)
 	w.err("the error of sql.Open", err)
 	if err == nil {
-		must(w.t, db.Close())
+		check.OK(w.t, db.Close())
 	}
 }
 
@@ -353,7 +354,7 @@ func (w *witness) connector(dsn string, port int) *pgsafe.Connector {
 		}
 		return nil
 	}
-	w.t.Cleanup(func() { must(w.t, c.Close()) })
+	w.t.Cleanup(func() { check.OK(w.t, c.Close()) })
 	w.value("the connector", c)
 	w.value("its driver", c.Driver())
 	return c
@@ -388,22 +389,22 @@ func TestPanicsShowNoPassword(t *testing.T) {
 		},
 		"a report": func() any {
 			report, err := pgsafe.Inspect(dsnRaw)
-			must(t, err)
+			check.OK(t, err)
 			return report
 		},
 		"a copy of a report": func() any {
 			report, err := pgsafe.Inspect(dsnRaw)
-			must(t, err)
+			check.OK(t, err)
 			return *report
 		},
 		"a connector": func() any {
 			c, err := pgsafe.NewConnector(dsnRaw)
-			must(t, err)
+			check.OK(t, err)
 			return c
 		},
 		"the error of connecting": func() any {
 			c, err := pgsafe.NewConnector(strings.Replace(dsnRaw, "postgres:5432", fmt.Sprintf("127.0.0.1:%d", pgtest.ClosedPort(t)), 1))
-			must(t, err)
+			check.OK(t, err)
 			_, err = c.Connect(t.Context())
 			return err
 		},

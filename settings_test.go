@@ -12,6 +12,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/session"
 )
 
@@ -33,7 +34,7 @@ type querier interface {
 func tenantOf(t testing.TB, ctx context.Context, q querier) string {
 	t.Helper()
 	var got string
-	must(t, q.QueryRowContext(ctx, showTenant).Scan(&got))
+	check.OK(t, q.QueryRowContext(ctx, showTenant).Scan(&got))
 	return got
 }
 
@@ -52,7 +53,7 @@ func TestSettingsFollowTheContext(t *testing.T) {
 		exec(t, db, "create table seen (tenant text)")
 		const insert = "insert into seen select current_setting('app.tenant')"
 		stmt, err := db.PrepareContext(t.Context(), insert)
-		must(t, err)
+		check.OK(t, err)
 		defer stmt.Close()
 		for i, run := range []func(context.Context) error{
 			func(ctx context.Context) error { _, err := db.ExecContext(ctx, insert); return err },
@@ -76,10 +77,10 @@ func TestSettingsFollowTheContext(t *testing.T) {
 				return errors.Join(err, tx.Commit())
 			},
 		} {
-			must(t, run(tenant(t.Context(), fmt.Sprint(i))))
-			equal(t, tenantOf(t, t.Context(), db), "")
+			check.OK(t, run(tenant(t.Context(), fmt.Sprint(i))))
+			check.Equal(t, tenantOf(t, t.Context(), db), "")
 		}
-		equal(t, one[string](t, db, "select string_agg(tenant, ',' order by tenant) from seen"), "0,1,2,3,4")
+		check.Equal(t, one[string](t, db, "select string_agg(tenant, ',' order by tenant) from seen"), "0,1,2,3,4")
 	})
 	t.Run("they cost one round trip, and none while they stay", func(t *testing.T) {
 		t.Parallel()
@@ -92,15 +93,15 @@ func TestSettingsFollowTheContext(t *testing.T) {
 		}
 		exec(t, db, "select 1") // the first connection has something to ask
 		bare := trips(t.Context())
-		equal(t, trips(t.Context()), bare)
-		equal(t, trips(tenant(t.Context(), "1")), bare+1)
-		equal(t, trips(tenant(t.Context(), "1")), bare) // equal, though made anew
-		equal(t, trips(tenant(t.Context(), "2")), bare+1)
+		check.Equal(t, trips(t.Context()), bare)
+		check.Equal(t, trips(tenant(t.Context(), "1")), bare+1)
+		check.Equal(t, trips(tenant(t.Context(), "1")), bare) // equal, though made anew
+		check.Equal(t, trips(tenant(t.Context(), "2")), bare+1)
 		both := session.WithRole(session.WithSettings(tenant(t.Context(), "3"), map[string]string{"app.b": "b"}), "pg_monitor")
-		equal(t, trips(both), bare+1)
-		equal(t, trips(both), bare)
-		equal(t, trips(t.Context()), bare+1)
-		equal(t, trips(t.Context()), bare)
+		check.Equal(t, trips(both), bare+1)
+		check.Equal(t, trips(both), bare)
+		check.Equal(t, trips(t.Context()), bare+1)
+		check.Equal(t, trips(t.Context()), bare)
 	})
 	t.Run("what the context does not name any more is as on a new connection", func(t *testing.T) {
 		t.Parallel()
@@ -111,14 +112,14 @@ func TestSettingsFollowTheContext(t *testing.T) {
 		var timeout, path, role string
 		const show = "select current_setting('statement_timeout'), current_setting('search_path'), current_user"
 		see := func(ctx context.Context) string {
-			must(t, db.QueryRowContext(ctx, show).Scan(&timeout, &path, &role))
+			check.OK(t, db.QueryRowContext(ctx, show).Scan(&timeout, &path, &role))
 			return timeout + " " + path + " " + role
 		}
 		before := see(t.Context())
-		equal(t, see(session.WithRole(ctx, "pg_monitor")), "5s pg_catalog pg_monitor")
-		equal(t, see(ctx), "5s pg_catalog "+user)
-		equal(t, see(session.WithRole(t.Context(), "pg_monitor")), strings.Replace(before, user, "pg_monitor", 1))
-		equal(t, see(t.Context()), before)
+		check.Equal(t, see(session.WithRole(ctx, "pg_monitor")), "5s pg_catalog pg_monitor")
+		check.Equal(t, see(ctx), "5s pg_catalog "+user)
+		check.Equal(t, see(session.WithRole(t.Context(), "pg_monitor")), strings.Replace(before, user, "pg_monitor", 1))
+		check.Equal(t, see(t.Context()), before)
 	})
 	t.Run("what the application's function for new connections has set comes back", func(t *testing.T) {
 		t.Parallel()
@@ -126,42 +127,42 @@ func TestSettingsFollowTheContext(t *testing.T) {
 			_, err := conn.Exec(ctx, `set application_name = 'it''s \ me'; set statement_timeout = '1500ms'; set role pg_monitor`)
 			return err
 		}))
-		must(t, err)
+		check.OK(t, err)
 		defer db.Close()
 		db.SetMaxOpenConns(1)
 		show := "select current_setting('statement_timeout') || current_user || current_setting('application_name')"
 		const want = `1500mspg_monitorit's \ me`
-		equal(t, one[string](t, db, show), want)
+		check.Equal(t, one[string](t, db, show), want)
 		ctx := session.WithSettings(t.Context(), map[string]string{"statement_timeout": "1s", "application_name": "1"})
 		ctx = session.WithRole(ctx, "pg_read_all_data")
 		var got string
-		must(t, db.QueryRowContext(ctx, show).Scan(&got))
-		equal(t, got, "1spg_read_all_data1")
-		equal(t, one[string](t, db, show), want)
+		check.OK(t, db.QueryRowContext(ctx, show).Scan(&got))
+		check.Equal(t, got, "1spg_read_all_data1")
+		check.Equal(t, one[string](t, db, show), want)
 		exec(t, db, "set application_name = 'by hand'; set statement_timeout = 0; set role none")
-		equal(t, one[string](t, db, show), want)
+		check.Equal(t, one[string](t, db, show), want)
 	})
 	t.Run("a sql.Conn and a transaction go on with them, for statements without any", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		conn, err := db.Conn(tenant(t.Context(), "held"))
-		must(t, err)
-		equal(t, tenantOf(t, t.Context(), conn), "held")
-		equal(t, tenantOf(t, tenant(t.Context(), "other"), conn), "other")
-		equal(t, tenantOf(t, t.Context(), conn), "other")
+		check.OK(t, err)
+		check.Equal(t, tenantOf(t, t.Context(), conn), "held")
+		check.Equal(t, tenantOf(t, tenant(t.Context(), "other"), conn), "other")
+		check.Equal(t, tenantOf(t, t.Context(), conn), "other")
 		tx, err := conn.BeginTx(tenant(t.Context(), "tx"), nil)
-		must(t, err)
-		equal(t, tenantOf(t, t.Context(), tx), "tx")
-		must(t, tx.Rollback())
-		equal(t, tenantOf(t, t.Context(), conn), "tx")
-		must(t, pgsafe.Raw(conn, func(c *pgx.Conn) error {
+		check.OK(t, err)
+		check.Equal(t, tenantOf(t, t.Context(), tx), "tx")
+		check.OK(t, tx.Rollback())
+		check.Equal(t, tenantOf(t, t.Context(), conn), "tx")
+		check.OK(t, pgsafe.Raw(conn, func(c *pgx.Conn) error {
 			var got string
-			must(t, c.QueryRow(t.Context(), showTenant).Scan(&got))
-			equal(t, got, "tx")
+			check.OK(t, c.QueryRow(t.Context(), showTenant).Scan(&got))
+			check.Equal(t, got, "tx")
 			return nil
 		}))
-		must(t, conn.Close())
-		equal(t, tenantOf(t, t.Context(), db), "")
+		check.OK(t, conn.Close())
+		check.Equal(t, tenantOf(t, t.Context(), db), "")
 	})
 	t.Run("native code finds those of db.Conn's context", func(t *testing.T) {
 		t.Parallel()
@@ -171,40 +172,40 @@ func TestSettingsFollowTheContext(t *testing.T) {
 			raw(t, ctx, db, func(c *pgx.Conn) error { return c.QueryRow(t.Context(), showTenant).Scan(&got) })
 			return got
 		}
-		equal(t, see(tenant(t.Context(), "a")), "a")
-		equal(t, see(t.Context()), "")
+		check.Equal(t, see(tenant(t.Context(), "a")), "a")
+		check.Equal(t, see(t.Context()), "")
 	})
 	t.Run("rows that are open stand in the way of others", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		conn, err := db.Conn(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
 		rows, err := conn.QueryContext(tenant(t.Context(), "a"), "select generate_series(1, 3)")
-		must(t, err)
+		check.OK(t, err)
 		_, err = conn.ExecContext(tenant(t.Context(), "b"), "select 1")
 		if err == nil || !strings.Contains(err.Error(), "rows of an earlier query") {
 			t.Errorf("got %v", err)
 		}
-		must(t, rows.Close())
-		equal(t, tenantOf(t, tenant(t.Context(), "b"), conn), "b")
+		check.OK(t, rows.Close())
+		check.Equal(t, tenantOf(t, tenant(t.Context(), "b"), conn), "b")
 	})
 	t.Run("a statement that changes one of them holds until the next with a context", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		conn, err := db.Conn(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
 		ctx := tenant(t.Context(), "a")
 		_, err = conn.ExecContext(ctx, "set app.tenant = 'by hand'")
-		must(t, err)
-		equal(t, tenantOf(t, ctx, conn), "a")
+		check.OK(t, err)
+		check.Equal(t, tenantOf(t, ctx, conn), "a")
 		tx, err := conn.BeginTx(ctx, nil)
-		must(t, err)
+		check.OK(t, err)
 		defer tx.Rollback()
 		_, err = tx.ExecContext(ctx, "set app.tenant = 'by hand'")
-		must(t, err)
-		equal(t, tenantOf(t, ctx, tx), "by hand") // it is the transaction's own doing
+		check.OK(t, err)
+		check.Equal(t, tenantOf(t, ctx, tx), "by hand") // it is the transaction's own doing
 	})
 }
 
@@ -220,18 +221,18 @@ func TestSettingsThatAreNotApplied(t *testing.T) {
 			"begun with, none then": {tenant(t.Context(), "a"), session.WithSettings(t.Context(), nil)},
 		} {
 			tx, err := db.BeginTx(c.begun, nil)
-			must(t, err)
+			check.OK(t, err)
 			_, err = tx.ExecContext(c.then, "insert into t values (1)")
 			if !errors.Is(err, session.ErrSettings) || !strings.Contains(fmt.Sprint(err), "transaction") {
 				t.Errorf("%s: got %v", what, err)
 			}
 			_, err = tx.PrepareContext(c.then, "insert into t values (2)")
-			equal(t, errors.Is(err, session.ErrSettings), true)
+			check.Equal(t, errors.Is(err, session.ErrSettings), true)
 			_, err = tx.ExecContext(c.begun, "insert into t values (3)")
-			must(t, err)
-			must(t, tx.Commit())
+			check.OK(t, err)
+			check.OK(t, tx.Commit())
 		}
-		equal(t, one[string](t, db, "select string_agg(distinct n::text, '') from t"), "3")
+		check.Equal(t, one[string](t, db, "select string_agg(distinct n::text, '') from t"), "3")
 	})
 	t.Run("the server's refusal keeps the statement from running, and tells no value", func(t *testing.T) {
 		t.Parallel()
@@ -239,7 +240,7 @@ func TestSettingsThatAreNotApplied(t *testing.T) {
 		db := open(t, pgsafe.DriverName, uri)
 		db.SetMaxOpenConns(1)
 		exec(t, db, "create table t (n int)")
-		equal(t, tenantOf(t, tenant(t.Context(), "before"), db), "before")
+		check.Equal(t, tenantOf(t, tenant(t.Context(), "before"), db), "before")
 		for _, c := range []struct{ name, value, state, says string }{
 			{"statement_timeout", "s3cret", "22023", `"statement_timeout"`},
 			{"max_connections", "s3cret1", "55P02", `"max_connections"`},
@@ -254,9 +255,9 @@ func TestSettingsThatAreNotApplied(t *testing.T) {
 				ctx = session.WithRole(ctx, "nobody_s")
 			}
 			_, err := db.ExecContext(ctx, "insert into t values (1)")
-			equal(t, errors.Is(err, session.ErrSettings), true)
-			equal(t, pgsafe.SQLState(err), c.state)
-			equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
+			check.Equal(t, errors.Is(err, session.ErrSettings), true)
+			check.Equal(t, pgsafe.SQLState(err), c.state)
+			check.Equal(t, pgsafe.KindOf(err), pgsafe.KindConfig)
 			var all strings.Builder
 			for _, e := range append(unwrapped(err), err) {
 				fmt.Fprintf(&all, "%v %+v %#v\n", e, e, e)
@@ -264,24 +265,24 @@ func TestSettingsThatAreNotApplied(t *testing.T) {
 			if text := fmt.Sprint(err); !strings.Contains(text, c.says) || strings.Contains(all.String(), "s3cret") {
 				t.Errorf("the error is %s, and has %s", text, all.String())
 			}
-			equal(t, tenantOf(t, t.Context(), db), "") // nothing is set by halves
+			check.Equal(t, tenantOf(t, t.Context(), db), "") // nothing is set by halves
 		}
-		equal(t, one[int](t, db, "select count(*)::int from t"), 0)
-		equal(t, statsOf(t, db).Opened, 1)
+		check.Equal(t, one[int](t, db, "select count(*)::int from t"), 0)
+		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
 	t.Run("names and values that cannot be are refused before anything is sent", func(t *testing.T) {
 		t.Parallel()
 		db, proxy := behindProxy(t)
-		must(t, db.PingContext(t.Context()))
+		check.OK(t, db.PingContext(t.Context()))
 		proxy.Reset()
 		for _, ctx := range []context.Context{tenant(t.Context(), "\x00"), session.WithRole(t.Context(), ""),
 			session.WithSettings(t.Context(), map[string]string{"role": "x"})} {
 			_, err := db.ExecContext(ctx, "select 1")
-			equal(t, errors.Is(err, session.ErrSettings), true)
+			check.Equal(t, errors.Is(err, session.ErrSettings), true)
 			_, err = db.BeginTx(ctx, nil)
-			equal(t, errors.Is(err, session.ErrSettings), true)
+			check.Equal(t, errors.Is(err, session.ErrSettings), true)
 		}
-		equal(t, proxy.RoundTrips(), 0)
+		check.Equal(t, proxy.RoundTrips(), 0)
 	})
 	t.Run("a context that ends while they are applied ends the statement, and the connection stays as it was", func(t *testing.T) {
 		t.Parallel()
@@ -291,15 +292,15 @@ func TestSettingsThatAreNotApplied(t *testing.T) {
 		w, locker := watch(t, uri), watch(t, uri) // in a transaction one sees the same activity all the time
 		exec(t, db, "select 1")
 		// This setting is looked up in a catalog (check_default_text_search_config), which is locked.
-		must(t, locker.exec("begin; lock table pg_ts_config in access exclusive mode"))
+		check.OK(t, locker.exec("begin; lock table pg_ts_config in access exclusive mode"))
 		ctx := session.WithSettings(tenant(whenItRuns(t, w, context.Canceled), "a"),
 			map[string]string{"default_text_search_config": "danish"})
 		_, err := db.ExecContext(ctx, "select 1")
-		equal(t, errors.Is(err, context.Canceled), true)
-		must(t, locker.exec("rollback"))
-		equal(t, one[string](t, db, "show default_text_search_config"), "pg_catalog.english")
-		equal(t, tenantOf(t, t.Context(), db), "")
-		equal(t, statsOf(t, db).Opened, 1)
+		check.Equal(t, errors.Is(err, context.Canceled), true)
+		check.OK(t, locker.exec("rollback"))
+		check.Equal(t, one[string](t, db, "show default_text_search_config"), "pg_catalog.english")
+		check.Equal(t, tenantOf(t, t.Context(), db), "")
+		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
 	t.Run("a backend that is killed before they are applied is replaced, unseen", func(t *testing.T) {
 		t.Parallel()
@@ -307,7 +308,7 @@ func TestSettingsThatAreNotApplied(t *testing.T) {
 		db := open(t, pgsafe.DriverName, uri)
 		w := watch(t, uri)
 		for i := range 5 {
-			equal(t, tenantOf(t, tenant(t.Context(), fmt.Sprint(i)), db), fmt.Sprint(i))
+			check.Equal(t, tenantOf(t, tenant(t.Context(), fmt.Sprint(i)), db), fmt.Sprint(i))
 			w.terminate()
 		}
 	})
@@ -318,17 +319,17 @@ func TestSettingsThatAreNotApplied(t *testing.T) {
 		ctx := tenant(t.Context(), "a")
 		for range 2 { // with an idle connection, and without
 			_, err := db.ExecContext(ctx, "insert into t values (1)")
-			equal(t, errors.Is(err, session.ErrSettings), true)
+			check.Equal(t, errors.Is(err, session.ErrSettings), true)
 			_, err = db.Conn(ctx)
-			equal(t, errors.Is(err, session.ErrSettings), true)
+			check.Equal(t, errors.Is(err, session.ErrSettings), true)
 			db.SetMaxIdleConns(-1)
 		}
 		conn, err := db.Conn(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
 		_, err = conn.ExecContext(ctx, "insert into t values (1)") // on a held one it can only be refused
-		equal(t, err == nil, false)
-		equal(t, one[int](t, db, "select count(*)::int from t"), 0)
+		check.Equal(t, err == nil, false)
+		check.Equal(t, one[int](t, db, "select count(*)::int from t"), 0)
 	})
 }
 
@@ -368,27 +369,27 @@ func TestSettingsBehindAPooler(t *testing.T) {
 			want := fmt.Sprint(i)
 			ctx := tenant(t.Context(), want)
 			tx, err := db.BeginTx(ctx, nil)
-			must(t, err)
-			equal(t, tenantOf(t, t.Context(), tx), want)
-			equal(t, tenantOf(t, ctx, tx), want)
+			check.OK(t, err)
+			check.Equal(t, tenantOf(t, t.Context(), tx), want)
+			check.Equal(t, tenantOf(t, ctx, tx), want)
 			_, err = tx.ExecContext(tenant(t.Context(), "other"), "select 1")
-			equal(t, errors.Is(err, session.ErrSettings), true)
-			must(t, tx.Commit())
-			equal(t, tenantOf(t, t.Context(), db), "") // of the one server connection that there is
+			check.Equal(t, errors.Is(err, session.ErrSettings), true)
+			check.OK(t, tx.Commit())
+			check.Equal(t, tenantOf(t, t.Context(), db), "") // of the one server connection that there is
 		}
 	})
 	t.Run("one that the server refuses ends the transaction, and the connection can be used", func(t *testing.T) {
 		ctx := session.WithSettings(t.Context(), map[string]string{"statement_timeout": "s3cret"})
 		_, err := db.BeginTx(ctx, nil)
-		equal(t, errors.Is(err, session.ErrSettings), true)
-		equal(t, strings.Contains(fmt.Sprint(err), "s3cret"), false)
-		equal(t, tenantOf(t, t.Context(), db), "")
+		check.Equal(t, errors.Is(err, session.ErrSettings), true)
+		check.Equal(t, strings.Contains(fmt.Sprint(err), "s3cret"), false)
+		check.Equal(t, tenantOf(t, t.Context(), db), "")
 	})
 	t.Run("nor are they set where nobody has noticed the pooler", func(t *testing.T) {
 		// The mode of execution is the application's choice here, and the process id is what is compared.
 		db := open(t, pgsafe.DriverName, with(pooler.URI(database), "default_query_exec_mode=cache_statement"))
 		_, err := db.ExecContext(tenant(t.Context(), "a"), "select 1")
-		equal(t, errors.Is(err, session.ErrSettings), true)
-		equal(t, tenantOf(t, t.Context(), open(t, "pgx", pooler.URI(database)+"&default_query_exec_mode=exec")), "")
+		check.Equal(t, errors.Is(err, session.ErrSettings), true)
+		check.Equal(t, tenantOf(t, t.Context(), open(t, "pgx", pooler.URI(database)+"&default_query_exec_mode=exec")), "")
 	})
 }

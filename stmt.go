@@ -9,8 +9,9 @@ import (
 	"github.com/pgsafe/pgsafe/internal/serverconn"
 )
 
-// stmt is a prepared statement. It is a text that runs through pgx's own cache of statements, on whichever connection
-// its handle has. So a new handle costs no round trip, and Close has nothing to send.
+// stmt is a prepared statement. It is a text that runs through pgx's own cache of statements, on
+// whichever connection its handle has. So a new handle costs no round trip, and Close has nothing
+// to send.
 type stmt struct {
 	handle *Conn
 	text   string
@@ -88,7 +89,8 @@ func (t *texts) get(text string) (inputs int, known bool) {
 	return inputs, known
 }
 
-// put remembers a text. At the limit any other one goes: it costs one round trip to be asked for again.
+// put remembers a text. At the limit any other one goes: it costs one round trip to be asked for
+// again.
 func (t *texts) put(text string, inputs int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

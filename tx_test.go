@@ -10,6 +10,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/session"
 )
 
@@ -24,9 +25,9 @@ func TestCancelledTransactions(t *testing.T) {
 			for range 50 {
 				ctx, cancel := context.WithCancel(t.Context())
 				tx, err := db.BeginTx(ctx, nil)
-				must(t, err)
+				check.OK(t, err)
 				_, err = tx.ExecContext(ctx, "select 1")
-				must(t, err)
+				check.OK(t, err)
 				cancel()
 				// database/sql rolls back in the background.
 				pgtest.Eventually(t, "the lease is back", func() bool { return db.Stats().InUse == 0 })
@@ -46,15 +47,15 @@ func TestCancelledTransactions(t *testing.T) {
 		exec(t, db, "create table kept (n int)")
 		ctx, cancel := context.WithCancel(t.Context())
 		tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelSerializable})
-		must(t, err)
+		check.OK(t, err)
 		_, err = tx.ExecContext(ctx, "insert into kept values (1)")
-		must(t, err)
+		check.OK(t, err)
 		cancel()
 		w := watch(t, uri)
 		pgtest.Eventually(t, "no transaction is open", func() bool { return w.inTransaction() == 0 })
-		equal(t, errors.Is(tx.Commit(), context.Canceled) || errors.Is(tx.Commit(), sql.ErrTxDone), true)
-		equal(t, one[int](t, db, "select count(*) from kept"), 0)
-		equal(t, statsOf(t, db).Opened, 1)
+		check.Equal(t, errors.Is(tx.Commit(), context.Canceled) || errors.Is(tx.Commit(), sql.ErrTxDone), true)
+		check.Equal(t, one[int](t, db, "select count(*) from kept"), 0)
+		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
 	t.Run("a COMMIT is not cancelled: it has the cancel timeout to end", func(t *testing.T) {
 		t.Parallel()
@@ -64,14 +65,14 @@ func TestCancelledTransactions(t *testing.T) {
 		slowCommits(t, db, "0.3")
 		ctx := whenItRuns(t, watch(t, uri), context.Canceled)
 		tx, err := db.BeginTx(ctx, nil)
-		must(t, err)
+		check.OK(t, err)
 		_, err = tx.ExecContext(ctx, "insert into slow values (1)")
-		must(t, err)
-		must(t, tx.Commit())
+		check.OK(t, err)
+		check.OK(t, tx.Commit())
 		<-ctx.Done()
-		equal(t, one[int](t, db, "select count(*) from slow"), 1)
-		equal(t, proxy.Cancels(), 0)
-		equal(t, statsOf(t, db).Opened, 1)
+		check.Equal(t, one[int](t, db, "select count(*) from slow"), 1)
+		check.Equal(t, proxy.Cancels(), 0)
+		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
 	t.Run("a COMMIT that does not end in that time costs the connection", func(t *testing.T) {
 		t.Parallel()
@@ -80,25 +81,25 @@ func TestCancelledTransactions(t *testing.T) {
 		slowCommits(t, db, "60")
 		ctx := whenItRuns(t, watch(t, uri), context.Canceled)
 		tx, err := db.BeginTx(ctx, nil)
-		must(t, err)
+		check.OK(t, err)
 		_, err = tx.ExecContext(ctx, "insert into slow values (1)")
-		must(t, err)
+		check.OK(t, err)
 		err = tx.Commit()
-		equal(t, errors.Is(err, context.Canceled), true)
-		equal(t, one[int](t, db, "select count(*) from slow"), 0)
-		equal(t, statsOf(t, db).Opened, 2)
+		check.Equal(t, errors.Is(err, context.Canceled), true)
+		check.Equal(t, one[int](t, db, "select count(*) from slow"), 0)
+		check.Equal(t, statsOf(t, db).Opened, 2)
 	})
 	t.Run("a COMMIT that the server turns into a ROLLBACK is an error", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		tx, err := db.BeginTx(t.Context(), nil)
-		must(t, err)
+		check.OK(t, err)
 		if _, err := tx.ExecContext(t.Context(), "select 1/0"); err == nil {
 			t.Fatal("the server can divide by zero")
 		}
-		equal(t, errors.Is(tx.Commit(), pgx.ErrTxCommitRollback), true)
+		check.Equal(t, errors.Is(tx.Commit(), pgx.ErrTxCommitRollback), true)
 		exec(t, db, "select 1")
-		equal(t, statsOf(t, db).Opened, 1)
+		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
 	t.Run("a ROLLBACK that nobody answers closes the connection", func(t *testing.T) {
 		t.Parallel()
@@ -106,27 +107,27 @@ func TestCancelledTransactions(t *testing.T) {
 		db := open(t, pgsafe.DriverName, with(proxy.URI("postgres"), "pgsafe_cancel_timeout=20ms"))
 		ctx, cancel := context.WithCancel(t.Context())
 		_, err := db.BeginTx(ctx, nil)
-		must(t, err)
+		check.OK(t, err)
 		proxy.Hang()
 		cancel()
 		pgtest.Eventually(t, "the lease is back", func() bool { return db.Stats().InUse == 0 })
 		proxy.Flow()
 		exec(t, db, "select 1")
-		equal(t, statsOf(t, db).Opened, 2)
+		check.Equal(t, statsOf(t, db).Opened, 2)
 	})
 	t.Run("a BEGIN whose context is done is not sent", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		conn, err := db.Conn(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		done, cancel := context.WithCancel(t.Context())
 		cancel()
 		_, err = conn.BeginTx(done, nil)
-		equal(t, errors.Is(err, context.Canceled), true)
+		check.Equal(t, errors.Is(err, context.Canceled), true)
 		_, err = conn.ExecContext(t.Context(), "select 1")
-		must(t, err)
-		must(t, conn.Close())
-		equal(t, statsOf(t, db).Opened, 1)
+		check.OK(t, err)
+		check.OK(t, conn.Close())
+		check.Equal(t, statsOf(t, db).Opened, 1)
 	})
 }
 
@@ -141,7 +142,7 @@ func slowCommits(t *testing.T, db *sql.DB, seconds string) {
 // inTransaction counts the transactions of others.
 func (w *watcher) inTransaction() int {
 	var n int
-	must(w.t, w.conn.QueryRow(w.t.Context(), `select count(*) from pg_stat_activity where datname = current_database()
+	check.OK(w.t, w.conn.QueryRow(w.t.Context(), `select count(*) from pg_stat_activity where datname = current_database()
 		and state like 'idle in transaction%'`).Scan(&n))
 	return n
 }
@@ -150,7 +151,7 @@ func (w *watcher) inTransaction() int {
 func databaseOf(t *testing.T, uri string) string {
 	t.Helper()
 	config, err := pgx.ParseConfig(uri)
-	must(t, err)
+	check.OK(t, err)
 	return config.Database
 }
 
@@ -160,9 +161,9 @@ func TestCommitWithoutAnAnswer(t *testing.T) {
 		t.Helper()
 		db, proxy := behindProxy(t)
 		tx, err := db.BeginTx(t.Context(), nil)
-		must(t, err)
+		check.OK(t, err)
 		_, err = tx.ExecContext(t.Context(), "create temp table made (n int unique deferrable initially deferred)")
-		must(t, err)
+		check.OK(t, err)
 		return tx, proxy
 	}
 	t.Run("after it was sent is of an unknown outcome", func(t *testing.T) {
@@ -175,28 +176,28 @@ func TestCommitWithoutAnAnswer(t *testing.T) {
 		pgtest.Eventually(t, "it is sent", func() bool { return proxy.RoundTrips() > 0 })
 		proxy.Cut()
 		err := <-committed
-		equal(t, errors.Is(err, session.ErrCommitUnknown), true)
-		equal(t, pgsafe.KindOf(err), pgsafe.KindCommitUnknown)
-		equal(t, pgsafe.KindOf(err).Transient(), false)
+		check.Equal(t, errors.Is(err, session.ErrCommitUnknown), true)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindCommitUnknown)
+		check.Equal(t, pgsafe.KindOf(err).Transient(), false)
 	})
 	t.Run("on a session that the server has ended too, for it may do so after the COMMIT", func(t *testing.T) {
 		t.Parallel()
 		tx, _ := begun(t)
 		var pid int
-		must(t, tx.QueryRowContext(t.Context(), "select pg_backend_pid()").Scan(&pid))
+		check.OK(t, tx.QueryRowContext(t.Context(), "select pg_backend_pid()").Scan(&pid))
 		_, err := pgtest.Shared(t).Admin(t).Exec(t.Context(), "select pg_terminate_backend($1, 60000)", pid)
-		must(t, err)
+		check.OK(t, err)
 		err = tx.Commit()
-		equal(t, errors.Is(err, session.ErrCommitUnknown), true)
-		equal(t, pgsafe.KindOf(err), pgsafe.KindCommitUnknown)
+		check.Equal(t, errors.Is(err, session.ErrCommitUnknown), true)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindCommitUnknown)
 	})
 	t.Run("is not that of one that the server refuses", func(t *testing.T) {
 		t.Parallel()
 		tx, _ := begun(t)
 		_, err := tx.ExecContext(t.Context(), "insert into made values (1), (1)")
-		must(t, err)
+		check.OK(t, err)
 		err = tx.Commit()
-		equal(t, errors.Is(err, session.ErrCommitUnknown), false)
-		equal(t, pgsafe.KindOf(err), pgsafe.KindUnique)
+		check.Equal(t, errors.Is(err, session.ErrCommitUnknown), false)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindUnique)
 	})
 }

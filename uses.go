@@ -31,22 +31,34 @@ func (h *Conn) settle() {
 	h.isLost = dead && !h.isBrief
 	h.unbind()
 	h.inherits, h.unused = nil, time.Now()
-	h.connector.ages.Reused(h.unused.Sub(h.born))
+	h.reused()
 }
 
-// retire carries out the limits that the application has set on its *sql.DB. With SetConnMaxLifetime(d) database/sql
-// closes handles that are older than d. Connections that are older than such a handle go with it, so that none becomes
-// older than twice d. With SetConnMaxIdleTime(d) it closes handles that were idle for d. Connections that were idle as
-// long go with them.
-func (c *Connector) retire(h *Conn) {
-	now := time.Now()
-	if age := now.Sub(h.born); c.ages.Outlived(age) {
-		c.pool.RetireOlder(age)
+// reused notes that database/sql uses the handle again.
+func (h *Conn) reused() {
+	if h.connector.ages.Reused(time.Since(h.born)) {
+		h.connector.pool.RetireOlder(0)
 	}
-	if h.unused.IsZero() {
+}
+
+// retire carries out the limits that the application has set on its *sql.DB, from one second on.
+//
+// With SetConnMaxLifetime(d) database/sql closes handles that are older than d. From the first one on, connections close
+// within 2d, or when they come back. A handle that is used again at a greater age lifts that limit: d was raised. Nothing
+// is learned while database/sql closes all handles before that age, because it keeps few idle (SetMaxIdleConns).
+//
+// With SetConnMaxIdleTime(d) it closes handles that were idle for d. Connections that were idle as long go with them.
+func (h *Conn) retire() {
+	now := time.Now()
+	age := now.Sub(h.born)
+	if age < dbsql.LeastLimit {
 		return
 	}
-	if idle := now.Sub(h.unused); idle >= dbsql.LeastLimit {
-		c.pool.RetireIdle(idle)
+	why := dbsql.WhyClosed()
+	if h.connector.ages.Closed(age, why) {
+		h.connector.pool.RetireOlder(age)
+	}
+	if idle := now.Sub(h.unused); why == dbsql.ByCleaner && !h.unused.IsZero() && idle >= dbsql.LeastLimit {
+		h.connector.pool.RetireIdle(idle)
 	}
 }

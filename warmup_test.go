@@ -14,6 +14,7 @@ import (
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // TestTheFloorAfterARestart counts how often a pool with a floor of 20 and a cap of 50 knocks at a server that is away, and
@@ -38,7 +39,7 @@ func TestTheFloorAfterARestart(t *testing.T) {
 			defer stop()
 			pgtest.Eventually(t, "all callers have a connection", func() bool { return proxy.Connections() >= limit })
 
-			must(t, cluster.Halt(pgserver.Fast))
+			check.OK(t, cluster.Halt(pgserver.Fast))
 			pgtest.Eventually(t, "the connections are gone", func() bool { return proxy.Open() <= limit/2 })
 			proxy.Reset()
 			away := time.Now()
@@ -47,7 +48,7 @@ func TestTheFloorAfterARestart(t *testing.T) {
 				enough = 10 // one caller probes for all
 			}
 			pgtest.Eventually(t, "the server was tried again and again", func() bool { return proxy.Connections() >= enough })
-			must(t, cluster.Restart(t.Context()))
+			check.OK(t, cluster.Restart(t.Context()))
 			during, down := proxy.Connections(), time.Since(away)
 			before := cluster.Sessions(t, "postgres")
 			pgtest.Eventually(t, "the callers are back", func() bool { return cluster.Activity(t, "postgres") >= floor })
@@ -74,12 +75,12 @@ func TestTheFloorAfterARestart(t *testing.T) {
 		proxy := pgtest.NewProxy(t, cluster)
 		db := open(t, pgsafe.DriverName, with(proxy.URI("postgres"), fmt.Sprintf("pool_min_idle_conns=%d", floor), "pool_health_check_period=1h"))
 		release := holdAll(t, db, limit)
-		must(t, cluster.Halt(pgserver.Fast))
+		check.OK(t, cluster.Halt(pgserver.Fast))
 		release()
 		pgtest.Eventually(t, "the connections are gone", func() bool { return proxy.Open() <= 1 })
 		proxy.Reset()
 		pgtest.Eventually(t, "it knocks", func() bool { return proxy.Connections() >= 3 })
-		must(t, cluster.Restart(t.Context()))
+		check.OK(t, cluster.Restart(t.Context()))
 		knocked := proxy.Connections()
 		pgtest.Eventually(t, "the floor is there", func() bool { return cluster.Activity(t, "postgres") >= floor })
 		t.Logf("%d attempts while the server was away, %d connections then", knocked, cluster.Activity(t, "postgres"))
@@ -102,13 +103,13 @@ func TestTheFloorOfAPoolThatCloses(t *testing.T) {
 				}
 				return nil
 			}))
-		must(t, err)
+		check.OK(t, err)
 		db := sql.OpenDB(c)
-		must(t, db.PingContext(t.Context()))
+		check.OK(t, db.PingContext(t.Context()))
 		<-second
-		must(t, db.Close())
-		equal(t, dials.Load(), 2)
-		equal(t, c.Stats().Connecting, 0)
+		check.OK(t, db.Close())
+		check.Equal(t, dials.Load(), 2)
+		check.Equal(t, c.Stats().Connecting, 0)
 	})
 }
 
@@ -136,7 +137,7 @@ func TestConnectingForTheFirstTime(t *testing.T) {
 	t.Run("waits for a server that is about to listen", func(t *testing.T) {
 		t.Parallel()
 		cluster := pgtest.New(t, pgserver.Options{})
-		must(t, cluster.Halt(pgserver.Fast))
+		check.OK(t, cluster.Halt(pgserver.Fast))
 		db := open(t, pgsafe.DriverName, cluster.URI("postgres"))
 		done := make(chan error, 1)
 		go func() {
@@ -144,15 +145,15 @@ func TestConnectingForTheFirstTime(t *testing.T) {
 			done <- err
 		}()
 		pgtest.Eventually(t, "it was refused", func() bool { return statsOf(t, db).Opened >= 2 })
-		must(t, cluster.Restart(t.Context()))
-		must(t, <-done)
+		check.OK(t, cluster.Restart(t.Context()))
+		check.OK(t, <-done)
 	})
 
 	t.Run("tells of an address where nobody is before connect_timeout is over", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, fmt.Sprintf("postgres://u@127.0.0.1:%d/d?connect_timeout=600", pgtest.ClosedPort(t)))
 		_, err := db.ExecContext(t.Context(), "select 1")
-		equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
 	})
 
 	t.Run("tells at once of a name that nobody has, and of a socket that is not there", func(t *testing.T) {
@@ -162,8 +163,8 @@ func TestConnectingForTheFirstTime(t *testing.T) {
 		} {
 			db := open(t, pgsafe.DriverName, dsn)
 			_, err := db.ExecContext(t.Context(), "select 1")
-			equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
-			equal(t, statsOf(t, db).Opened, 1)
+			check.Equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
+			check.Equal(t, statsOf(t, db).Opened, 1)
 		}
 	})
 }

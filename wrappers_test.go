@@ -15,6 +15,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/session"
 )
 
@@ -64,19 +65,20 @@ type layer struct {
 	wrap func(driver.Conn) driver.Conn
 
 	throughOpen bool // it makes connections with driver.Driver.Open
-	resets      bool // it passes ResetSession on, or IsValid
 	noBeginCtx  bool // its transactions begin without their context
 }
 
 var layers = []layer{
-	{name: "that hides IsValid", resets: true, wrap: func(c driver.Conn) driver.Conn {
+	{name: "that hides IsValid", wrap: func(c driver.Conn) driver.Conn {
 		return hidesIsValid{c.(layeredConn), c.(driver.SessionResetter)}
 	}},
-	{name: "that hides ResetSession", resets: true, wrap: func(c driver.Conn) driver.Conn {
+	{name: "that hides ResetSession", wrap: func(c driver.Conn) driver.Conn {
 		return hidesResetSession{c.(layeredConn), c.(driver.Validator)}
 	}},
 	{name: "that hides both", wrap: func(c driver.Conn) driver.Conn { return hidesBoth{c.(layeredConn)} }},
-	{name: "that hides all that is optional", noBeginCtx: true, wrap: func(c driver.Conn) driver.Conn { return hidesAll{c} }},
+	{name: "that hides all that is optional", noBeginCtx: true, wrap: func(c driver.Conn) driver.Conn {
+		return hidesAll{c}
+	}},
 	{name: "around Driver.Open", throughOpen: true, wrap: func(c driver.Conn) driver.Conn {
 		return hidesBoth{c.(layeredConn)}
 	}},
@@ -135,15 +137,18 @@ func (l layer) open(t *testing.T, limit int) *layered {
 		d.DB = sql.OpenDB(openingConnector{l, &pgsafe.Driver{}, dsn})
 	} else {
 		c, err := pgsafe.NewConnector(dsn)
-		must(t, err)
+		check.OK(t, err)
 		d.DB = sql.OpenDB(layerConnector{c, l})
 	}
-	t.Cleanup(func() { must(t, d.Close()) })
+	t.Cleanup(func() { check.OK(t, d.Close()) })
 	return d
 }
 
-// each runs f behind each layer, with several caps.
-func eachLayer(t *testing.T, what string, f func(t *testing.T, db *layered)) {
+// layerTest is a test of a database behind a layer.
+type layerTest = func(t *testing.T, db *layered)
+
+// eachLayer runs f behind each layer, with several caps.
+func eachLayer(t *testing.T, what string, f layerTest) {
 	for _, l := range layers {
 		for _, limit := range []int{0, 1, 4} {
 			name := fmt.Sprintf("behind a layer %s, with a cap of %d, %s", l.name, limit, what)
@@ -169,17 +174,17 @@ const ownPID = "select pg_backend_pid()"
 
 func intOf(t testing.TB, q querier, query string, args ...any) (n int) {
 	t.Helper()
-	must(t, q.QueryRowContext(soon(t), query, args...).Scan(&n))
+	check.OK(t, q.QueryRowContext(soon(t), query, args...).Scan(&n))
 	return n
 }
 
 // kill ends a backend and waits until it is gone.
 func (w *watcher) kill(pid int) {
 	w.t.Helper()
-	must(w.t, w.exec(fmt.Sprintf("select pg_terminate_backend(%d)", pid)))
+	check.OK(w.t, w.exec(fmt.Sprintf("select pg_terminate_backend(%d)", pid)))
 	pgtest.Eventually(w.t, "the backend is gone", func() bool {
 		var n int
-		must(w.t, w.conn.QueryRow(w.t.Context(), "select count(*) from pg_stat_activity where pid = $1", pid).Scan(&n))
+		check.OK(w.t, w.conn.QueryRow(w.t.Context(), "select count(*) from pg_stat_activity where pid = $1", pid).Scan(&n))
 		return n == 0
 	})
 }
@@ -189,7 +194,7 @@ func TestLayersAndLostConnections(t *testing.T) {
 		w := watch(t, db.uri)
 		for range 3 {
 			tx, err := db.BeginTx(soon(t), nil)
-			must(t, err)
+			check.OK(t, err)
 			w.kill(intOf(t, tx, ownPID))
 			if _, err := tx.ExecContext(soon(t), "select 1"); err == nil {
 				t.Error("a statement of the dead transaction succeeds")
@@ -197,26 +202,26 @@ func TestLayersAndLostConnections(t *testing.T) {
 			_ = tx.Rollback() // the connection is gone
 			for range 5 {
 				_, err := db.ExecContext(soon(t), "select 1")
-				must(t, err)
+				check.OK(t, err)
 			}
 		}
 	})
 	eachLayer(t, "a COMMIT on a killed connection does not leave it dead", func(t *testing.T, db *layered) {
 		w := watch(t, db.uri)
 		tx, err := db.BeginTx(soon(t), nil)
-		must(t, err)
+		check.OK(t, err)
 		w.kill(intOf(t, tx, ownPID))
 		if tx.Commit() == nil {
 			t.Error("the dead transaction is committed")
 		}
 		for range 5 {
-			equal(t, intOf(t, db, "select 1"), 1)
+			check.Equal(t, intOf(t, db, "select 1"), 1)
 		}
 	})
 	eachLayer(t, "a sql.Conn with a lock ends with its connection", func(t *testing.T, db *layered) {
 		w := watch(t, db.uri)
 		conn, err := db.Conn(soon(t))
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
 		intOf(t, conn, "select 1 from pg_advisory_lock(1)")
 		w.kill(intOf(t, conn, ownPID))
@@ -225,15 +230,15 @@ func TestLayersAndLostConnections(t *testing.T) {
 				t.Error("a statement runs on another connection, which has no lock")
 			}
 		}
-		equal(t, intOf(t, db, "select 1"), 1)
+		check.Equal(t, intOf(t, db, "select 1"), 1)
 	})
 	eachLayer(t, "an idle connection that is killed is replaced", func(t *testing.T, db *layered) {
 		w := watch(t, db.uri)
 		for range 3 {
-			equal(t, intOf(t, db, "select 1"), 1)
+			check.Equal(t, intOf(t, db, "select 1"), 1)
 			w.terminate()
 		}
-		equal(t, intOf(t, db, "select 1"), 1)
+		check.Equal(t, intOf(t, db, "select 1"), 1)
 	})
 }
 
@@ -242,35 +247,35 @@ func TestLayersAndSettings(t *testing.T) {
 		const seen = "select coalesce(current_setting('app.tenant', true), '') || current_user"
 		look := func(ctx context.Context, q querier) string {
 			var got string
-			must(t, q.QueryRowContext(ctx, seen).Scan(&got))
+			check.OK(t, q.QueryRowContext(ctx, seen).Scan(&got))
 			return got
 		}
 		stmt, err := db.PrepareContext(soon(t), seen)
-		must(t, err)
+		check.OK(t, err)
 		defer stmt.Close()
 		// use runs the query in each way in which a statement can run.
 		use := func(ctx context.Context, want string) {
 			t.Helper()
 			var got string
-			equal(t, look(ctx, db), want)
-			must(t, stmt.QueryRowContext(ctx).Scan(&got))
-			equal(t, got, want)
+			check.Equal(t, look(ctx, db), want)
+			check.OK(t, stmt.QueryRowContext(ctx).Scan(&got))
+			check.Equal(t, got, want)
 			if !db.noBeginCtx || want == "postgres" {
 				tx, err := db.BeginTx(ctx, nil)
-				must(t, err)
-				equal(t, look(ctx, tx), want)
-				must(t, tx.Commit())
+				check.OK(t, err)
+				check.Equal(t, look(ctx, tx), want)
+				check.OK(t, tx.Commit())
 			}
 			conn, err := db.Conn(ctx)
-			must(t, err)
-			equal(t, look(ctx, conn), want)
-			must(t, conn.Close())
+			check.OK(t, err)
+			check.Equal(t, look(ctx, conn), want)
+			check.OK(t, conn.Close())
 			conn, err = db.Conn(ctx) // which is not used
-			must(t, err)
-			must(t, conn.Close())
+			check.OK(t, err)
+			check.OK(t, conn.Close())
 			rows, err := db.QueryContext(ctx, seen)
-			must(t, err)
-			must(t, rows.Close())
+			check.OK(t, err)
+			check.OK(t, rows.Close())
 		}
 		plain := soon(t)
 		for range 3 {
@@ -302,7 +307,7 @@ func TestLayersAndSettings(t *testing.T) {
 			return nil
 		})
 	})
-	eachLayer(t, "what a statement of the DB leaves in its session does not reach the next", func(t *testing.T, db *layered) {
+	eachLayer(t, "what a statement of the DB leaves behind does not reach the next", func(t *testing.T, db *layered) {
 		for _, left := range leftovers {
 			for way, run := range ways {
 				switch {
@@ -311,7 +316,7 @@ func TestLayersAndSettings(t *testing.T) {
 				case left.statement == "discard all", db.noBeginCtx && way == "a text of several statements":
 					continue // the server refuses it
 				}
-				must(t, run(soon(t), db.DB, left.statement))
+				check.OK(t, run(soon(t), db.DB, left.statement))
 				if n := intOf(t, db, left.look); n != 0 {
 					t.Errorf("%s (%s) reaches the next statement", left.statement, way)
 				}
@@ -344,7 +349,7 @@ func TestLayersAndTheNumberOfConnections(t *testing.T) {
 	eachLayer(t, "every caller is served, whatever statements leave behind", func(t *testing.T, db *layered) {
 		ctx := soon(t)
 		stmt, err := db.PrepareContext(ctx, "select $1::int")
-		must(t, err)
+		check.OK(t, err)
 		defer stmt.Close()
 		inParallel(t, 12, func(worker int) error {
 			rnd := rand.New(rand.NewPCG(2, uint64(worker)))
@@ -360,14 +365,14 @@ func TestLayersAndTheNumberOfConnections(t *testing.T) {
 			t.Errorf("%d connections are open, the cap is %d", n, db.cap)
 		}
 	})
-	eachLayer(t, "a waiter gets the connection of a transaction that has changed the session", func(t *testing.T, db *layered) {
+	eachLayer(t, "a waiter gets the connection of a dirty transaction", func(t *testing.T, db *layered) {
 		if db.cap != 1 {
 			return
 		}
 		tx, err := db.BeginTx(soon(t), nil)
-		must(t, err)
+		check.OK(t, err)
 		_, err = tx.ExecContext(soon(t), "set application_name = 'x'")
-		must(t, err)
+		check.OK(t, err)
 		asked := make(chan struct{})
 		done := make(chan error, 1)
 		go func() {
@@ -376,8 +381,8 @@ func TestLayersAndTheNumberOfConnections(t *testing.T) {
 			done <- err
 		}()
 		<-asked
-		must(t, tx.Commit())
-		must(t, <-done)
+		check.OK(t, tx.Commit())
+		check.OK(t, <-done)
 	})
 }
 
@@ -434,23 +439,23 @@ func (l *layered) randomUse(ctx context.Context, rnd *rand.Rand, stmt *sql.Stmt)
 }
 
 func TestLayersAndSQLConn(t *testing.T) {
-	eachLayer(t, "a sql.Conn keeps what it has set, and the next statement of the DB does not see it", func(t *testing.T, db *layered) {
+	eachLayer(t, "a sql.Conn keeps what it has set, and the DB does not see it", func(t *testing.T, db *layered) {
 		conn, err := db.Conn(soon(t))
-		must(t, err)
+		check.OK(t, err)
 		_, err = conn.ExecContext(soon(t), "set app.tenant = 'mine'")
-		must(t, err)
+		check.OK(t, err)
 		pid := intOf(t, conn, ownPID)
 		if db.cap != 1 {
 			inParallel(t, 3, func(int) error { _, err := db.ExecContext(soon(t), "select 1"); return err })
 		}
-		equal(t, tenantOf(t, soon(t), conn), "mine")
-		equal(t, intOf(t, conn, ownPID), pid)
-		must(t, conn.Close())
-		equal(t, tenantOf(t, soon(t), db), "")
+		check.Equal(t, tenantOf(t, soon(t), conn), "mine")
+		check.Equal(t, intOf(t, conn, ownPID), pid)
+		check.OK(t, conn.Close())
+		check.Equal(t, tenantOf(t, soon(t), db), "")
 		next, err := db.Conn(soon(t))
-		must(t, err)
+		check.OK(t, err)
 		defer next.Close()
-		equal(t, tenantOf(t, soon(t), next), "")
+		check.Equal(t, tenantOf(t, soon(t), next), "")
 	})
 	eachLayer(t, "an advisory lock of a sql.Conn stays while others use the DB", func(t *testing.T, db *layered) {
 		if db.cap == 1 {
@@ -458,7 +463,7 @@ func TestLayersAndSQLConn(t *testing.T) {
 		}
 		w := watch(t, db.uri)
 		conn, err := db.Conn(soon(t))
-		must(t, err)
+		check.OK(t, err)
 		intOf(t, conn, "select 1 from pg_advisory_lock(7)")
 		inParallel(t, 6, func(int) error {
 			for range 20 {
@@ -469,55 +474,55 @@ func TestLayersAndSQLConn(t *testing.T) {
 			return nil
 		})
 		var taken bool
-		must(t, w.conn.QueryRow(t.Context(), "select pg_try_advisory_lock(7)").Scan(&taken))
-		equal(t, taken, false)
+		check.OK(t, w.conn.QueryRow(t.Context(), "select pg_try_advisory_lock(7)").Scan(&taken))
+		check.Equal(t, taken, false)
 		intOf(t, conn, "select pg_advisory_unlock(7)::int")
-		must(t, conn.Close())
+		check.OK(t, conn.Close())
 	})
 	eachLayer(t, "a transaction that a sql.Conn begins as text stays whole", func(t *testing.T, db *layered) {
 		conn, err := db.Conn(soon(t))
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
 		for _, text := range []string{"create temp table scratch (n int)", "begin", "insert into scratch values (1)",
 			"insert into scratch values (2)", "commit"} {
 			_, err := conn.ExecContext(soon(t), text)
-			must(t, err)
+			check.OK(t, err)
 		}
-		equal(t, intOf(t, conn, "select count(*) from scratch"), 2)
+		check.Equal(t, intOf(t, conn, "select count(*) from scratch"), 2)
 	})
 	eachLayer(t, "rows of a sql.Conn outlive other statements of it", func(t *testing.T, db *layered) {
 		conn, err := db.Conn(soon(t))
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
 		empty, err := conn.QueryContext(soon(t), "select 1 where false")
-		must(t, err)
+		check.OK(t, err)
 		rows, err := conn.QueryContext(soon(t), "select generate_series(1, 5000)")
-		must(t, err)
-		must(t, empty.Close())
+		check.OK(t, err)
+		check.OK(t, empty.Close())
 		_, err = conn.ExecContext(soon(t), "select 1")
-		equal(t, err != nil, true) // the rows are in the way
+		check.Equal(t, err != nil, true) // the rows are in the way
 		n := 0
 		for rows.Next() {
 			n++
 		}
-		must(t, rows.Err())
-		equal(t, n, 5000)
+		check.OK(t, rows.Err())
+		check.Equal(t, n, 5000)
 	})
 	eachLayer(t, "native code and the statements after it have one connection", func(t *testing.T, db *layered) {
 		conn, err := db.Conn(soon(t))
-		must(t, err)
+		check.OK(t, err)
 		var native int
-		must(t, conn.Raw(func(driverConn any) error {
+		check.OK(t, conn.Raw(func(driverConn any) error {
 			c := driverConn.(interface{ inner() driver.Conn }).inner().(interface{ Conn() *pgx.Conn }).Conn()
 			if _, err := c.Exec(t.Context(), "set app.tenant = 'native'"); err != nil {
 				return err
 			}
 			return c.QueryRow(t.Context(), ownPID).Scan(&native)
 		}))
-		equal(t, intOf(t, conn, ownPID), native)
-		equal(t, tenantOf(t, soon(t), conn), "native")
-		must(t, conn.Close())
-		equal(t, intOf(t, db, "select 1"), 1)
+		check.Equal(t, intOf(t, conn, ownPID), native)
+		check.Equal(t, tenantOf(t, soon(t), conn), "native")
+		check.OK(t, conn.Close())
+		check.Equal(t, intOf(t, db, "select 1"), 1)
 	})
 }
 
@@ -526,13 +531,13 @@ func TestNoLayer(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		conn, err := db.Conn(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
 		pid := intOf(t, conn, ownPID)
 		other, err := db.Conn(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		defer other.Close()
-		equal(t, intOf(t, other, ownPID) != pid, true)
-		equal(t, statsOf(t, db).InUse, 2)
+		check.Equal(t, intOf(t, other, ownPID) != pid, true)
+		check.Equal(t, statsOf(t, db).InUse, 2)
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // backend is a server of somebody else's that a test started.
@@ -33,13 +34,13 @@ func start(t *testing.T, api, readyURL, program string, args ...string) *backend
 	t.Helper()
 	b := &backend{url: api, gone: make(chan struct{}), cmd: exec.Command(program, args...)}
 	log, err := os.Create(filepath.Join(scratch(t), filepath.Base(program)+".log"))
-	must(t, err)
+	check.OK(t, err)
 	b.log = log.Name()
 	b.cmd.Stdout, b.cmd.Stderr = log, log
 	b.cmd.SysProcAttr = attributes()
 	b.cmd.Env = append(os.Environ(), "OTEL_TRACES_SAMPLER=always_off") // Jaeger would trace itself, into nowhere
-	must(t, b.cmd.Start())
-	must(t, log.Close())
+	check.OK(t, b.cmd.Start())
+	check.OK(t, log.Close())
 	go func() {
 		_ = b.cmd.Wait() // how it ended is in its log
 		close(b.gone)
@@ -67,7 +68,7 @@ func scratch(t *testing.T) string {
 		return t.TempDir()
 	}
 	dir, err := os.MkdirTemp("", "pgsafe-backend-")
-	must(t, err)
+	check.OK(t, err)
 	return dir
 }
 
@@ -106,7 +107,7 @@ func (b *backend) logTail() string {
 func (b *backend) ask(t *testing.T, path string, query url.Values, answer any) string {
 	t.Helper()
 	body, err := get(b.url + path + "?" + query.Encode())
-	must(t, err)
+	check.OK(t, err)
 	if err := json.Unmarshal(body, answer); err != nil {
 		t.Fatalf("%s: %v in %s", path, err, body)
 	}
@@ -140,7 +141,7 @@ func freeAddresses(t *testing.T, n int) []string {
 	addresses := make([]string, n)
 	for i := range addresses {
 		l, err := net.Listen("tcp4", "127.0.0.1:0")
-		must(t, err)
+		check.OK(t, err)
 		defer l.Close() // when all are found: they differ
 		addresses[i] = l.Addr().String()
 	}

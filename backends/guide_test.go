@@ -7,13 +7,15 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // guide is what readers are told of all this.
 func guide(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile("../docs/backends.md")
-	must(t, err)
+	check.OK(t, err)
 	return string(text)
 }
 

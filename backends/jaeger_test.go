@@ -25,6 +25,7 @@ import (
 
 	_ "github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // jaegerEnv names the environment variable that says where Jaeger's program is: all-in-one of version 1.
@@ -72,12 +73,12 @@ func TestJaeger(t *testing.T) {
 		pgtest.TLSUser, pgtest.TLSPassword, host, cluster.Port(), database)
 
 	db, err := sql.Open("pgsafe", dsn)
-	must(t, err)
+	check.OK(t, err)
 	defer db.Close()
 	send(t, orders(db), "POST", http.StatusCreated)
 	send(t, orders(db), "POST", http.StatusConflict)
 	send(t, orders(db), "GET", http.StatusOK)
-	must(t, provider.ForceFlush(t.Context()))
+	check.OK(t, provider.ForceFlush(t.Context()))
 
 	traces, raw := jaeger.traces(t, placedTrace, refusedTrace, countedTrace)
 	for i, request := range []struct{ name, want string }{
@@ -125,13 +126,13 @@ func exportTraces(t *testing.T, endpoint string) *trace.TracerProvider {
 	t.Helper()
 	exporter, err := otlptracehttp.New(t.Context(), otlptracehttp.WithEndpoint(endpoint),
 		otlptracehttp.WithInsecure(), otlptracehttp.WithHTTPClient(client))
-	must(t, err)
+	check.OK(t, err)
 	provider := trace.NewTracerProvider(trace.WithBatcher(exporter), trace.WithSampler(trace.AlwaysSample()),
 		trace.WithResource(resource.NewSchemaless(attribute.String("service.name", service))))
 	otel.SetTracerProvider(provider)
 	t.Cleanup(func() {
 		otel.SetTracerProvider(noop.NewTracerProvider())
-		must(t, provider.Shutdown(context.Background()))
+		check.OK(t, provider.Shutdown(context.Background()))
 	})
 	return provider
 }
@@ -140,10 +141,10 @@ func exportTraces(t *testing.T, endpoint string) *trace.TracerProvider {
 func prepare(t *testing.T, cluster *pgtest.Cluster) string {
 	t.Helper()
 	u, err := url.Parse(cluster.Database(t))
-	must(t, err)
+	check.OK(t, err)
 	database := strings.TrimPrefix(u.Path, "/")
 	_, err = cluster.AdminIn(t, database).Exec(t.Context(), schema)
-	must(t, err)
+	check.OK(t, err)
 	return database
 }
 
@@ -151,7 +152,7 @@ func prepare(t *testing.T, cluster *pgtest.Cluster) string {
 func send(t *testing.T, service http.Handler, method string, status int) {
 	t.Helper()
 	body, err := json.Marshal(order{Number: 7, Sku: sku, Buyer: buyer})
-	must(t, err)
+	check.OK(t, err)
 	w := httptest.NewRecorder()
 	service.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, "/orders", bytes.NewReader(body)))
 	if w.Code != status {

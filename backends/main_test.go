@@ -21,10 +21,3 @@ func TestMain(m *testing.M) {
 	}
 	pgtest.Main(m, excused...)
 }
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}

@@ -26,6 +26,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric"
 
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // The load.
@@ -41,10 +42,10 @@ func TestPrometheus(t *testing.T) {
 	prometheus := startPrometheus(t, exportMetrics(t))
 	uri := cluster.Database(t)
 	db, err := sql.Open("pgsafe", fmt.Sprintf("%s&pool_max_conns=%d&pool_min_idle_conns=%d", uri, poolMax, poolMin))
-	must(t, err)
+	check.OK(t, err)
 	defer db.Close()
 	u, err := url.Parse(uri)
-	must(t, err)
+	check.OK(t, err)
 	database := strings.TrimPrefix(u.Path, "/")
 
 	holders := holdAll(t, db)
@@ -60,7 +61,7 @@ func TestPrometheus(t *testing.T) {
 		prometheus.shows(t, `db_client_connection_timeouts_total`, 1)
 	})
 	for _, tx := range holders {
-		must(t, tx.Rollback())
+		check.OK(t, tx.Rollback())
 	}
 	release()
 	fail(t, db)
@@ -106,14 +107,14 @@ func exportMetrics(t *testing.T) (target string) {
 	t.Helper()
 	registry := prom.NewRegistry()
 	exporter, err := prometheus.New(prometheus.WithRegisterer(registry))
-	must(t, err)
+	check.OK(t, err)
 	provider := metric.NewMeterProvider(metric.WithReader(exporter))
 	otel.SetMeterProvider(provider)
 	server := httptest.NewServer(promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError}))
 	t.Cleanup(func() {
 		server.Close()
 		otel.SetMeterProvider(noop.NewMeterProvider())
-		must(t, provider.Shutdown(context.Background()))
+		check.OK(t, provider.Shutdown(context.Background()))
 	})
 	return server.Listener.Addr().String()
 }
@@ -127,7 +128,7 @@ func startPrometheus(t *testing.T, target string) *backend {
 	}
 	dir := scratch(t)
 	config := filepath.Join(dir, "prometheus.yml")
-	must(t, os.WriteFile(config, []byte(`
+	check.OK(t, os.WriteFile(config, []byte(`
 global: {scrape_interval: 200ms, scrape_timeout: 200ms}
 scrape_configs: [{job_name: pgsafe, static_configs: [{targets: ["`+target+`"]}]}]
 `), 0o600))
@@ -142,13 +143,13 @@ func holdAll(t *testing.T, db *sql.DB) []*sql.Tx {
 	holders := make([]*sql.Tx, poolMax)
 	for i := range holders {
 		tx, err := db.BeginTx(t.Context(), nil)
-		must(t, err)
+		check.OK(t, err)
 		holders[i] = tx
 		found, err := tx.QueryContext(t.Context(), "SELECT n FROM generate_series(1, $1) AS n", rows)
-		must(t, err)
+		check.OK(t, err)
 		for found.Next() {
 		}
-		must(t, found.Err())
+		check.OK(t, found.Err())
 	}
 	return holders
 }
@@ -181,7 +182,7 @@ func queueUp(t *testing.T, db *sql.DB) (finish func()) {
 func fail(t *testing.T, db *sql.DB) {
 	t.Helper()
 	_, err := db.ExecContext(t.Context(), `CREATE TABLE names (name text UNIQUE); INSERT INTO names VALUES ('a')`)
-	must(t, err)
+	check.OK(t, err)
 	if _, err = db.ExecContext(t.Context(), `INSERT INTO names VALUES ('a')`); err == nil {
 		t.Fatal("a unique column took the same value twice")
 	}
@@ -212,7 +213,7 @@ func (b *backend) query(t *testing.T, promQL string) (values []float64) {
 	for _, series := range answer.Data.Result {
 		text, _ := series.Value[1].(string) // beside the time
 		value, err := strconv.ParseFloat(text, 64)
-		must(t, err)
+		check.OK(t, err)
 		values = append(values, value)
 	}
 	return values

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/pgtest/oteltest"
 	"github.com/pgsafe/pgsafe/pgsafeotelsql"
 	"github.com/pgsafe/pgsafe/telemetry"
@@ -23,18 +24,11 @@ func open(t *testing.T, r *oteltest.Recorder, query string, more ...pgsafe.Optio
 	t.Helper()
 	options := append([]pgsafe.Option{pgsafe.WithTelemetry(telemetry.WithTracerProvider(r.Tracer), telemetry.WithMeterProvider(r.Meter))}, more...)
 	db, err := pgsafe.Open(pgtest.Shared(t).Database(t)+query, options...)
-	must(t, err)
-	t.Cleanup(func() { must(t, db.Close()) })
+	check.OK(t, err)
+	t.Cleanup(func() { check.OK(t, db.Close()) })
 	_, err = db.Exec("CREATE TABLE people (id int PRIMARY KEY, name text)")
-	must(t, err)
+	check.OK(t, err)
 	return db
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 func TestTheLayerMakesTheSpansOfStatements(t *testing.T) {
@@ -50,9 +44,9 @@ func TestTheLayerMakesTheSpansOfStatements(t *testing.T) {
 			db := open(t, r, tt.query, tt.opts...)
 			r.Within("request", func(ctx context.Context) {
 				tx, err := db.BeginTx(ctx, nil)
-				must(t, err)
+				check.OK(t, err)
 				_, err = tx.ExecContext(ctx, "INSERT INTO people VALUES (1, 's3cretPw')")
-				must(t, err)
+				check.OK(t, err)
 				_, _ = tx.ExecContext(ctx, "INSERT INTO people VALUES (1, 's3cretPw')")
 				_ = tx.Rollback()
 			})
@@ -89,7 +83,7 @@ func TestTheLayer(t *testing.T) {
 		db := open(t, r, "", pgsafe.WithTelemetry(telemetry.WithLayer(pgsafeotelsql.Layer(otelsql.WithSpanNameFormatter(name)))))
 		r.Spans.Reset()
 		_, err := db.Exec("SELECT 1")
-		must(t, err)
+		check.OK(t, err)
 		r.One("mine sql.conn.exec")
 	})
 	t.Run("ConnectorOf and Raw reach through the layer", func(t *testing.T) {
@@ -98,9 +92,9 @@ func TestTheLayer(t *testing.T) {
 			t.Error("ConnectorOf does not find the Connector")
 		}
 		conn, err := db.Conn(context.Background())
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
-		must(t, pgsafe.Raw(conn, func(c *pgx.Conn) error { return c.Ping(context.Background()) }))
+		check.OK(t, pgsafe.Raw(conn, func(c *pgx.Conn) error { return c.Ping(context.Background()) }))
 	})
 	t.Run("the statistics of the DB are measured until it is closed", func(t *testing.T) {
 		r := oteltest.New(t)
@@ -108,7 +102,7 @@ func TestTheLayer(t *testing.T) {
 		if _, there := r.Metrics()["db.sql.connection.open"]; !there {
 			t.Error("the open DB is not measured")
 		}
-		must(t, db.Close())
+		check.OK(t, db.Close())
 		if _, there := r.Metrics()["db.sql.connection.open"]; there {
 			t.Error("the closed DB is measured")
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/session"
 )
 
@@ -22,12 +23,12 @@ func TestBatch(t *testing.T) {
 			return nil
 		}, session.WithProgress(func(done, items int) {
 			progress = append(progress, fmt.Sprintf("%d/%d", done, items))
-			equal(t, len(entries(t, sqlDB)), 2*done-1) // others see it
+			check.Equal(t, len(entries(t, sqlDB)), 2*done-1) // others see it
 		}))
-		must(t, err)
-		equal(t, fmt.Sprint(progress), "[3/7 6/7 7/7]")
-		equal(t, entries(t, sqlDB), "0 1 2 3 4 5 6")
-		equal(t, r.sum("pgsafe.session.checkouts"), 1)
+		check.OK(t, err)
+		check.Equal(t, fmt.Sprint(progress), "[3/7 6/7 7/7]")
+		check.Equal(t, entries(t, sqlDB), "0 1 2 3 4 5 6")
+		check.Equal(t, r.sum("pgsafe.session.checkouts"), 1)
 	})
 	t.Run("a chunk that fails ends it, and those before stay", func(t *testing.T) {
 		t.Parallel()
@@ -41,10 +42,10 @@ func TestBatch(t *testing.T) {
 		}, session.WithChunkTx(session.TxOptions{Retries: 1}))
 		is(t, err, errApp)
 		var failed *session.BatchError
-		equal(t, errors.As(err, &failed), true)
-		equal(t, failed.From, 3)
-		equal(t, failed.To, 6)
-		equal(t, entries(t, sqlDB), "0")
+		check.Equal(t, errors.As(err, &failed), true)
+		check.Equal(t, failed.From, 3)
+		check.Equal(t, failed.To, 6)
+		check.Equal(t, entries(t, sqlDB), "0")
 	})
 	t.Run("it stops when its context ends", func(t *testing.T) {
 		t.Parallel()
@@ -55,6 +56,6 @@ func TestBatch(t *testing.T) {
 			return nil
 		}, session.WithProgress(func(int, int) { cancel() }))
 		is(t, err, context.Canceled)
-		equal(t, entries(t, sqlDB), "0")
+		check.Equal(t, entries(t, sqlDB), "0")
 	})
 }

@@ -8,23 +8,10 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
-
-func must(tb testing.TB, err error) {
-	tb.Helper()
-	if err != nil {
-		tb.Fatal(err)
-	}
-}
-
-func equal[T comparable](tb testing.TB, got, want T) {
-	tb.Helper()
-	if got != want {
-		tb.Fatalf("got %v, want %v", got, want)
-	}
-}
 
 func is(tb testing.TB, err, target error) {
 	tb.Helper()
@@ -42,8 +29,8 @@ func open(tb testing.TB, uri string) *sql.DB {
 func openWith(tb testing.TB, driverName, uri string) *sql.DB {
 	tb.Helper()
 	db, err := sql.Open(driverName, uri)
-	must(tb, err)
-	tb.Cleanup(func() { must(tb, db.Close()) })
+	check.OK(tb, err)
+	tb.Cleanup(func() { check.OK(tb, db.Close()) })
 	return db
 }
 
@@ -56,13 +43,13 @@ type execer interface {
 func exec(tb testing.TB, ctx context.Context, db execer, query string, args ...any) {
 	tb.Helper()
 	_, err := db.ExecContext(ctx, query, args...)
-	must(tb, err)
+	check.OK(tb, err)
 }
 
 func one[T any](tb testing.TB, ctx context.Context, db execer, query string, args ...any) T {
 	tb.Helper()
 	var v T
-	must(tb, db.QueryRowContext(ctx, query, args...).Scan(&v))
+	check.OK(tb, db.QueryRowContext(ctx, query, args...).Scan(&v))
 	return v
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/session"
 )
 
@@ -23,7 +24,7 @@ func TestPaths(t *testing.T) {
 	if s := os.Getenv("PGSAFE_TEST_PATHS"); s != "" {
 		var err error
 		paths, err = strconv.Atoi(s)
-		must(t, err)
+		check.OK(t, err)
 	}
 	sqlDB := open(t, with(pgtest.Shared(t).Database(t), "pool_max_conns=8"))
 	exec(t, t.Context(), sqlDB, "CREATE TABLE ledger (id bigint, tenant text)")
@@ -62,11 +63,11 @@ type model struct {
 func (m *model) compare(db execer) {
 	present := map[int64]string{}
 	rows, err := m.db.QueryContext(m.t.Context(), "SELECT id, tenant FROM ledger")
-	must(m.t, err)
+	check.OK(m.t, err)
 	for rows.Next() {
 		var id int64
 		var tenant string
-		must(m.t, rows.Scan(&id, &tenant))
+		check.OK(m.t, rows.Scan(&id, &tenant))
 		if _, twice := present[id]; twice {
 			m.t.Errorf("%d is there twice", id)
 		}
@@ -77,7 +78,7 @@ func (m *model) compare(db execer) {
 			m.t.Errorf("%d was written as tenant %q and should be %q's", id, tenant, f.tenant)
 		}
 	}
-	must(m.t, rows.Err())
+	check.OK(m.t, rows.Err())
 	certain := 0
 	for id, f := range m.fate {
 		if _, there := present[id]; f.certain && !there {
@@ -88,8 +89,8 @@ func (m *model) compare(db execer) {
 		}
 	}
 	m.t.Logf("%d entries were tried, %d are certain to be there, %d are there", m.ids.Load(), certain, len(present))
-	equal(m.t, certain > 0, true)
-	equal(m.t, one[int](m.t, m.t.Context(), db,
+	check.Equal(m.t, certain > 0, true)
+	check.Equal(m.t, one[int](m.t, m.t.Context(), db,
 		"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'"), 0)
 }
 

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"io"
 	"slices"
 	"sync"
 )
@@ -82,7 +81,7 @@ func (o *openContext) stopFollowing() bool { return o.unfollower == nil || o.unf
 func (o *openContext) unfollow() { o.stopFollowing() }
 
 // opened looks which registration will be taken back.
-func (o *openContext) opened(io.Closer) bool {
+func (o *openContext) opened() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err != nil || len(o.after) == 0 {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"io"
 	"sync/atomic"
 )
 
@@ -26,13 +25,13 @@ const (
 	kindTransaction = "transaction"
 )
 
-// watcher is a context that knows when what was opened with it is closed, and can end that. There are two: openContext, and
-// rowsContext where the driver helps.
+// watcher is a context that knows when what was opened with it is closed, and can end that: an openContext.
 type watcher interface {
 	context.Context
 
-	// opened is called with what was returned. It reports false if that is closed already, or about to be because the context has ended.
-	opened(what io.Closer) bool
+	// opened is called when rows or a transaction were returned. It reports false if they are closed already, or about
+	// to be, because the context has ended.
+	opened() bool
 
 	// end has what is open closed, because of err.
 	end(err error)
@@ -70,7 +69,7 @@ func (o *opening) query(on runner, query string, args []any) (*sql.Rows, error) 
 	if err != nil {
 		return nil, o.failed(err)
 	}
-	if !o.watcher.opened(rows) {
+	if !o.watcher.opened() {
 		_ = rows.Close() // what there is to say is in their Err
 		return nil, o.failed(o.closedBefore(rows.Err()))
 	}
@@ -89,7 +88,7 @@ func (o *opening) queryRow(on runner, query string, args []any) *sql.Row {
 		}
 		return row
 	}
-	if !o.watcher.opened(rowCloser{row}) {
+	if !o.watcher.opened() {
 		return o.session.db.failedRow(o.watcher, o.failed(o.closedBefore(row.Scan()))) // Scan closes the rows first
 	}
 	return row

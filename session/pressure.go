@@ -9,10 +9,10 @@ import (
 
 // pool is what pgsafe's driver tells of its pool, and of texts.
 type pool interface {
-	// Waiting reports whether somebody waits for a connection, all being in use.
+	// Waiting reports whether a caller waits for a connection that another caller has to release.
 	Waiting() bool
 
-	// OnAcquire has f called whenever somebody is about to take a connection, until stop is called.
+	// OnAcquire has f called by each caller that begins to wait for a connection, until stop is called.
 	OnAcquire(f func()) (stop func())
 
 	// Leaves tells whether a text leaves something in the server's session.

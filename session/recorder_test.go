@@ -10,6 +10,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/session"
 )
 
@@ -27,8 +28,8 @@ func newRecorder(t *testing.T) *recorder {
 	r.tracer = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(r.spans))
 	r.meter = sdkmetric.NewMeterProvider(sdkmetric.WithReader(r.reader))
 	t.Cleanup(func() {
-		must(t, r.tracer.Shutdown(context.Background()))
-		must(t, r.meter.Shutdown(context.Background()))
+		check.OK(t, r.tracer.Shutdown(context.Background()))
+		check.OK(t, r.meter.Shutdown(context.Background()))
 	})
 	return r
 }
@@ -39,7 +40,7 @@ func (r *recorder) options() []session.Option {
 
 func (r *recorder) metrics() map[string]metricdata.Metrics {
 	var rm metricdata.ResourceMetrics
-	must(r.t, r.reader.Collect(context.Background(), &rm))
+	check.OK(r.t, r.reader.Collect(context.Background(), &rm))
 	all := map[string]metricdata.Metrics{}
 	for _, scope := range rm.ScopeMetrics {
 		for _, m := range scope.Metrics {

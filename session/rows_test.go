@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"runtime"
 	"runtime/pprof"
 	"strings"
 	"sync/atomic"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/session"
 )
 
@@ -44,16 +44,16 @@ func TestRows(t *testing.T) {
 				sqlDB := openWith(t, driverName, pgtest.Shared(t).Database(t))
 				var rows *sql.Rows
 				before := backend(t, t.Context(), sqlDB)
-				must(t, end.run(t, session.Wrap(sqlDB, session.WithLinger(0)), func(ctx context.Context) {
+				check.OK(t, end.run(t, session.Wrap(sqlDB, session.WithLinger(0)), func(ctx context.Context) {
 					var err error
 					rows, err = sessionOf(ctx).QueryContext(ctx, "SELECT generate_series(1, 3)")
-					must(t, err)
-					equal(t, rows.Next(), true)
+					check.OK(t, err)
+					check.Equal(t, rows.Next(), true)
 				}))
 				allBack(t, sqlDB)
-				equal(t, rows.Next(), false)
+				check.Equal(t, rows.Next(), false)
 				is(t, rows.Err(), end.err)
-				must(t, rows.Close())
+				check.OK(t, rows.Close())
 				if after := backend(t, t.Context(), sqlDB); driverName == pgsafe.DriverName && after != before {
 					t.Error("the connection is lost")
 				}
@@ -62,9 +62,9 @@ func TestRows(t *testing.T) {
 				t.Parallel()
 				sqlDB := openWith(t, driverName, pgtest.Shared(t).Database(t))
 				var row *sql.Row
-				must(t, end.run(t, session.Wrap(sqlDB, session.WithLinger(0)), func(ctx context.Context) {
+				check.OK(t, end.run(t, session.Wrap(sqlDB, session.WithLinger(0)), func(ctx context.Context) {
 					row = sessionOf(ctx).QueryRowContext(ctx, "SELECT 1")
-					must(t, row.Err())
+					check.OK(t, row.Err())
 				}))
 				allBack(t, sqlDB)
 				is(t, row.Scan(new(int)), end.err)
@@ -75,38 +75,17 @@ func TestRows(t *testing.T) {
 		t.Parallel()
 		db := session.Wrap(open(t, pgtest.Shared(t).Database(t)))
 		ctx, cancel := context.WithCancel(t.Context())
-		must(t, db.Do(ctx, func(ctx context.Context) error {
+		check.OK(t, db.Do(ctx, func(ctx context.Context) error {
 			rows, err := db.QueryContext(ctx, "SELECT generate_series(1, 3)")
-			must(t, err)
+			check.OK(t, err)
 			for range 3 {
-				equal(t, rows.Next(), true)
+				check.Equal(t, rows.Next(), true)
 			}
-			equal(t, rows.Next(), false)
+			check.Equal(t, rows.Next(), false)
 			cancel()
-			must(t, rows.Close())
+			check.OK(t, rows.Close())
 			return rows.Err()
 		}))
-	})
-	t.Run("no goroutine waits for their context to end", func(t *testing.T) {
-		t.Parallel()
-		const awaitDone = "sql.(*Rows).awaitDone" // Rows.initContextClose starts it
-		db := session.Wrap(open(t, pgtest.Shared(t).Database(t)))
-		pprof.Do(t.Context(), pprof.Labels("test", t.Name()), func(ctx context.Context) {
-			must(t, db.Do(ctx, func(ctx context.Context) error {
-				rows, err := db.QueryContext(ctx, "SELECT 1")
-				must(t, err)
-				for range 100 {
-					runtime.Gosched() // one that was made has begun
-				}
-				equal(t, goroutineIn(t, awaitDone), false)
-				must(t, rows.Close())
-				rows, err = db.Unwrap().QueryContext(ctx, "SELECT 1")
-				must(t, err)
-				pgtest.Eventually(t, "one waits for those of database/sql alone", func() bool { return goroutineIn(t, awaitDone) })
-				must(t, rows.Close())
-				return rows.Err()
-			}))
-		})
 	})
 }
 
@@ -128,7 +107,7 @@ func TestRunningQueries(t *testing.T) {
 				db := session.Wrap(sqlDB, session.WithLinger(forLong))
 				ctx, cancel := context.WithCancel(t.Context())
 				var before int
-				must(t, db.Do(ctx, func(ctx context.Context) error {
+				check.OK(t, db.Do(ctx, func(ctx context.Context) error {
 					before = backend(t, ctx, db)
 					stop := cancelWhenItRuns(t, sqlDB, before, cancel)
 					is(t, readAll(ctx, db, query), context.Canceled)
@@ -146,7 +125,7 @@ func TestRunningQueries(t *testing.T) {
 		sqlDB := open(t, pgtest.Shared(t).Database(t))
 		db := session.Wrap(sqlDB, session.WithLinger(forLong))
 		ran := make(chan error, 2)
-		must(t, db.Do(t.Context(), func(ctx context.Context) error {
+		check.OK(t, db.Do(t.Context(), func(ctx context.Context) error {
 			pid := backend(t, ctx, db)
 			go func() { ran <- readAll(ctx, db, silent) }()
 			running(t, sqlDB, pid)
@@ -164,14 +143,14 @@ func TestRunningQueries(t *testing.T) {
 		exec(t, t.Context(), sqlDB, "CREATE SEQUENCE calls")
 		db := session.Wrap(sqlDB, session.WithLinger(forLong))
 		ctx, cancel := context.WithCancel(t.Context())
-		must(t, db.Do(ctx, func(ctx context.Context) error {
+		check.OK(t, db.Do(ctx, func(ctx context.Context) error {
 			exec(t, ctx, db, "SELECT 1") // it has a connection
 			cancel()
 			is(t, readAll(ctx, db, "SELECT nextval('calls')"), context.Canceled)
 			is(t, db.QueryRowContext(ctx, "SELECT nextval('calls')").Scan(new(int)), context.Canceled)
 			return nil
 		}))
-		equal(t, one[int](t, t.Context(), sqlDB, "SELECT nextval('calls')"), 1)
+		check.Equal(t, one[int](t, t.Context(), sqlDB, "SELECT nextval('calls')"), 1)
 	})
 }
 
@@ -179,27 +158,27 @@ func TestRunningQueries(t *testing.T) {
 func TestLayer(t *testing.T) {
 	wrap := func(t *testing.T, l *layer) (*sql.DB, *session.DB) {
 		c, err := pgsafe.NewConnector(pgtest.Shared(t).Database(t))
-		must(t, err)
-		t.Cleanup(func() { must(t, c.Close()) })
+		check.OK(t, err)
+		t.Cleanup(func() { check.OK(t, c.Close()) })
 		l.Connector = c
 		sqlDB := sql.OpenDB(l)
-		t.Cleanup(func() { must(t, sqlDB.Close()) })
+		t.Cleanup(func() { check.OK(t, sqlDB.Close()) })
 		return sqlDB, session.Wrap(sqlDB, session.WithLinger(forLong))
 	}
 	t.Run("one that has contexts of its own is noticed", func(t *testing.T) {
 		t.Parallel()
 		sqlDB, db := wrap(t, &layer{derive: func(ctx context.Context) context.Context { return context.WithValue(ctx, layerKey{}, true) }})
 		for range 3 {
-			must(t, db.Do(t.Context(), func(ctx context.Context) error {
+			check.OK(t, db.Do(t.Context(), func(ctx context.Context) error {
 				rows, err := db.QueryContext(ctx, "SELECT generate_series(1, 3)")
-				must(t, err)
+				check.OK(t, err)
 				n := 0
 				for rows.Next() {
 					n++
 				}
-				equal(t, n, 3)
-				must(t, rows.Err())
-				equal(t, one[int](t, ctx, db, "SELECT 1"), 1)
+				check.Equal(t, n, 3)
+				check.OK(t, rows.Err())
+				check.Equal(t, one[int](t, ctx, db, "SELECT 1"), 1)
 				_, err = db.QueryContext(ctx, "SELECT 1") //nolint:rowserrcheck,sqlclosecheck // is left open
 				return err
 			}))
@@ -212,7 +191,7 @@ func TestLayer(t *testing.T) {
 		sqlDB, db := wrap(t, l)
 		ctx, cancel := context.WithCancel(t.Context())
 		pprof.Do(ctx, pprof.Labels("test", t.Name()), func(ctx context.Context) {
-			must(t, db.Do(ctx, func(ctx context.Context) error {
+			check.OK(t, db.Do(ctx, func(ctx context.Context) error {
 				next := make(chan error, 1)
 				var rows *sql.Rows
 				apart := context.WithoutCancel(ctx)
@@ -222,19 +201,19 @@ func TestLayer(t *testing.T) {
 						return
 					}
 					_, err := db.QueryContext(ctx, "SELECT 2") //nolint:rowserrcheck,sqlclosecheck // the session closes them
-					must(t, err)
+					check.OK(t, err)
 					go func() {
 						var err error
 						rows, err = db.QueryContext(apart, "SELECT set_config('a.b', 'c', false), generate_series(1, 100000)") //nolint:rowserrcheck // is not read
 						next <- err
 					}()
 					pgtest.Eventually(t, "the next one waits for its turn", func() bool { return goroutineIn(t, "session.(*turn).wait") })
-					equal(t, sqlDB.Stats().InUse, 2)
+					check.Equal(t, sqlDB.Stats().InUse, 2)
 					cancel()
 					pgtest.Eventually(t, "the session has ended what is open, the latest last", func() bool { return sqlDB.Stats().InUse == 1 })
 				}
 				is(t, db.QueryRowContext(ctx, "SELECT 1").Scan(new(int)), context.Canceled)
-				must(t, <-next)
+				check.OK(t, <-next)
 				_, err := db.ExecContext(apart, "SET a.b = 'd'")
 				is(t, err, session.ErrBusy) // it is the next one's turn
 				return rows.Close()
@@ -298,7 +277,7 @@ func readAll(ctx context.Context, db *session.DB, query string) error {
 func goroutineIn(t *testing.T, function string) bool {
 	t.Helper()
 	var profile bytes.Buffer
-	must(t, pprof.Lookup("goroutine").WriteTo(&profile, 1))
+	check.OK(t, pprof.Lookup("goroutine").WriteTo(&profile, 1))
 	for group := range strings.SplitSeq(profile.String(), "\n\n") {
 		if strings.Contains(group, function) && strings.Contains(group, t.Name()) {
 			return true

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/session"
 )
 
@@ -41,30 +42,30 @@ func TestHold(t *testing.T) {
 			r := newRecorder(t)
 			sqlDB := openWith(t, driverName, pgtest.Shared(t).Database(t))
 			db := session.Wrap(sqlDB, append(r.options(), session.WithLinger(forLong))...)
-			must(t, db.Do(t.Context(), func(ctx context.Context) error {
+			check.OK(t, db.Do(t.Context(), func(ctx context.Context) error {
 				first := backend(t, ctx, db)
-				equal(t, sqlDB.Stats().InUse, 1)
+				check.Equal(t, sqlDB.Stats().InUse, 1)
 				for range 4 {
-					equal(t, backend(t, ctx, db), first)
+					check.Equal(t, backend(t, ctx, db), first)
 				}
 				return nil
 			}))
-			equal(t, sqlDB.Stats().InUse, 0)
-			equal(t, r.sum("pgsafe.session.statements"), 5)
-			equal(t, r.sum("pgsafe.session.checkouts"), 1)
+			check.Equal(t, sqlDB.Stats().InUse, 0)
+			check.Equal(t, r.sum("pgsafe.session.statements"), 5)
+			check.Equal(t, r.sum("pgsafe.session.checkouts"), 1)
 		})
 		t.Run(driverName+": a session without a statement takes no connection", func(t *testing.T) {
 			t.Parallel()
 			sqlDB := openWith(t, driverName, pgtest.Shared(t).Database(t))
 			db := session.Wrap(sqlDB)
-			must(t, db.Do(t.Context(), func(context.Context) error { return nil }))
-			equal(t, sqlDB.Stats().OpenConnections, 0)
+			check.OK(t, db.Do(t.Context(), func(context.Context) error { return nil }))
+			check.Equal(t, sqlDB.Stats().OpenConnections, 0)
 		})
 		t.Run(driverName+": an unused connection is given back after the linger", func(t *testing.T) {
 			t.Parallel()
 			sqlDB := openWith(t, driverName, pgtest.Shared(t).Database(t))
 			db := session.Wrap(sqlDB, session.WithLinger(time.Millisecond))
-			must(t, db.Do(t.Context(), func(ctx context.Context) error {
+			check.OK(t, db.Do(t.Context(), func(ctx context.Context) error {
 				exec(t, ctx, db, "SELECT 1")
 				allBack(t, sqlDB)
 				exec(t, ctx, db, "SELECT 1")
@@ -76,7 +77,7 @@ func TestHold(t *testing.T) {
 			sqlDB := openWith(t, driverName, pgtest.Shared(t).Database(t))
 			sqlDB.SetMaxOpenConns(1)
 			db := session.Wrap(sqlDB, session.WithLinger(forLong))
-			must(t, db.Do(t.Context(), func(ctx context.Context) error {
+			check.OK(t, db.Do(t.Context(), func(ctx context.Context) error {
 				exec(t, ctx, db, "SELECT 1")
 				return db.Do(session.Detach(ctx), func(ctx context.Context) error {
 					exec(t, ctx, db, "SELECT 1")
@@ -89,11 +90,11 @@ func TestHold(t *testing.T) {
 		t.Parallel()
 		sqlDB := open(t, with(pgtest.Shared(t).Database(t), "pool_max_conns=1"))
 		db := session.Wrap(sqlDB, session.WithLinger(forLong))
-		must(t, db.Do(t.Context(), func(ctx context.Context) error {
+		check.OK(t, db.Do(t.Context(), func(ctx context.Context) error {
 			exec(t, ctx, db, "SELECT 1")
-			equal(t, sqlDB.Stats().InUse, 1)
+			check.Equal(t, sqlDB.Stats().InUse, 1)
 			exec(t, t.Context(), sqlDB, "SELECT 1") // plain code that knows of no session
-			equal(t, sqlDB.Stats().InUse, 0)
+			check.Equal(t, sqlDB.Stats().InUse, 0)
 			exec(t, ctx, db, "SELECT 1")
 			return nil
 		}))
@@ -102,17 +103,17 @@ func TestHold(t *testing.T) {
 		t.Parallel()
 		sqlDB := open(t, with(pgtest.Shared(t).Database(t), "pool_max_conns=1"))
 		db := session.Wrap(sqlDB, session.WithLinger(forLong))
-		must(t, db.Do(t.Context(), func(ctx context.Context) error {
+		check.OK(t, db.Do(t.Context(), func(ctx context.Context) error {
 			rows, err := db.QueryContext(ctx, "SELECT 1")
-			must(t, err)
+			check.OK(t, err)
 			waiting := make(chan error)
 			go func() {
 				_, err := sqlDB.ExecContext(t.Context(), "SELECT 1")
 				waiting <- err
 			}()
 			pgtest.Eventually(t, "it waits", func() bool { return sqlDB.Driver().(interface{ Waiting() bool }).Waiting() })
-			must(t, rows.Close())
-			must(t, <-waiting)
+			check.OK(t, rows.Close())
+			check.OK(t, <-waiting)
 			return nil
 		}))
 	})
@@ -120,11 +121,11 @@ func TestHold(t *testing.T) {
 		t.Parallel()
 		db := session.Wrap(open(t, pgtest.Shared(t).Database(t)), session.WithLinger(forLong))
 		const tenant = "SELECT coalesce(current_setting('app.tenant', true), '')"
-		must(t, db.Do(t.Context(), func(ctx context.Context) error {
+		check.OK(t, db.Do(t.Context(), func(ctx context.Context) error {
 			set := session.WithSettings(ctx, map[string]string{"app.tenant": "1"})
-			equal(t, one[string](t, set, db, tenant), "1")
-			equal(t, one[string](t, ctx, db, tenant), "")
-			equal(t, one[string](t, set, db, tenant), "1")
+			check.Equal(t, one[string](t, set, db, tenant), "1")
+			check.Equal(t, one[string](t, ctx, db, tenant), "")
+			check.Equal(t, one[string](t, set, db, tenant), "1")
 			return nil
 		}))
 	})
@@ -132,23 +133,23 @@ func TestHold(t *testing.T) {
 		t.Parallel()
 		sqlDB := open(t, with(pgtest.Shared(t).Database(t), "pool_max_conns=1"))
 		db := session.Wrap(sqlDB, session.WithLinger(time.Nanosecond), session.WithPatience(time.Millisecond))
-		must(t, db.Do(t.Context(), func(ctx context.Context) error {
+		check.OK(t, db.Do(t.Context(), func(ctx context.Context) error {
 			exec(t, ctx, db, "SET search_path = pg_temp")
 			short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 			defer cancel()
 			_, err := sqlDB.ExecContext(short, "SELECT 1")
 			is(t, err, context.DeadlineExceeded)
-			equal(t, one[string](t, ctx, db, "SHOW search_path"), "pg_temp")
+			check.Equal(t, one[string](t, ctx, db, "SHOW search_path"), "pg_temp")
 
 			rows, err := db.QueryContext(ctx, "SELECT 1")
-			must(t, err)
+			check.OK(t, err)
 			_, err = db.ExecContext(ctx, "SELECT 1")
 			is(t, err, session.ErrBusy)
-			must(t, rows.Close())
+			check.OK(t, rows.Close())
 			exec(t, ctx, db, "SELECT 1")
 			return nil
 		}))
-		equal(t, one[string](t, t.Context(), sqlDB, "SHOW search_path"), `"$user", public`)
+		check.Equal(t, one[string](t, t.Context(), sqlDB, "SHOW search_path"), `"$user", public`)
 	})
 	t.Run("a statement that finds the connection dead runs on another", func(t *testing.T) {
 		t.Parallel()
@@ -157,24 +158,24 @@ func TestHold(t *testing.T) {
 		for _, driverName := range drivers {
 			db := session.Wrap(openWith(t, driverName, uri), session.WithLinger(forLong))
 			admin := cluster.Admin(t)
-			must(t, db.Do(t.Context(), func(ctx context.Context) error {
+			check.OK(t, db.Do(t.Context(), func(ctx context.Context) error {
 				kill := func() {
 					_, err := admin.Exec(t.Context(), "SELECT pg_terminate_backend($1, 10000)", backend(t, ctx, db))
-					must(t, err)
+					check.OK(t, err)
 				}
 				if driverName == "pgsafe" { // pgx tells of it as of a statement that may have run
 					kill()
 					_, err := db.ExecContext(ctx, "SELECT $1::int", 1)
-					must(t, err)
+					check.OK(t, err)
 					kill()
 					rows, err := db.QueryContext(ctx, "SELECT $1::int", 1)
-					must(t, err)
-					must(t, rows.Close())
+					check.OK(t, err)
+					check.OK(t, rows.Close())
 					kill()
-					equal(t, one[int](t, ctx, db, "SELECT $1::int", 1), 1)
+					check.Equal(t, one[int](t, ctx, db, "SELECT $1::int", 1), 1)
 					kill()
-					must(t, db.Tx(ctx, nil, func(ctx context.Context) error {
-						equal(t, one[int](t, ctx, db, "SELECT $1::int", 1), 1)
+					check.OK(t, db.Tx(ctx, nil, func(ctx context.Context) error {
+						check.Equal(t, one[int](t, ctx, db, "SELECT $1::int", 1), 1)
 						return nil
 					}))
 				}
@@ -190,19 +191,19 @@ func TestOverflow(t *testing.T) {
 			t.Parallel()
 			sqlDB := openWith(t, driverName, pgtest.Shared(t).Database(t))
 			db := session.Wrap(sqlDB, session.WithLinger(forLong))
-			must(t, db.Do(t.Context(), func(ctx context.Context) error {
+			check.OK(t, db.Do(t.Context(), func(ctx context.Context) error {
 				rows, err := db.QueryContext(ctx, "SELECT generate_series(1, 3)")
-				must(t, err)
+				check.OK(t, err)
 				n := 0
 				for rows.Next() {
 					exec(t, ctx, db, "SELECT 1")
 					n++
 				}
-				must(t, rows.Err())
-				equal(t, n, 3)
-				equal(t, sqlDB.Stats().InUse, 1)
+				check.OK(t, rows.Err())
+				check.Equal(t, n, 3)
+				check.Equal(t, sqlDB.Stats().InUse, 1)
 				before := backend(t, ctx, db)
-				equal(t, backend(t, ctx, db), before)
+				check.Equal(t, backend(t, ctx, db), before)
 				return nil
 			}))
 			allBack(t, sqlDB)
@@ -212,7 +213,7 @@ func TestOverflow(t *testing.T) {
 		t.Parallel()
 		sqlDB := open(t, with(pgtest.Shared(t).Database(t), "pool_max_conns=4"))
 		db := session.Wrap(sqlDB)
-		must(t, db.Do(t.Context(), func(ctx context.Context) error {
+		check.OK(t, db.Do(t.Context(), func(ctx context.Context) error {
 			var wg sync.WaitGroup
 			for i := range 64 {
 				wg.Go(func() {
@@ -323,9 +324,9 @@ func TestEnd(t *testing.T) {
 				for _, driverName := range drivers {
 					sqlDB := openWith(t, driverName, pgtest.Shared(t).Database(t))
 					db := session.Wrap(sqlDB, session.WithLinger(forLong))
-					must(t, run(t.Context(), db, func(ctx context.Context) { leave(ctx, db) }))
+					check.OK(t, run(t.Context(), db, func(ctx context.Context) { leave(ctx, db) }))
 					allBack(t, sqlDB)
-					equal(t, one[bool](t, t.Context(), sqlDB, "SELECT to_regclass('never') IS NULL"), true)
+					check.Equal(t, one[bool](t, t.Context(), sqlDB, "SELECT to_regclass('never') IS NULL"), true)
 				}
 			})
 			t.Run(fmt.Sprintf("under load too after a %s that leaves %s open", way, what), func(t *testing.T) {
@@ -334,14 +335,14 @@ func TestEnd(t *testing.T) {
 				db := session.Wrap(sqlDB, session.WithLinger(forLong))
 				stop := load(t, sqlDB)
 				for range 5 {
-					must(t, run(t.Context(), db, func(ctx context.Context) {
+					check.OK(t, run(t.Context(), db, func(ctx context.Context) {
 						_, _ = db.ExecContext(ctx, "SELECT 1")
 						leave(ctx, db)
 					}))
 				}
 				stop()
 				allBack(t, sqlDB)
-				equal(t, one[bool](t, t.Context(), sqlDB, "SELECT to_regclass('never') IS NULL"), true)
+				check.Equal(t, one[bool](t, t.Context(), sqlDB, "SELECT to_regclass('never') IS NULL"), true)
 			})
 		}
 	}
@@ -349,23 +350,23 @@ func TestEnd(t *testing.T) {
 		t.Parallel()
 		db := session.Wrap(open(t, pgtest.Shared(t).Database(t)))
 		var late lateComer
-		must(t, db.Do(t.Context(), func(ctx context.Context) error { return late.keep(ctx) }))
-		equal(t, late.told(db), "session: the session begun at "+lineBefore()+" has ended")
-		must(t, db.Do(t.Context(), func(ctx context.Context) error {
-			must(t, db.Tx(ctx, nil, func(ctx context.Context) error { return late.keep(ctx) }))
-			equal(t, late.told(db), "session: the transaction begun at "+lineBefore()+" has ended")
+		check.OK(t, db.Do(t.Context(), func(ctx context.Context) error { return late.keep(ctx) }))
+		check.Equal(t, late.told(db), "session: the session begun at "+lineBefore()+" has ended")
+		check.OK(t, db.Do(t.Context(), func(ctx context.Context) error {
+			check.OK(t, db.Tx(ctx, nil, func(ctx context.Context) error { return late.keep(ctx) }))
+			check.Equal(t, late.told(db), "session: the transaction begun at "+lineBefore()+" has ended")
 			return nil
 		}))
-		must(t, db.Batch(t.Context(), 1, 1, func(ctx context.Context, _, _ int) error { return late.keep(ctx) }))
-		equal(t, late.told(db), "session: the transaction begun at "+lineBefore()+" has ended")
-		must(t, db.Do(t.Context(), late.keep))
-		equal(t, late.told(db), "session: the session begun at session_test.(*lateComer).keep has ended")
+		check.OK(t, db.Batch(t.Context(), 1, 1, func(ctx context.Context, _, _ int) error { return late.keep(ctx) }))
+		check.Equal(t, late.told(db), "session: the transaction begun at "+lineBefore()+" has ended")
+		check.OK(t, db.Do(t.Context(), late.keep))
+		check.Equal(t, late.told(db), "session: the session begun at session_test.(*lateComer).keep has ended")
 	})
 	t.Run("the error of a session that is over shows nothing of what ran in it", func(t *testing.T) {
 		t.Parallel()
 		db := session.Wrap(open(t, pgtest.Shared(t).Database(t)), newRecorder(t).options()...)
 		late := lateComer{}
-		must(t, db.Do(t.Context(), func(ctx context.Context) error {
+		check.OK(t, db.Do(t.Context(), func(ctx context.Context) error {
 			exec(t, ctx, db, "SELECT 'hunter2'")
 			return late.keep(ctx)
 		}))
@@ -383,12 +384,12 @@ func TestEnd(t *testing.T) {
 		func() {
 			value := new([64]byte)
 			runtime.AddCleanup(value, func(struct{}) { close(collected) }, struct{}{})
-			must(t, db.Do(context.WithValue(t.Context(), key{}, value), func(ctx context.Context) error {
+			check.OK(t, db.Do(context.WithValue(t.Context(), key{}, value), func(ctx context.Context) error {
 				exec(t, ctx, db, "SELECT 1")
 				return nil
 			}))
 		}()
-		must(t, db.Do(t.Context(), func(ctx context.Context) error {
+		check.OK(t, db.Do(t.Context(), func(ctx context.Context) error {
 			exec(t, ctx, db, "SELECT 1") // the driver keeps the context of a statement until the next
 			return nil
 		}))
@@ -411,19 +412,19 @@ func TestEnd(t *testing.T) {
 			db := session.Wrap(openWith(t, driverName, pgtest.Shared(t).Database(t)),
 				append(r.options(), session.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))...)
 			var want string
-			must(t, db.Do(t.Context(), func(ctx context.Context) error {
+			check.OK(t, db.Do(t.Context(), func(ctx context.Context) error {
 				_, err := db.QueryContext(ctx, "SELECT 1")
 				want = lineBefore()
-				must(t, err)
+				check.OK(t, err)
 				tx, err := db.BeginTx(ctx, nil)
-				must(t, err)
-				must(t, tx.Commit()) // is not left open
+				check.OK(t, err)
+				check.OK(t, tx.Commit()) // is not left open
 				return nil
 			}))
 			if !strings.Contains(log.String(), "what=rows opened="+want) || strings.Count(log.String(), "\n") != 1 {
 				t.Errorf("the log is %q, and should name %s", log.String(), want)
 			}
-			equal(t, r.sum("pgsafe.session.left_open"), 1)
+			check.Equal(t, r.sum("pgsafe.session.left_open"), 1)
 		})
 	}
 	t.Run("a goroutine that goes on is told which session is over", func(t *testing.T) {
@@ -432,7 +433,7 @@ func TestEnd(t *testing.T) {
 		db := session.Wrap(sqlDB)
 		var late context.Context
 		do := func() error { return db.Do(t.Context(), func(ctx context.Context) error { late = ctx; return nil }) }
-		must(t, do())
+		check.OK(t, do())
 		_, err := db.ExecContext(late, "SELECT 1")
 		is(t, err, session.ErrEnded)
 		if !strings.Contains(err.Error(), "session/session_test.go:") {
@@ -450,16 +451,16 @@ func TestEnd(t *testing.T) {
 		is(t, err, session.ErrEnded)
 		is(t, db.Tx(late, nil, func(context.Context) error { t.Error("it runs"); return nil }), session.ErrEnded)
 		is(t, db.Do(late, func(context.Context) error { t.Error("it runs"); return nil }), session.ErrEnded)
-		equal(t, sqlDB.Stats().OpenConnections, 0)
+		check.Equal(t, sqlDB.Stats().OpenConnections, 0)
 	})
 	t.Run("rows that are read when the session ends say so", func(t *testing.T) {
 		t.Parallel()
 		db := session.Wrap(open(t, pgtest.Shared(t).Database(t)))
 		var rows *sql.Rows
-		must(t, db.Do(t.Context(), func(ctx context.Context) (err error) {
+		check.OK(t, db.Do(t.Context(), func(ctx context.Context) (err error) {
 			rows, err = db.QueryContext(context.WithoutCancel(ctx), "SELECT generate_series(1, 1000000)")
-			must(t, err)
-			equal(t, rows.Next(), true)
+			check.OK(t, err)
+			check.Equal(t, rows.Next(), true)
 			return nil
 		}))
 		for rows.Next() { // some may be there already
@@ -472,14 +473,14 @@ func TestEnd(t *testing.T) {
 		type key struct{}
 		var late context.Context
 		ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), key{}, "value"), time.Hour)
-		must(t, db.Do(ctx, func(ctx context.Context) error { late = session.Detach(ctx); return nil }))
+		check.OK(t, db.Do(ctx, func(ctx context.Context) error { late = session.Detach(ctx); return nil }))
 		cancel()
 		_, has := late.Deadline()
-		equal(t, has, false)
-		equal(t, late.Value(key{}), any("value"))
+		check.Equal(t, has, false)
+		check.Equal(t, late.Value(key{}), any("value"))
 		_, ok := session.From(late)
-		equal(t, ok, false)
-		equal(t, one[int](t, late, db, "SELECT 1"), 1)
+		check.Equal(t, ok, false)
+		check.Equal(t, one[int](t, late, db, "SELECT 1"), 1)
 	})
 }
 
@@ -523,20 +524,20 @@ func TestFrom(t *testing.T) {
 	uri := pgtest.Shared(t).Database(t)
 	a, b := session.Wrap(open(t, uri)), session.Wrap(open(t, uri))
 	_, ok := session.From(t.Context())
-	equal(t, ok, false)
-	must(t, a.Do(t.Context(), func(ctx context.Context) error {
+	check.Equal(t, ok, false)
+	check.OK(t, a.Do(t.Context(), func(ctx context.Context) error {
 		found, ok := session.From(ctx)
-		equal(t, ok && found == a, true)
+		check.Equal(t, ok && found == a, true)
 		return a.Tx(ctx, nil, func(ctx context.Context) error {
 			exec(t, ctx, a, "CREATE TABLE t (n int)")
 			exec(t, ctx, b, "SELECT 1") // has a connection of its own
-			equal(t, one[bool](t, ctx, a, "SELECT to_regclass('t') IS NOT NULL"), true)
-			equal(t, one[bool](t, ctx, b, "SELECT to_regclass('t') IS NULL"), true)
+			check.Equal(t, one[bool](t, ctx, a, "SELECT to_regclass('t') IS NOT NULL"), true)
+			check.Equal(t, one[bool](t, ctx, b, "SELECT to_regclass('t') IS NULL"), true)
 			return b.Do(ctx, func(ctx context.Context) error {
 				_, ok := session.From(ctx)
-				equal(t, ok, false) // which of the two?
-				equal(t, one[bool](t, ctx, b, "SELECT to_regclass('t') IS NULL"), true)
-				equal(t, session.Attempt(ctx), 1)
+				check.Equal(t, ok, false) // which of the two?
+				check.Equal(t, one[bool](t, ctx, b, "SELECT to_regclass('t') IS NULL"), true)
+				check.Equal(t, session.Attempt(ctx), 1)
 				return nil
 			})
 		})
@@ -553,24 +554,24 @@ func TestMiddleware(t *testing.T) {
 		mux := http.NewServeMux()
 		mux.HandleFunc("GET /orders/{id}", func(w http.ResponseWriter, r *http.Request) {
 			found, ok := session.From(r.Context())
-			equal(t, ok && found == db, true)
+			check.Equal(t, ok && found == db, true)
 			first := backend(t, r.Context(), db)
-			equal(t, backend(t, r.Context(), db), first)
+			check.Equal(t, backend(t, r.Context(), db), first)
 			_, flushes := w.(http.Flusher)
 			_, hijacks := w.(http.Hijacker)
-			equal(t, flushes && hijacks, true)
+			check.Equal(t, flushes && hijacks, true)
 			late, gone = context.WithoutCancel(r.Context()), r
 		})
 		srv := httptest.NewServer(db.Middleware(mux))
 		defer srv.Close()
 		res, err := http.Get(srv.URL + "/orders/4711")
-		must(t, err)
-		must(t, res.Body.Close())
+		check.OK(t, err)
+		check.OK(t, res.Body.Close())
 		allBack(t, sqlDB)
 		<-gone.Context().Done()
 		_, err = db.ExecContext(late, "SELECT 1")
 		is(t, err, session.ErrEnded)
-		equal(t, strings.Contains(err.Error(), "GET /orders/{id}") && !strings.Contains(err.Error(), "4711"), true)
+		check.Equal(t, strings.Contains(err.Error(), "GET /orders/{id}") && !strings.Contains(err.Error(), "4711"), true)
 	})
 	t.Run("a handler that hijacks its connection and talks on holds none of the pool's", func(t *testing.T) {
 		t.Parallel()
@@ -579,7 +580,7 @@ func TestMiddleware(t *testing.T) {
 		srv := httptest.NewServer(db.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			exec(t, r.Context(), db, "SELECT 1")
 			conn, _, err := w.(http.Hijacker).Hijack()
-			must(t, err)
+			check.OK(t, err)
 			allBack(t, sqlDB)
 			exec(t, r.Context(), db, "SELECT 1")
 			_, _ = conn.Write([]byte("HTTP/1.0 204 No Content\r\n\r\n"))
@@ -587,9 +588,9 @@ func TestMiddleware(t *testing.T) {
 		})))
 		defer srv.Close()
 		res, err := http.Get(srv.URL)
-		must(t, err)
-		equal(t, res.StatusCode, http.StatusNoContent)
-		must(t, res.Body.Close())
+		check.OK(t, err)
+		check.Equal(t, res.StatusCode, http.StatusNoContent)
+		check.OK(t, res.Body.Close())
 	})
 	t.Run("a handler that panics leaves nothing", func(t *testing.T) {
 		t.Parallel()
@@ -600,7 +601,7 @@ func TestMiddleware(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}))
 		func() {
-			defer func() { equal(t, recover(), any(http.ErrAbortHandler)) }()
+			defer func() { check.Equal(t, recover(), any(http.ErrAbortHandler)) }()
 			h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
 		}()
 		allBack(t, sqlDB)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pgsafe/pgsafe/internal/ctxsettings"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/session"
 )
 
@@ -17,32 +18,32 @@ func TestWithSettings(t *testing.T) {
 		ctx = session.WithSettings(ctx, map[string]string{"APP.B": "3", "app.c": "4"})
 		ctx = session.WithRole(session.WithRole(ctx, "outer"), "inner")
 		s := ctxsettings.Of(ctx)
-		equal(t, fmt.Sprint(s.Names()), "[app.a app.b app.c]")
+		check.Equal(t, fmt.Sprint(s.Names()), "[app.a app.b app.c]")
 		for name, want := range map[string]string{"app.a": "1", "app.b": "3", "app.c": "4"} {
 			got, _ := s.Value(name)
-			equal(t, got, want)
+			check.Equal(t, got, want)
 		}
-		equal(t, s.Role(), "inner")
-		equal(t, s.Check(), nil)
+		check.Equal(t, s.Role(), "inner")
+		check.Equal(t, s.Check(), nil)
 	})
 	t.Run("the outer context keeps its own", func(t *testing.T) {
 		outer := session.WithSettings(t.Context(), map[string]string{"app.a": "1"})
 		_ = session.WithSettings(outer, map[string]string{"app.a": "2"})
 		got, _ := ctxsettings.Of(outer).Value("app.a")
-		equal(t, got, "1")
+		check.Equal(t, got, "1")
 	})
 	t.Run("the map is copied", func(t *testing.T) {
 		values := map[string]string{"app.a": "1"}
 		ctx := session.WithSettings(t.Context(), values)
 		values["app.a"] = "2"
 		got, _ := ctxsettings.Of(ctx).Value("app.a")
-		equal(t, got, "1")
+		check.Equal(t, got, "1")
 	})
 	t.Run("a context without any has none, and looking costs nothing", func(t *testing.T) {
 		session.WithRole(t.Context(), "another's")
 		ctx := context.WithValue(t.Context(), session.ErrSettings, "other")
-		equal(t, ctxsettings.Of(ctx), nil)
-		equal(t, testing.AllocsPerRun(100, func() { ctxsettings.Of(ctx) }), 0)
+		check.Equal(t, ctxsettings.Of(ctx), nil)
+		check.Equal(t, testing.AllocsPerRun(100, func() { ctxsettings.Of(ctx) }), 0)
 	})
 	t.Run("their text has no value in it", func(t *testing.T) {
 		s := ctxsettings.Of(session.WithSettings(t.Context(), map[string]string{"app.a": "s3cret"}))
@@ -82,7 +83,7 @@ func TestRefusedSettings(t *testing.T) {
 	} {
 		t.Run(what+" is refused, without the value", func(t *testing.T) {
 			err := ctxsettings.Of(c.with(t.Context())).Check()
-			equal(t, errors.Is(err, session.ErrSettings), true)
+			check.Equal(t, errors.Is(err, session.ErrSettings), true)
 			if text := fmt.Sprint(err); !strings.Contains(text, c.says) || strings.Contains(text, "s3cret") {
 				t.Errorf("the error is %q", text)
 			}
@@ -107,9 +108,9 @@ func TestEqualSettings(t *testing.T) {
 		"a role more":           {a.As("joe"), false},
 	} {
 		t.Run(what, func(t *testing.T) {
-			equal(t, a.Equal(c.other), c.equal)
-			equal(t, c.other.Equal(a), c.equal)
+			check.Equal(t, a.Equal(c.other), c.equal)
+			check.Equal(t, c.other.Equal(a), c.equal)
 		})
 	}
-	t.Run("none of either kind", func(t *testing.T) { equal(t, with(nil).Equal(nil), true) })
+	t.Run("none of either kind", func(t *testing.T) { check.Equal(t, with(nil).Equal(nil), true) })
 }

@@ -135,6 +135,6 @@ func (s *session) beginTx(ctx context.Context, from caller, opts *sql.TxOptions)
 	if err != nil {
 		return nil, o.failed(err)
 	}
-	o.opened(nil)
+	o.opened()
 	return tx, nil
 }

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/session"
 )
 
@@ -23,21 +24,21 @@ func TestTelemetry(t *testing.T) {
 		_, db := ledger(t, "pgsafe", r.options()...)
 		ctx, request := r.tracer.Tracer("app").Start(t.Context(), "request")
 		var inside trace.SpanContext
-		must(t, db.Do(ctx, func(ctx context.Context) error {
+		check.OK(t, db.Do(ctx, func(ctx context.Context) error {
 			inside = trace.SpanContextFromContext(ctx)
 			return nil
 		}))
 		request.End()
 		span := r.spans.Ended()[0]
-		equal(t, span.Name(), "SESSION")
-		equal(t, span.SpanContext().SpanID(), inside.SpanID())
-		equal(t, span.Parent().SpanID(), request.SpanContext().SpanID())
+		check.Equal(t, span.Name(), "SESSION")
+		check.Equal(t, span.SpanContext().SpanID(), inside.SpanID())
+		check.Equal(t, span.Parent().SpanID(), request.SpanContext().SpanID())
 	})
 	t.Run("a statement that is repeated is told once, without its literals", func(t *testing.T) {
 		t.Parallel()
 		r := newRecorder(t)
 		_, db := ledger(t, "pgsafe", append(r.options(), session.WithRepeatLimit(3))...)
-		must(t, db.Do(t.Context(), func(ctx context.Context) error {
+		check.OK(t, db.Do(t.Context(), func(ctx context.Context) error {
 			for range 3 {
 				exec(t, ctx, db, "INSERT INTO ledger VALUES ('few')")
 			}
@@ -47,8 +48,8 @@ func TestTelemetry(t *testing.T) {
 			return nil
 		}))
 		events := r.events("pgsafe.session.repeated")
-		equal(t, len(events), 1)
-		equal(t, fmt.Sprint(events[0]), fmt.Sprint(map[string]string{"db.query.summary": "SELECT ledger"}))
+		check.Equal(t, len(events), 1)
+		check.Equal(t, fmt.Sprint(events[0]), fmt.Sprint(map[string]string{"db.query.summary": "SELECT ledger"}))
 	})
 	t.Run("the tables say what is emitted", func(t *testing.T) {
 		t.Parallel()
@@ -65,11 +66,11 @@ func TestTelemetry(t *testing.T) {
 func everything(t *testing.T) map[string][]string {
 	r := newRecorder(t)
 	_, db := ledger(t, "pgsafe", append(r.options(), session.WithRepeatLimit(1))...)
-	must(t, db.Do(t.Context(), func(ctx context.Context) error {
+	check.OK(t, db.Do(t.Context(), func(ctx context.Context) error {
 		_, err := db.QueryContext(ctx, "SELECT 1")
-		must(t, err)
+		check.OK(t, err)
 		_, err = db.QueryContext(ctx, "SELECT 1")
-		must(t, err)
+		check.OK(t, err)
 		return db.Tx(ctx, &session.TxOptions{Retries: 1}, func(ctx context.Context) error {
 			if session.Attempt(ctx) > 1 {
 				return nil
@@ -114,7 +115,7 @@ func (s set) sorted() []string { return slices.Sorted(maps.Keys(s)) }
 // table reads a table of doc.go: the columns that name something.
 func table(t *testing.T, title string) []string {
 	text, err := os.ReadFile("doc.go")
-	must(t, err)
+	check.OK(t, err)
 	_, rest, ok := strings.Cut(string(text), "// "+title+":\n//\n")
 	if !ok {
 		t.Fatalf("doc.go has no table %q", title)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/session"
 )
 
@@ -45,10 +46,10 @@ func TestTx(t *testing.T) {
 		t.Run(driverName+": what the function's end does to the transaction", func(t *testing.T) {
 			t.Parallel()
 			sqlDB, db := ledger(t, driverName)
-			must(t, db.Tx(t.Context(), nil, func(ctx context.Context) error { enter(t, ctx, db, "return"); return nil }))
+			check.OK(t, db.Tx(t.Context(), nil, func(ctx context.Context) error { enter(t, ctx, db, "return"); return nil }))
 			is(t, db.Tx(t.Context(), nil, func(ctx context.Context) error { enter(t, ctx, db, "error"); return errApp }), errApp)
 			func() {
-				defer func() { equal(t, recover(), any("panic")) }()
+				defer func() { check.Equal(t, recover(), any("panic")) }()
 				_ = db.Tx(t.Context(), nil, func(ctx context.Context) error { enter(t, ctx, db, "panic"); panic("panic") })
 			}()
 			done := make(chan struct{})
@@ -57,19 +58,19 @@ func TestTx(t *testing.T) {
 				_ = db.Tx(t.Context(), nil, func(ctx context.Context) error { enter(t, ctx, db, "Goexit"); runtime.Goexit(); return nil })
 			}()
 			<-done
-			equal(t, entries(t, sqlDB), "return")
+			check.Equal(t, entries(t, sqlDB), "return")
 			allBack(t, sqlDB)
 		})
 		t.Run(driverName+": nested ones fail alone, and their savepoints have names of their own", func(t *testing.T) {
 			t.Parallel()
 			sqlDB, db := ledger(t, driverName)
-			must(t, db.Tx(t.Context(), nil, func(ctx context.Context) error {
+			check.OK(t, db.Tx(t.Context(), nil, func(ctx context.Context) error {
 				enter(t, ctx, db, "1")
 				is(t, db.Tx(ctx, nil, func(ctx context.Context) error {
 					enter(t, ctx, db, "2")
 					return db.Tx(ctx, nil, func(ctx context.Context) error { enter(t, ctx, db, "3"); return errApp })
 				}), errApp)
-				must(t, db.Tx(ctx, nil, func(ctx context.Context) error {
+				check.OK(t, db.Tx(ctx, nil, func(ctx context.Context) error {
 					enter(t, ctx, db, "4")
 					err := db.Tx(ctx, nil, func(ctx context.Context) error {
 						enter(t, ctx, db, "5")
@@ -83,13 +84,13 @@ func TestTx(t *testing.T) {
 					return nil
 				}))
 				func() {
-					defer func() { equal(t, recover(), any("inner")) }()
+					defer func() { check.Equal(t, recover(), any("inner")) }()
 					_ = db.Tx(ctx, nil, func(ctx context.Context) error { enter(t, ctx, db, "7"); panic("inner") })
 				}()
 				enter(t, ctx, db, "8")
 				return nil
 			}))
-			equal(t, entries(t, sqlDB), "1 4 6 8")
+			check.Equal(t, entries(t, sqlDB), "1 4 6 8")
 		})
 		t.Run(driverName+": the end of a context rolls back at once, and keeps the connection", func(t *testing.T) {
 			t.Parallel()
@@ -104,7 +105,7 @@ func TestTx(t *testing.T) {
 				admin := cluster.Admin(t)
 				pgtest.Eventually(t, "the transaction is over", func() bool {
 					var state string
-					must(t, admin.QueryRow(t.Context(), "SELECT state FROM pg_stat_activity WHERE pid = $1", pid).Scan(&state))
+					check.OK(t, admin.QueryRow(t.Context(), "SELECT state FROM pg_stat_activity WHERE pid = $1", pid).Scan(&state))
 					return state == "idle"
 				})
 				_, err := db.ExecContext(ctx, "INSERT INTO ledger VALUES ('2')")
@@ -112,8 +113,8 @@ func TestTx(t *testing.T) {
 				return nil // what was swallowed must not be committed
 			})
 			is(t, err, context.Canceled)
-			equal(t, backend(t, t.Context(), sqlDB), pid)
-			equal(t, entries(t, sqlDB), "")
+			check.Equal(t, backend(t, t.Context(), sqlDB), pid)
+			check.Equal(t, entries(t, sqlDB), "")
 		})
 		t.Run(driverName+": a COMMIT that the server turns into a ROLLBACK is an error", func(t *testing.T) {
 			t.Parallel()
@@ -124,7 +125,7 @@ func TestTx(t *testing.T) {
 				return nil
 			})
 			is(t, err, session.ErrRolledBack)
-			equal(t, entries(t, sqlDB), "")
+			check.Equal(t, entries(t, sqlDB), "")
 		})
 		t.Run(driverName+": a constraint that is checked at COMMIT is an error", func(t *testing.T) {
 			t.Parallel()
@@ -135,13 +136,13 @@ func TestTx(t *testing.T) {
 				enter(t, ctx, db, "1")
 				return nil
 			})
-			equal(t, pgsafe.SQLState(err), "23505")
-			equal(t, entries(t, sqlDB), "")
+			check.Equal(t, pgsafe.SQLState(err), "23505")
+			check.Equal(t, entries(t, sqlDB), "")
 		})
 		t.Run(driverName+": statements of several goroutines wait for each other", func(t *testing.T) {
 			t.Parallel()
 			sqlDB, db := ledger(t, driverName)
-			must(t, db.Tx(t.Context(), nil, func(ctx context.Context) error {
+			check.OK(t, db.Tx(t.Context(), nil, func(ctx context.Context) error {
 				var wg sync.WaitGroup
 				for i := range 16 {
 					wg.Go(func() {
@@ -166,8 +167,8 @@ func TestTx(t *testing.T) {
 				wg.Wait()
 				return nil
 			}))
-			equal(t, one[int](t, t.Context(), sqlDB, "SELECT count(*) FROM ledger WHERE entry <> 'never'"), 80)
-			equal(t, one[int](t, t.Context(), sqlDB, "SELECT count(*) FROM ledger"), 80)
+			check.Equal(t, one[int](t, t.Context(), sqlDB, "SELECT count(*) FROM ledger WHERE entry <> 'never'"), 80)
+			check.Equal(t, one[int](t, t.Context(), sqlDB, "SELECT count(*) FROM ledger"), 80)
 		})
 		t.Run(driverName+": what is in the way is told with its line", func(t *testing.T) {
 			t.Parallel()
@@ -179,16 +180,16 @@ func TestTx(t *testing.T) {
 					t.Errorf("%v names no line", err)
 				}
 			}
-			must(t, db.Tx(t.Context(), nil, func(ctx context.Context) error {
+			check.OK(t, db.Tx(t.Context(), nil, func(ctx context.Context) error {
 				rows, err := db.QueryContext(ctx, "SELECT 1")
-				must(t, err)
+				check.OK(t, err)
 				_, err = db.ExecContext(ctx, "SELECT 1")
 				names(err)
 				names(db.Tx(ctx, nil, func(context.Context) error { return nil }))
-				must(t, rows.Close())
+				check.OK(t, rows.Close())
 				row := db.QueryRowContext(ctx, "SELECT 1")
 				names(db.QueryRowContext(ctx, "SELECT 1").Err())
-				must(t, row.Scan(new(int)))
+				check.OK(t, row.Scan(new(int)))
 				return db.Tx(ctx, nil, func(context.Context) error {
 					_, err := db.ExecContext(ctx, "SELECT 1") // the outer context, by mistake
 					names(err)
@@ -223,7 +224,7 @@ func TestTx(t *testing.T) {
 					is(t, <-over, session.ErrEnded)
 				} else {
 					want = "outer"
-					must(t, db.Tx(t.Context(), nil, func(ctx context.Context) error {
+					check.OK(t, db.Tx(t.Context(), nil, func(ctx context.Context) error {
 						is(t, db.Tx(ctx, nil, forgets), session.ErrBusy)
 						close(proceed)
 						is(t, <-over, session.ErrEnded)
@@ -231,7 +232,7 @@ func TestTx(t *testing.T) {
 						return nil
 					}))
 				}
-				equal(t, entries(t, sqlDB), want)
+				check.Equal(t, entries(t, sqlDB), want)
 			}
 		})
 		t.Run(driverName+": rows that are left open hold up its end no longer than its context lasts", func(t *testing.T) {
@@ -265,7 +266,7 @@ func TestTx(t *testing.T) {
 				is(t, <-over, context.Canceled)
 				pgtest.Eventually(t, "the server has stopped", func() bool {
 					var active int
-					must(t, admin.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state = 'active'", pid).Scan(&active))
+					check.OK(t, admin.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state = 'active'", pid).Scan(&active))
 					return active == 0
 				})
 				allBack(t, sqlDB)
@@ -274,8 +275,8 @@ func TestTx(t *testing.T) {
 		t.Run(driverName+": rows that are left open are no obstacle to its end", func(t *testing.T) {
 			t.Parallel()
 			sqlDB, db := ledger(t, driverName)
-			must(t, db.Tx(t.Context(), nil, func(ctx context.Context) error {
-				must(t, db.Tx(ctx, nil, func(ctx context.Context) error {
+			check.OK(t, db.Tx(t.Context(), nil, func(ctx context.Context) error {
+				check.OK(t, db.Tx(ctx, nil, func(ctx context.Context) error {
 					enter(t, ctx, db, "1")
 					_, err := db.QueryContext(ctx, "SELECT generate_series(1, 100000)")
 					return err
@@ -283,31 +284,31 @@ func TestTx(t *testing.T) {
 				is(t, db.Tx(ctx, nil, func(ctx context.Context) error {
 					enter(t, ctx, db, "2")
 					_, err := db.QueryContext(ctx, "SELECT generate_series(1, 100)")
-					must(t, err)
+					check.OK(t, err)
 					return errApp
 				}), errApp)
 				enter(t, ctx, db, "3")
 				_, err := db.QueryContext(ctx, "SELECT generate_series(1, 100000)")
 				return err
 			}))
-			equal(t, entries(t, sqlDB), "1 3")
+			check.Equal(t, entries(t, sqlDB), "1 3")
 			allBack(t, sqlDB)
 		})
 	}
 	t.Run("it has the session's connection, and one of its own while that is busy", func(t *testing.T) {
 		t.Parallel()
 		sqlDB, db := ledger(t, "pgsafe", session.WithLinger(forLong))
-		must(t, db.Do(t.Context(), func(ctx context.Context) error {
+		check.OK(t, db.Do(t.Context(), func(ctx context.Context) error {
 			first := backend(t, ctx, db)
-			must(t, db.Tx(ctx, nil, func(ctx context.Context) error { equal(t, backend(t, ctx, db), first); return nil }))
+			check.OK(t, db.Tx(ctx, nil, func(ctx context.Context) error { check.Equal(t, backend(t, ctx, db), first); return nil }))
 			rows, err := db.QueryContext(ctx, "SELECT 1")
-			must(t, err)
-			must(t, db.Tx(ctx, nil, func(ctx context.Context) error {
-				equal(t, backend(t, ctx, db) != first, true)
+			check.OK(t, err)
+			check.OK(t, db.Tx(ctx, nil, func(ctx context.Context) error {
+				check.Equal(t, backend(t, ctx, db) != first, true)
 				return nil
 			}))
-			must(t, rows.Close())
-			equal(t, backend(t, ctx, db), first)
+			check.OK(t, rows.Close())
+			check.Equal(t, backend(t, ctx, db), first)
 			return nil
 		}))
 		allBack(t, sqlDB)
@@ -317,7 +318,7 @@ func TestTx(t *testing.T) {
 		_, db := ledger(t, "pgsafe", session.WithPatience(time.Millisecond))
 		const leaves = "SET app.x = '1'"
 		for _, before := range []string{"SELECT 1", leaves} {
-			must(t, db.Do(t.Context(), func(outer context.Context) error {
+			check.OK(t, db.Do(t.Context(), func(outer context.Context) error {
 				exec(t, outer, db, before)
 				return db.Tx(outer, nil, func(context.Context) error {
 					_, err := db.ExecContext(outer, leaves) // the outer context, by mistake
@@ -337,39 +338,39 @@ func TestTx(t *testing.T) {
 		t.Parallel()
 		sqlDB, db := ledger(t, "pgsafe", session.WithLinger(forLong))
 		admin := pgtest.Shared(t).Admin(t)
-		must(t, db.Do(t.Context(), func(ctx context.Context) error {
+		check.OK(t, db.Do(t.Context(), func(ctx context.Context) error {
 			_, err := admin.Exec(t.Context(), "SELECT pg_terminate_backend($1, 10000)", backend(t, ctx, db))
-			must(t, err)
+			check.OK(t, err)
 			err = db.Tx(ctx, nil, func(ctx context.Context) error {
 				enter(t, ctx, db, "1")
 				_, _ = db.ExecContext(ctx, "SELECT 1/0")
 				return nil
 			})
 			is(t, err, session.ErrRolledBack)
-			equal(t, errors.Is(err, session.ErrCommitUnknown), false)
+			check.Equal(t, errors.Is(err, session.ErrCommitUnknown), false)
 			return nil
 		}))
-		equal(t, entries(t, sqlDB), "")
+		check.Equal(t, entries(t, sqlDB), "")
 		allBack(t, sqlDB)
 	})
 	t.Run("options: isolation, read only, also of a nested one", func(t *testing.T) {
 		t.Parallel()
 		_, db := ledger(t, "pgsafe")
 		serializable := &session.TxOptions{Isolation: sql.LevelSerializable}
-		must(t, db.Tx(t.Context(), serializable, func(ctx context.Context) error {
-			equal(t, one[string](t, ctx, db, "SHOW transaction_isolation"), "serializable")
-			must(t, db.Tx(ctx, serializable, func(context.Context) error { return nil }))
+		check.OK(t, db.Tx(t.Context(), serializable, func(ctx context.Context) error {
+			check.Equal(t, one[string](t, ctx, db, "SHOW transaction_isolation"), "serializable")
+			check.OK(t, db.Tx(ctx, serializable, func(context.Context) error { return nil }))
 			err := db.Tx(ctx, &session.TxOptions{Isolation: sql.LevelReadCommitted}, func(context.Context) error { return nil })
-			equal(t, err != nil, true)
+			check.Equal(t, err != nil, true)
 			for _, fails := range []bool{true, false} {
 				err := db.Tx(ctx, &session.TxOptions{ReadOnly: true}, func(ctx context.Context) error {
-					equal(t, one[string](t, ctx, db, "SHOW transaction_read_only"), "on")
+					check.Equal(t, one[string](t, ctx, db, "SHOW transaction_read_only"), "on")
 					if fails {
 						return errApp
 					}
 					return nil
 				})
-				equal(t, err != nil, fails)
+				check.Equal(t, err != nil, fails)
 				enter(t, ctx, db, "1")
 			}
 			return nil
@@ -378,7 +379,7 @@ func TestTx(t *testing.T) {
 			_, err := db.ExecContext(ctx, "INSERT INTO ledger VALUES ('2')")
 			return err
 		})
-		equal(t, pgsafe.SQLState(err), "25006")
+		check.Equal(t, pgsafe.SQLState(err), "25006")
 	})
 	t.Run("the server is told the deadline, and the next transaction has none", func(t *testing.T) {
 		t.Parallel()
@@ -386,17 +387,17 @@ func TestTx(t *testing.T) {
 		const limit = "SELECT setting::int FROM pg_settings WHERE name = 'statement_timeout'"
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
-		must(t, db.Tx(ctx, nil, func(ctx context.Context) error {
+		check.OK(t, db.Tx(ctx, nil, func(ctx context.Context) error {
 			ms := one[int](t, ctx, db, limit)
-			equal(t, ms > 0 && ms <= int(time.Hour.Milliseconds()), true)
+			check.Equal(t, ms > 0 && ms <= int(time.Hour.Milliseconds()), true)
 			return nil
 		}))
-		must(t, db.Tx(t.Context(), nil, func(ctx context.Context) error { equal(t, one[int](t, ctx, db, limit), 0); return nil }))
+		check.OK(t, db.Tx(t.Context(), nil, func(ctx context.Context) error { check.Equal(t, one[int](t, ctx, db, limit), 0); return nil }))
 	})
 	t.Run("BeginTx within Tx is refused", func(t *testing.T) {
 		t.Parallel()
 		_, db := ledger(t, "pgsafe")
-		must(t, db.Tx(t.Context(), nil, func(ctx context.Context) error {
+		check.OK(t, db.Tx(t.Context(), nil, func(ctx context.Context) error {
 			_, err := db.BeginTx(ctx, nil)
 			is(t, err, session.ErrNested)
 			return nil
@@ -405,9 +406,9 @@ func TestTx(t *testing.T) {
 	t.Run("a goroutine that outlives it is told so", func(t *testing.T) {
 		t.Parallel()
 		_, db := ledger(t, "pgsafe")
-		must(t, db.Do(t.Context(), func(ctx context.Context) error {
+		check.OK(t, db.Do(t.Context(), func(ctx context.Context) error {
 			var late context.Context
-			must(t, db.Tx(ctx, nil, func(ctx context.Context) error { late = ctx; return nil }))
+			check.OK(t, db.Tx(ctx, nil, func(ctx context.Context) error { late = ctx; return nil }))
 			_, err := db.ExecContext(late, "SELECT 1")
 			is(t, err, session.ErrEnded)
 			is(t, db.QueryRowContext(context.WithoutCancel(late), "SELECT 1").Err(), session.ErrEnded)
@@ -447,11 +448,11 @@ func TestRetries(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		equal(t, one[int](t, t.Context(), sqlDB, "SELECT n FROM counter"), 80)
+		check.Equal(t, one[int](t, t.Context(), sqlDB, "SELECT n FROM counter"), 80)
 		t.Logf("80 transactions, %d retries", again.Load())
-		equal(t, int(again.Load()) > 0, true)
-		equal(t, r.sum("pgsafe.transaction.retries"), int(again.Load()))
-		equal(t, len(r.events("pgsafe.transaction.retry")), int(again.Load()))
+		check.Equal(t, int(again.Load()) > 0, true)
+		check.Equal(t, r.sum("pgsafe.transaction.retries"), int(again.Load()))
+		check.Equal(t, len(r.events("pgsafe.transaction.retry")), int(again.Load()))
 	})
 	t.Run("transfers that lock in any order keep the sum", func(t *testing.T) {
 		t.Parallel()
@@ -480,7 +481,7 @@ func TestRetries(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		equal(t, one[int](t, t.Context(), sqlDB, "SELECT sum(balance) FROM account"), 400)
+		check.Equal(t, one[int](t, t.Context(), sqlDB, "SELECT sum(balance) FROM account"), 400)
 	})
 	t.Run("only the outermost runs again, as often as it is allowed", func(t *testing.T) {
 		t.Parallel()
@@ -488,28 +489,28 @@ func TestRetries(t *testing.T) {
 		outer, inner := 0, 0
 		err := db.Tx(t.Context(), &session.TxOptions{Retries: 2}, func(ctx context.Context) error {
 			outer++
-			equal(t, session.Attempt(ctx), outer)
+			check.Equal(t, session.Attempt(ctx), outer)
 			return db.Tx(ctx, &session.TxOptions{Retries: 5}, func(ctx context.Context) error {
 				inner++
 				_, err := db.ExecContext(ctx, "DO $$ BEGIN RAISE EXCEPTION '' USING ERRCODE = '40001'; END $$")
 				return err
 			})
 		})
-		equal(t, pgsafe.KindOf(err), pgsafe.KindSerialization)
-		equal(t, outer, 3)
-		equal(t, inner, 3)
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindSerialization)
+		check.Equal(t, outer, 3)
+		check.Equal(t, inner, 3)
 	})
 	t.Run("a conflict that the function swallowed is found at COMMIT", func(t *testing.T) {
 		t.Parallel()
 		sqlDB, db := ledger(t, "pgsafe")
-		must(t, db.Tx(t.Context(), &session.TxOptions{Retries: 1}, func(ctx context.Context) error {
+		check.OK(t, db.Tx(t.Context(), &session.TxOptions{Retries: 1}, func(ctx context.Context) error {
 			enter(t, ctx, db, fmt.Sprint(session.Attempt(ctx)))
 			if session.Attempt(ctx) == 1 {
 				_, _ = db.ExecContext(ctx, "DO $$ BEGIN RAISE EXCEPTION '' USING ERRCODE = '40001'; END $$")
 			}
 			return nil
 		}))
-		equal(t, entries(t, sqlDB), "2")
+		check.Equal(t, entries(t, sqlDB), "2")
 	})
 }
 
@@ -520,13 +521,13 @@ func TestCommitUnknown(t *testing.T) {
 		cluster := pgtest.Shared(t)
 		uri := cluster.Database(t)
 		config, err := pgx.ParseConfig(uri)
-		must(t, err)
+		check.OK(t, err)
 		admin := cluster.AdminIn(t, config.Database)
 		_, err = admin.Exec(t.Context(), `CREATE TABLE ledger (entry text);
 			CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END';
 			CREATE CONSTRAINT TRIGGER late AFTER INSERT ON ledger DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION hold();
 			SELECT pg_advisory_lock(1)`)
-		must(t, err)
+		check.OK(t, err)
 		proxy := pgtest.NewProxy(t, cluster)
 		return session.Wrap(open(t, proxy.URI(config.Database)), opts...), proxy, admin
 	}
@@ -550,10 +551,10 @@ func TestCommitUnknown(t *testing.T) {
 	}
 	unlock := func(t *testing.T, admin *pgx.Conn) {
 		_, err := admin.Exec(t.Context(), "SELECT pg_advisory_unlock(1)")
-		must(t, err)
+		check.OK(t, err)
 	}
 	written := func(t *testing.T, admin *pgx.Conn) (n int, first string) {
-		must(t, admin.QueryRow(t.Context(), "SELECT count(*), coalesce(min(entry), '') FROM ledger").Scan(&n, &first))
+		check.OK(t, admin.QueryRow(t.Context(), "SELECT count(*), coalesce(min(entry), '') FROM ledger").Scan(&n, &first))
 		return n, first
 	}
 	t.Run("it is an error of its own, and the function does not run again", func(t *testing.T) {
@@ -570,7 +571,7 @@ func TestCommitUnknown(t *testing.T) {
 		db, _, admin := setUp(t)
 		done := run(t, db)
 		_, err := admin.Exec(t.Context(), "SELECT pg_terminate_backend($1)", waiting(t, admin))
-		must(t, err)
+		check.OK(t, err)
 		is(t, <-done, session.ErrCommitUnknown)
 	})
 	t.Run("the server is asked, and it was committed", func(t *testing.T) {
@@ -583,21 +584,21 @@ func TestCommitUnknown(t *testing.T) {
 		unlock(t, admin)
 		pgtest.Eventually(t, "it is committed", func() bool { n, _ := written(t, admin); return n == 1 })
 		proxy.Flow()
-		must(t, <-done)
+		check.OK(t, <-done)
 		n, first := written(t, admin)
-		equal(t, n, 1)
-		equal(t, first, "1")
+		check.Equal(t, n, 1)
+		check.Equal(t, first, "1")
 	})
 	t.Run("the server is asked, it was rolled back, and the function runs again", func(t *testing.T) {
 		t.Parallel()
 		db, _, admin := setUp(t, session.WithCommitCheck(time.Minute))
 		done := run(t, db)
 		_, err := admin.Exec(t.Context(), "SELECT pg_terminate_backend($1)", waiting(t, admin))
-		must(t, err)
+		check.OK(t, err)
 		unlock(t, admin)
-		must(t, <-done)
+		check.OK(t, <-done)
 		n, first := written(t, admin)
-		equal(t, n, 1)
-		equal(t, first, "2")
+		check.Equal(t, n, 1)
+		check.Equal(t, first, "2")
 	})
 }

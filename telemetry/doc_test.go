@@ -16,6 +16,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/pgtest/oteltest"
 	"github.com/pgsafe/pgsafe/telemetry"
 )
@@ -63,7 +64,7 @@ func compare(t *testing.T, written, seen map[string]string) {
 func sections(t *testing.T, path string) map[string]map[string]string {
 	t.Helper()
 	text, err := os.ReadFile(path)
-	must(t, err)
+	check.OK(t, err)
 	all := map[string]map[string]string{}
 	title := ""
 	for line := range strings.Lines(string(text)) {
@@ -82,7 +83,7 @@ func sections(t *testing.T, path string) map[string]map[string]string {
 func markdown(t *testing.T, path string) map[string]map[string]string {
 	t.Helper()
 	text, err := os.ReadFile(path)
-	must(t, err)
+	check.OK(t, err)
 	all := map[string]map[string]string{}
 	title := ""
 	for line := range strings.Lines(string(text)) {
@@ -153,22 +154,20 @@ func everything(t *testing.T, r *oteltest.Recorder) map[string]metricdata.Metric
 	ctx := context.Background()
 	uri := strings.Replace(pgtest.SharedTLS(t).URI(""), "127.0.0.1", "localhost", 1)
 	cert, key, err := pgtest.SharedTLS(t).ClientCert(pgtest.TLSUser)
-	must(t, err)
+	check.OK(t, err)
 	uri += "&sslcert=" + cert + "&sslkey=" + key
-	db, err := pgsafe.Open(uri+"&pool_max_conns=1",
+	db, err := pgsafe.Open(uri+"&pool_max_conns=1&target_session_attrs=read-write",
 		pgsafe.WithTelemetry(telemetry.WithTracerProvider(r.Tracer), telemetry.WithMeterProvider(r.Meter), telemetry.WithQueryParameters()))
-	must(t, err)
-	_, err = db.ExecContext(ctx, "SELECT 1") // a use that ends here: the one below may end with its connection
-	must(t, err)
+	check.OK(t, err)
 	conn, err := db.Conn(ctx)
-	must(t, err)
+	check.OK(t, err)
 	_, err = conn.ExecContext(ctx, "SELECT $1::int", 1)
-	must(t, err)
+	check.OK(t, err)
 	exec(t, conn, ctx, "CREATE TEMP TABLE t (id int)")
 	exec(t, conn, ctx, "INSERT INTO t VALUES (1)")
 	exec(t, conn, ctx, "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY")
 	exec(t, conn, ctx, "COMMIT")
-	must(t, pgsafe.Raw(conn, func(c *pgx.Conn) error {
+	check.OK(t, pgsafe.Raw(conn, func(c *pgx.Conn) error {
 		b := &pgx.Batch{}
 		b.Queue("SELECT 1/$1::int", 0)
 		b.Queue("SELECT 2")
@@ -186,48 +185,30 @@ func everything(t *testing.T, r *oteltest.Recorder) map[string]metricdata.Metric
 		cancel()
 	}()
 	_, _ = conn.ExecContext(canceled, "SELECT pg_sleep(30)")
-	must(t, conn.Close())
-	conn, err = db.Conn(ctx)
-	must(t, err)
-	exec(t, conn, ctx, "SELECT 1")
-	waited := make(chan error)
-	go func() {
-		_, err := db.ExecContext(ctx, "SELECT 2")
-		waited <- err
-	}()
-	c, _ := pgsafe.ConnectorOf(db)
-	pgtest.Eventually(t, "a statement waits", func() bool { return c.Stats().Waiting > 0 })
-	exec(t, conn, ctx, "SELECT pg_sleep(0.01)")
-	must(t, conn.Close())
-	must(t, <-waited)
-	conn, err = db.Conn(ctx)
-	must(t, err)
-	exec(t, conn, ctx, "SELECT 1")
-	_, err = pgtest.SharedTLS(t).Admin(t).Exec(ctx,
-		"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()",
-		pgtest.TLSDatabase)
-	must(t, err)
-	if _, err = conn.ExecContext(ctx, "SELECT $1::int", 1); err == nil { // it never began: that is a recovery
-		t.Fatal("a sql.Conn goes on without its connection")
-	}
-	_ = conn.Close() // database/sql has closed it
+	check.OK(t, conn.Close())
+	refuseWrites(t, db)
 	rows, err := db.Query("SELECT * FROM generate_series(1, 3)")
-	must(t, err)
+	check.OK(t, err)
 	metrics := r.Metrics()
-	must(t, db.Close())
-	must(t, rows.Close())
+	check.OK(t, db.Close())
+	check.OK(t, rows.Close())
 	return metrics
+}
+
+// refuseWrites has the server refuse a write, as one does that has become a standby. All connections are renewed then.
+func refuseWrites(t *testing.T, db *sql.DB) {
+	t.Helper()
+	conn, err := db.Conn(t.Context())
+	check.OK(t, err)
+	exec(t, conn, t.Context(), "SET default_transaction_read_only = on")
+	if _, err := conn.ExecContext(t.Context(), "CREATE TABLE refused ()"); pgsafe.SQLState(err) != "25006" {
+		t.Errorf("the write was not refused: %v", err)
+	}
+	check.OK(t, conn.Close())
 }
 
 func exec(t *testing.T, conn *sql.Conn, ctx context.Context, text string) {
 	t.Helper()
 	_, err := conn.ExecContext(ctx, text)
-	must(t, err)
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	check.OK(t, err)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 const adds = "select $1::int8 + $2::int8"
@@ -47,7 +48,7 @@ func idleTransactions(t *testing.T, driver string) outcome {
 	for i := range 50 {
 		ctx, cancel := context.WithCancel(t.Context())
 		tx, err := l.db.BeginTx(ctx, nil)
-		must(t, err)
+		check.OK(t, err)
 		_, err = tx.ExecContext(ctx, adds, i, i)
 		l.note(err)
 		cancel()
@@ -66,7 +67,7 @@ func terminated(t *testing.T, driver string) outcome {
 	for range atMost(10, 3) {
 		l.more(t, 1000)
 		_, err := cluster.Admin(t).Exec(t.Context(), "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", database(t, uri))
-		must(t, err)
+		check.OK(t, err)
 	}
 	l.over(t)
 	o := l.end()

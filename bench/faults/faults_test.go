@@ -16,6 +16,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 var long = flag.Bool("long", false, "make each fault as long, and as often, as in the numbers that are published")
@@ -96,22 +97,15 @@ func (o outcome) firstSuccess() string {
 func open(t *testing.T, driver, dsn string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open(driver, dsn)
-	must(t, err)
+	check.OK(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	return db
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // database is the name in a URI.
 func database(t *testing.T, uri string) string {
 	t.Helper()
 	u, err := url.Parse(uri)
-	must(t, err)
+	check.OK(t, err)
 	return strings.TrimPrefix(u.Path, "/")
 }

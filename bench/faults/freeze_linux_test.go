@@ -6,6 +6,7 @@ import (
 
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 var frozen = []fault{{"the server is frozen", freeze}}
@@ -16,10 +17,10 @@ func freeze(t *testing.T, driver string) outcome {
 	uri := cluster.Database(t)
 	l := start(t, open(t, driver, uri), adds)
 	l.more(t, 100)
-	must(t, cluster.Freeze())
+	check.OK(t, cluster.Freeze())
 	t.Cleanup(func() { _ = cluster.Thaw() })
 	<-time.After(outage())
-	must(t, cluster.Thaw())
+	check.OK(t, cluster.Thaw())
 	l.over(t)
 	o := l.end()
 	o.opened = cluster.Sessions(t, database(t, uri))

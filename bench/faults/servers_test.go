@@ -9,6 +9,7 @@ import (
 
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 var restarts = []fault{
@@ -21,8 +22,8 @@ func restarted(t *testing.T, driver string, mode pgserver.Mode) outcome {
 	uri := cluster.Database(t)
 	l := start(t, open(t, driver, uri), adds)
 	l.more(t, 100)
-	must(t, cluster.Halt(mode))
-	must(t, cluster.Restart(t.Context()))
+	check.OK(t, cluster.Halt(mode))
+	check.OK(t, cluster.Restart(t.Context()))
 	l.over(t)
 	o := l.end()
 	o.opened = cluster.Sessions(t, database(t, uri))
@@ -33,7 +34,7 @@ func restarted(t *testing.T, driver string, mode pgserver.Mode) outcome {
 func killed(t *testing.T, driver string) outcome {
 	primary := pgtest.New(t, pgserver.Options{Settings: map[string]string{"synchronous_commit": "on"}})
 	_, err := primary.Admin(t).Exec(t.Context(), "create table written (worker int8, n int8)")
-	must(t, err)
+	check.OK(t, err)
 	standby := pgtest.Standby(t, primary)
 	replica := open(t, driver, standby.URI(""))
 	pgtest.Eventually(t, "the standby has the table", func() bool {
@@ -44,9 +45,9 @@ func killed(t *testing.T, driver string) outcome {
 		primary.Port(), standby.Port())
 	l := start(t, open(t, driver, uri), "insert into written values ($1, $2)")
 	l.more(t, 100)
-	must(t, primary.Kill())
+	check.OK(t, primary.Kill())
 	<-time.After(atMost(time.Second, 300*time.Millisecond)) // until somebody has noticed
-	must(t, standby.Promote(t.Context()))
+	check.OK(t, standby.Promote(t.Context()))
 	l.over(t)
 	o := l.end()
 	o.opened = standby.Sessions(t, "postgres")
@@ -66,8 +67,8 @@ func renewed(t *testing.T, driver string) outcome {
 	l.more(t, 100)
 	for end := time.Now().Add(atMost(5*time.Second, time.Second)); time.Now().Before(end); {
 		newCert, newKey := certificate(t, cluster)
-		must(t, os.Rename(newCert, cert))
-		must(t, os.Rename(newKey, key))
+		check.OK(t, os.Rename(newCert, cert))
+		check.OK(t, os.Rename(newKey, key))
 	}
 	l.over(t)
 	o := l.end()
@@ -78,6 +79,6 @@ func renewed(t *testing.T, driver string) outcome {
 func certificate(t *testing.T, cluster *pgtest.Cluster) (cert, key string) {
 	t.Helper()
 	cert, key, err := cluster.ClientCert("postgres")
-	must(t, err)
+	check.OK(t, err)
 	return cert, key
 }

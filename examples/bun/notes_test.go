@@ -10,6 +10,7 @@ import (
 	notes "github.com/pgsafe/pgsafe/examples/bun"
 	"github.com/pgsafe/pgsafe/examples/internal/fit"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/session"
 )
 
@@ -24,13 +25,13 @@ func TestConn(t *testing.T) {
 	t.Run("a query that is given the handle runs in the transaction, and another beside it", func(t *testing.T) {
 		db := fit.Open(t)
 		plain := bun.NewDB(db.Unwrap(), pgdialect.New())
-		must(t, db.Tx(t.Context(), nil, func(ctx context.Context) error {
+		check.OK(t, db.Tx(t.Context(), nil, func(ctx context.Context) error {
 			_, err := plain.NewInsert().Conn(db).Model(&notes.Note{Text: "one"}).Exec(ctx)
-			must(t, err)
+			check.OK(t, err)
 			within, err := plain.NewSelect().Conn(db).Model((*notes.Note)(nil)).Count(ctx)
-			must(t, err)
+			check.OK(t, err)
 			beside, err := plain.NewSelect().Model((*notes.Note)(nil)).Count(ctx)
-			must(t, err)
+			check.OK(t, err)
 			if within != 1 || beside != 0 {
 				t.Errorf("%d notes within the transaction, %d beside it", within, beside)
 			}
@@ -39,11 +40,11 @@ func TestConn(t *testing.T) {
 	})
 	t.Run("a query that is given the handle scans one page and counts all within the transaction", func(t *testing.T) {
 		db := fit.Open(t)
-		must(t, db.Tx(t.Context(), nil, func(ctx context.Context) error {
-			must(t, notes.New(db).AddAll(ctx, "one", "two", "three"))
+		check.OK(t, db.Tx(t.Context(), nil, func(ctx context.Context) error {
+			check.OK(t, notes.New(db).AddAll(ctx, "one", "two", "three"))
 			var page []notes.Note
 			n, err := notes.Open(db).NewSelect().Conn(db).Model(&page).Order("id").Limit(2).ScanAndCount(ctx)
-			must(t, err)
+			check.OK(t, err)
 			if n != 3 || len(page) != 2 {
 				t.Errorf("%d notes of %d", len(page), n)
 			}
@@ -58,11 +59,4 @@ func TestTenants(t *testing.T) {
 		db := session.Wrap(tenants.DB)
 		tenants.Check(t, notes.New(db), fit.Scopes(db)...)
 	})
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

@@ -7,6 +7,7 @@ import (
 	notes "github.com/pgsafe/pgsafe/examples/ent"
 	"github.com/pgsafe/pgsafe/examples/internal/fit"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/session"
 )
 
@@ -21,8 +22,8 @@ func TestRename(t *testing.T) {
 	t.Run("the transaction that ent makes of an update nests", func(t *testing.T) {
 		db := fit.Open(t)
 		n := notes.New(db)
-		must(t, db.Tx(t.Context(), nil, func(ctx context.Context) error {
-			must(t, n.Add(ctx, "one"))
+		check.OK(t, db.Tx(t.Context(), nil, func(ctx context.Context) error {
+			check.OK(t, n.Add(ctx, "one"))
 			if n.Rename(ctx, "one", "") == nil {
 				t.Error("a note has no text")
 			}
@@ -40,11 +41,4 @@ func TestTenants(t *testing.T) {
 		db := session.Wrap(tenants.DB)
 		tenants.Check(t, notes.New(db), fit.Scopes(db)...)
 	})
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

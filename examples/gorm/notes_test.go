@@ -12,6 +12,7 @@ import (
 	notes "github.com/pgsafe/pgsafe/examples/gorm"
 	"github.com/pgsafe/pgsafe/examples/internal/fit"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/session"
 )
 
@@ -41,9 +42,9 @@ func TestGorm(t *testing.T) {
 		}
 		db := wrap(t, fit.Open(t))
 		for range 2 { // the second time it looks at what is there
-			must(t, db.AutoMigrate(&Thing{}))
+			check.OK(t, db.AutoMigrate(&Thing{}))
 		}
-		must(t, db.Create(&Thing{Name: "one"}).Error)
+		check.OK(t, db.Create(&Thing{Name: "one"}).Error)
 		if err := db.Create(&Thing{Name: "one"}).Error; !errors.Is(err, gorm.ErrDuplicatedKey) {
 			t.Errorf("the error is %v", err)
 		}
@@ -55,7 +56,7 @@ func TestGorm(t *testing.T) {
 		if !errors.Is(err, session.ErrNested) {
 			t.Errorf("the error is %v", err)
 		}
-		must(t, db.Tx(t.Context(), nil, func(ctx context.Context) error {
+		check.OK(t, db.Tx(t.Context(), nil, func(ctx context.Context) error {
 			return notes.New(plain.Session(&gorm.Session{SkipDefaultTransaction: true})).Add(ctx, "one")
 		}))
 	})
@@ -76,7 +77,7 @@ func TestTenants(t *testing.T) {
 func wrap(t *testing.T, db *session.DB) *gorm.DB {
 	t.Helper()
 	g, err := notes.Open(db, config())
-	must(t, err)
+	check.OK(t, err)
 	return g
 }
 
@@ -84,15 +85,8 @@ func wrap(t *testing.T, db *session.DB) *gorm.DB {
 func open(t *testing.T, conn gorm.ConnPool) *gorm.DB {
 	t.Helper()
 	g, err := gorm.Open(postgres.New(postgres.Config{Conn: conn}), config())
-	must(t, err)
+	check.OK(t, err)
 	return g
 }
 
 func config() *gorm.Config { return &gorm.Config{Logger: logger.Discard, TranslateError: true} }
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}

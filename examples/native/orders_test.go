@@ -16,6 +16,7 @@ import (
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/examples/native"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -28,18 +29,18 @@ func newShop(t *testing.T) (*sql.DB, *pgxpool.Pool) {
 	t.Helper()
 	dsn := pgtest.Shared(t).Database(t)
 	db, err := sql.Open(pgsafe.DriverName, dsn)
-	must(t, err)
-	t.Cleanup(func() { must(t, db.Close()) })
+	check.OK(t, err)
+	t.Cleanup(func() { check.OK(t, db.Close()) })
 	pool, err := native.OpenPool(t.Context(), dsn)
-	must(t, err)
+	check.OK(t, err)
 	t.Cleanup(pool.Close)
 
 	_, err = db.ExecContext(t.Context(), schema)
-	must(t, err)
+	check.OK(t, err)
 	migrator, err := rivermigrate.New(riverpgxv5.New(pool), nil)
-	must(t, err)
+	check.OK(t, err)
 	_, err = migrator.Migrate(t.Context(), rivermigrate.DirectionUp, nil)
-	must(t, err)
+	check.OK(t, err)
 	return db, pool
 }
 
@@ -47,33 +48,33 @@ func TestOrders(t *testing.T) {
 	t.Run("river ships what sqlc has stored, and the *sql.DB sees it", func(t *testing.T) {
 		db, pool := newShop(t)
 		orders, err := native.New(pool)
-		must(t, err)
-		must(t, orders.Start(t.Context()))
-		must(t, orders.Place(t.Context(), "a tent"))
-		must(t, orders.Place(t.Context(), "a lamp"))
+		check.OK(t, err)
+		check.OK(t, orders.Start(t.Context()))
+		check.OK(t, orders.Place(t.Context(), "a tent"))
+		check.OK(t, orders.Place(t.Context(), "a lamp"))
 		pgtest.Eventually(t, "both are shipped", func() bool {
 			var shipped int
-			must(t, db.QueryRowContext(t.Context(), "SELECT count(*) FROM orders WHERE shipped").Scan(&shipped))
+			check.OK(t, db.QueryRowContext(t.Context(), "SELECT count(*) FROM orders WHERE shipped").Scan(&shipped))
 			return shipped == 2
 		})
 		got, err := orders.Shipped(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		if !slices.Equal(got, []string{"a tent", "a lamp"}) {
 			t.Errorf("got %q", got)
 		}
-		must(t, orders.Stop(t.Context()))
+		check.OK(t, orders.Stop(t.Context()))
 	})
 	t.Run("an order that fails leaves no job", func(t *testing.T) {
 		db, pool := newShop(t)
 		orders, err := native.New(pool)
-		must(t, err)
+		check.OK(t, err)
 		_, err = db.ExecContext(t.Context(), "ALTER TABLE river_job ADD CHECK (false)")
-		must(t, err)
+		check.OK(t, err)
 		if kind := pgsafe.KindOf(orders.Place(t.Context(), "a tent")); kind != pgsafe.KindConstraint {
 			t.Errorf("the error is of kind %v", kind)
 		}
 		var left int
-		must(t, db.QueryRowContext(t.Context(), "SELECT count(*) FROM orders").Scan(&left))
+		check.OK(t, db.QueryRowContext(t.Context(), "SELECT count(*) FROM orders").Scan(&left))
 		if left > 0 {
 			t.Errorf("%d orders are left", left)
 		}
@@ -81,12 +82,12 @@ func TestOrders(t *testing.T) {
 	t.Run("a statement whose context ends is cancelled, and its connection goes on", func(t *testing.T) {
 		db, pool := newShop(t)
 		orders, err := native.New(pool)
-		must(t, err)
-		must(t, orders.Place(t.Context(), "a tent"))
+		check.OK(t, err)
+		check.OK(t, orders.Place(t.Context(), "a tent"))
 		lock, err := db.BeginTx(t.Context(), nil)
-		must(t, err)
+		check.OK(t, err)
 		_, err = lock.ExecContext(t.Context(), "LOCK TABLE orders")
-		must(t, err)
+		check.OK(t, err)
 		before := pool.Stat().NewConnsCount()
 
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
@@ -95,18 +96,11 @@ func TestOrders(t *testing.T) {
 		if err = errors.Join(err, ctx.Err()); !errors.Is(err, context.DeadlineExceeded) || pgsafe.SQLState(err) != "57014" {
 			t.Errorf("got %v", err)
 		}
-		must(t, lock.Rollback())
+		check.OK(t, lock.Rollback())
 		_, err = orders.Shipped(t.Context())
-		must(t, err)
+		check.OK(t, err)
 		if opened := pool.Stat().NewConnsCount(); opened != before {
 			t.Errorf("%d connections were opened", opened-before)
 		}
 	})
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

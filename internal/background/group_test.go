@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 
 	"github.com/pgsafe/pgsafe/internal/background"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 func TestGroup(t *testing.T) {
@@ -16,23 +17,23 @@ func TestGroup(t *testing.T) {
 			g := background.New()
 			var ended atomic.Int32
 			for range 3 {
-				equal(t, g.Go(func(ctx context.Context) {
+				check.Equal(t, g.Go(func(ctx context.Context) {
 					<-ctx.Done()
 					ended.Add(1)
 				}), true)
 			}
 			synctest.Wait()
-			equal(t, ended.Load(), 0)
-			equal(t, g.Context().Err(), nil)
+			check.Equal(t, ended.Load(), 0)
+			check.Equal(t, g.Context().Err(), nil)
 			g.Close()
-			equal(t, ended.Load(), 3)
-			equal(t, g.Context().Err(), context.Canceled)
+			check.Equal(t, ended.Load(), 3)
+			check.Equal(t, g.Context().Err(), context.Canceled)
 		})
 	})
 	t.Run("Go runs nothing after Close", func(t *testing.T) {
 		g := background.New()
 		g.Close()
-		equal(t, g.Go(func(context.Context) { t.Error("it runs") }), false)
+		check.Equal(t, g.Go(func(context.Context) { t.Error("it runs") }), false)
 	})
 	t.Run("a second Close waits too", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -47,10 +48,10 @@ func TestGroup(t *testing.T) {
 				}()
 			}
 			synctest.Wait()
-			equal(t, closed.Load(), 0)
+			check.Equal(t, closed.Load(), 0)
 			close(release)
 			synctest.Wait()
-			equal(t, closed.Load(), 2)
+			check.Equal(t, closed.Load(), 2)
 		})
 	})
 	t.Run("Go and Close race without a lost goroutine", func(t *testing.T) {
@@ -72,13 +73,6 @@ func TestGroup(t *testing.T) {
 		<-many
 		g.Close()
 		callers.Wait()
-		equal(t, ended.Load(), started.Load())
+		check.Equal(t, ended.Load(), started.Load())
 	})
-}
-
-func equal[T comparable](t *testing.T, got, want T) {
-	t.Helper()
-	if got != want {
-		t.Errorf("got %v, want %v", got, want)
-	}
 }

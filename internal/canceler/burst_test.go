@@ -14,6 +14,7 @@ import (
 
 	"github.com/pgsafe/pgsafe/internal/canceler"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/wire"
 )
 
@@ -42,7 +43,7 @@ func TestBurst(t *testing.T) {
 				admin := cluster.Admin(t)
 				pgtest.Eventually(t, "all statements run", func() bool {
 					var n int
-					must(t, admin.QueryRow(t.Context(),
+					check.OK(t, admin.QueryRow(t.Context(),
 						"select count(*) from pg_stat_activity where datname = $1 and wait_event = 'PgSleep'",
 						name).Scan(&n))
 					return n == burst
@@ -54,7 +55,7 @@ func TestBurst(t *testing.T) {
 				var good atomic.Int64
 				for i, conn := range conns {
 					if !canceler.IsCanceled(errs[i]) {
-						equal(t, errors.Is(errs[i], context.Canceled), true)
+						check.Equal(t, errors.Is(errs[i], context.Canceled), true)
 						continue
 					}
 					running.Go(func() {
@@ -90,7 +91,7 @@ func connectAll(t *testing.T, c *canceler.Canceler, uri string, n int) []*pgconn
 		})
 	}
 	running.Wait()
-	must(t, errors.Join(errs...))
+	check.OK(t, errors.Join(errs...))
 	t.Cleanup(func() {
 		for _, conn := range conns {
 			running.Go(func() {

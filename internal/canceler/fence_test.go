@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/pgsafe/pgsafe/internal/canceler"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/wire"
 )
 
@@ -34,12 +35,12 @@ func TestFence(t *testing.T) {
 			return &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}
 		}
 		handler := canceler.HandlerOf(conn)
-		equal(t, handler.Fenced(), true)
-		must(t, handler.Clear())
-		equal(t, handler.Fenced(), false)
-		must(t, conn.Exec(t.Context(), "select 2").Close())
-		must(t, handler.Clear())
-		equal(t, server.queries("") == 1 && server.queries("select 2") == 1, true)
+		check.Equal(t, handler.Fenced(), true)
+		check.OK(t, handler.Clear())
+		check.Equal(t, handler.Fenced(), false)
+		check.OK(t, conn.Exec(t.Context(), "select 2").Close())
+		check.OK(t, handler.Clear())
+		check.Equal(t, server.queries("") == 1 && server.queries("select 2") == 1, true)
 	})
 	t.Run("a connection that fails the empty query is closed", func(t *testing.T) {
 		server := newFakeServer(t, deliversCancels)
@@ -49,7 +50,7 @@ func TestFence(t *testing.T) {
 		server.answer = func(string) pgproto3.BackendMessage {
 			return &pgproto3.ErrorResponse{Severity: "ERROR", Code: "08P01", Message: "no"}
 		}
-		equal(t, canceler.HandlerOf(conn).Clear() != nil && conn.IsClosed(), true)
+		check.Equal(t, canceler.HandlerOf(conn).Clear() != nil && conn.IsClosed(), true)
 	})
 	t.Run("a connection that does not answer the empty query is closed after the timeout", func(t *testing.T) {
 		server := newFakeServer(t, deliversCancels)
@@ -57,7 +58,7 @@ func TestFence(t *testing.T) {
 		defer c.Close()
 		cancelled(t, server, conn)
 		server.answer = func(string) pgproto3.BackendMessage { return nil }
-		equal(t, canceler.HandlerOf(conn).Clear() != nil && conn.IsClosed(), true)
+		check.Equal(t, canceler.HandlerOf(conn).Clear() != nil && conn.IsClosed(), true)
 	})
 	t.Run("a connection whose cancel request was not dealt with in time is closed before its next use",
 		func(t *testing.T) {
@@ -65,9 +66,9 @@ func TestFence(t *testing.T) {
 			conn, c := connect(t, server, 500*time.Millisecond)
 			defer c.Close()
 			late(t, server, conn)
-			equal(t, canceler.HandlerOf(conn).Fenced(), true)
-			equal(t, canceler.HandlerOf(conn).Clear() != nil && conn.IsClosed(), true)
-			equal(t, server.queries(""), 0)
+			check.Equal(t, canceler.HandlerOf(conn).Fenced(), true)
+			check.Equal(t, canceler.HandlerOf(conn).Clear() != nil && conn.IsClosed(), true)
+			check.Equal(t, server.queries(""), 0)
 		})
 	t.Run("the connection of a request that was not dealt with in time is left to the server, until Close",
 		func(t *testing.T) {
@@ -76,7 +77,7 @@ func TestFence(t *testing.T) {
 			late(t, server, conn)
 			another, itsCanceler := connect(t, server, 500*time.Millisecond)
 			late(t, server, another)
-			equal(t, len(server.takenBack), 0) // the first one's time is long over
+			check.Equal(t, len(server.takenBack), 0) // the first one's time is long over
 			c.Close()
 			itsCanceler.Close()
 			<-server.takenBack
@@ -91,8 +92,8 @@ func TestFence(t *testing.T) {
 			cancel()
 			return nil
 		}
-		equal(t, errors.Is(conn.Exec(ctx, "select 1").Close(), context.Canceled) && conn.IsClosed(), true)
-		equal(t, canceler.HandlerOf(conn).Fenced(), false)
+		check.Equal(t, errors.Is(conn.Exec(ctx, "select 1").Close(), context.Canceled) && conn.IsClosed(), true)
+		check.Equal(t, canceler.HandlerOf(conn).Fenced(), false)
 		<-conn.CleanupDone()
 	})
 	t.Run("with Patient no request is sent, and the server has its time", func(t *testing.T) {
@@ -104,15 +105,15 @@ func TestFence(t *testing.T) {
 			cancel()
 			return &pgproto3.CommandComplete{CommandTag: []byte("COMMIT")}
 		}
-		must(t, conn.Exec(canceler.Patient(ctx, time.Hour), "commit").Close())
-		equal(t, canceler.HandlerOf(conn).Fenced() || conn.IsClosed(), false)
-		must(t, conn.Exec(t.Context(), "select 1").Close()) // no deadline is left behind
-		equal(t, len(server.cancels), 0)
+		check.OK(t, conn.Exec(canceler.Patient(ctx, time.Hour), "commit").Close())
+		check.Equal(t, canceler.HandlerOf(conn).Fenced() || conn.IsClosed(), false)
+		check.OK(t, conn.Exec(t.Context(), "select 1").Close()) // no deadline is left behind
+		check.Equal(t, len(server.cancels), 0)
 	})
 	t.Run("a connection without a handler is never fenced", func(t *testing.T) {
 		var none *canceler.Handler
-		equal(t, none.Fenced(), false)
-		must(t, none.Clear())
+		check.Equal(t, none.Fenced(), false)
+		check.OK(t, none.Clear())
 	})
 }
 
@@ -125,7 +126,7 @@ func cancelled(t *testing.T, server *fakeServer, conn *pgconn.PgConn) {
 		<-server.cancels
 		return &pgproto3.ErrorResponse{Severity: "ERROR", Code: "57014", Message: "canceling statement due to user request"}
 	}
-	equal(t, canceler.IsCanceled(conn.Exec(ctx, "select 1").Close()), true)
+	check.Equal(t, canceler.IsCanceled(conn.Exec(ctx, "select 1").Close()), true)
 }
 
 // late runs a statement to its end whose context ends, and whose cancel request the server does
@@ -138,18 +139,18 @@ func late(t *testing.T, server *fakeServer, conn *pgconn.PgConn) {
 		<-server.cancels // it is sent, and stays on its way
 		return &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}
 	}
-	must(t, conn.Exec(ctx, "select 1").Close())
+	check.OK(t, conn.Exec(ctx, "select 1").Close())
 }
 
 func connect(t *testing.T, server *fakeServer, timeout time.Duration) (*pgconn.PgConn, *canceler.Canceler) {
 	t.Helper()
 	config, err := pgconn.ParseConfig("postgres://u@" + server.listener.Addr().String() + "/db?sslmode=disable")
-	must(t, err)
+	check.OK(t, err)
 	c := canceler.New(timeout)
 	wire.Watch(config)
 	c.Watch(config)
 	conn, err := pgconn.ConnectConfig(t.Context(), config)
-	must(t, err)
+	check.OK(t, err)
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	return conn, c
 }
@@ -179,7 +180,7 @@ type fakeServer struct {
 func newFakeServer(t *testing.T, onCancel onCancel) *fakeServer {
 	t.Helper()
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
-	must(t, err)
+	check.OK(t, err)
 	s := &fakeServer{listener: listener, onCancel: onCancel, cancels: make(chan struct{}, 10),
 		takenBack: make(chan struct{}, 10), asked: map[string]int{}}
 	s.running.Go(func() {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pgsafe/pgsafe/internal/canceler"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/wire"
 )
 
@@ -28,11 +29,11 @@ func TestWaitForNotification(t *testing.T) {
 				began := time.Now()
 				err := conn.WaitForNotification(ctx)
 				cancel()
-				equal(t, errors.Is(err, context.DeadlineExceeded), true)
-				equal(t, time.Since(began), time.Second)
-				equal(t, conn.IsClosed() || canceler.HandlerOf(conn).Fenced(), false)
+				check.Equal(t, errors.Is(err, context.DeadlineExceeded), true)
+				check.Equal(t, time.Since(began), time.Second)
+				check.Equal(t, conn.IsClosed() || canceler.HandlerOf(conn).Fenced(), false)
 			}
-			equal(t, cancels.Load(), int64(0))
+			check.Equal(t, cancels.Load(), int64(0))
 		})
 	})
 	for name, says := range map[string][]pgproto3.BackendMessage{
@@ -47,7 +48,7 @@ func TestWaitForNotification(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				conn, server, cancels := pipe(t, time.Hour)
 				go server.answer(says...)
-				must(t, conn.Exec(t.Context(), "listen c").Close())
+				check.OK(t, conn.Exec(t.Context(), "listen c").Close())
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				began := time.Now()
@@ -55,10 +56,10 @@ func TestWaitForNotification(t *testing.T) {
 				for err == nil {
 					err = conn.WaitForNotification(ctx)
 				}
-				equal(t, errors.Is(err, context.DeadlineExceeded), true)
-				equal(t, time.Since(began), time.Second)
-				equal(t, cancels.Load(), int64(0))
-				equal(t, conn.IsClosed(), false)
+				check.Equal(t, errors.Is(err, context.DeadlineExceeded), true)
+				check.Equal(t, time.Since(began), time.Second)
+				check.Equal(t, cancels.Load(), int64(0))
+				check.Equal(t, conn.IsClosed(), false)
 			})
 		})
 	}
@@ -67,13 +68,13 @@ func TestWaitForNotification(t *testing.T) {
 			conn, server, _ := pipe(t, time.Second)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			equal(t, errors.Is(conn.WaitForNotification(ctx), context.DeadlineExceeded), true)
+			check.Equal(t, errors.Is(conn.WaitForNotification(ctx), context.DeadlineExceeded), true)
 			go func() {
 				server.read()
 				time.Sleep(time.Hour)
 				server.say(ready())
 			}()
-			must(t, conn.Exec(t.Context(), "select 1").Close())
+			check.OK(t, conn.Exec(t.Context(), "select 1").Close())
 		})
 	})
 }
@@ -86,21 +87,21 @@ func TestAContextThatEndsEarly(t *testing.T) {
 			pipeline := conn.StartPipeline(ctx) // it watches its context, and writes nothing yet
 			cancel()
 			synctest.Wait()
-			equal(t, cancels.Load(), int64(0))
+			check.Equal(t, cancels.Load(), int64(0))
 			pipeline.SendQueryParams("select 1", nil, nil, nil, nil)
 			go func() {
 				server.read()
 				synctest.Wait()
-				equal(t, cancels.Load(), int64(1))
+				check.Equal(t, cancels.Load(), int64(1))
 				server.say(queryCanceled(), ready())
 			}()
-			must(t, pipeline.Sync())
+			check.OK(t, pipeline.Sync())
 			_, err := pipeline.GetResults()
-			equal(t, canceler.IsCanceled(err), true)
+			check.Equal(t, canceler.IsCanceled(err), true)
 			_ = pipeline.Close()
-			equal(t, cancels.Load(), int64(1))
-			equal(t, conn.IsClosed(), false)
-			must(t, clear(conn, server))
+			check.Equal(t, cancels.Load(), int64(1))
+			check.Equal(t, conn.IsClosed(), false)
+			check.OK(t, clear(conn, server))
 		})
 	})
 	t.Run("a statement whose context ends while it is written is cancelled after it was written", func(t *testing.T) {
@@ -111,14 +112,14 @@ func TestAContextThatEndsEarly(t *testing.T) {
 				_, _ = server.Read(make([]byte, 3)) // pgconn is amidst its write now
 				cancel()
 				synctest.Wait()
-				equal(t, cancels.Load(), int64(0))
+				check.Equal(t, cancels.Load(), int64(0))
 				server.read()
 				synctest.Wait()
-				equal(t, cancels.Load(), int64(1))
+				check.Equal(t, cancels.Load(), int64(1))
 				server.say(queryCanceled(), ready())
 			}()
-			equal(t, canceler.IsCanceled(conn.Exec(ctx, "select 1").Close()), true)
-			equal(t, conn.IsClosed(), false)
+			check.Equal(t, canceler.IsCanceled(conn.Exec(ctx, "select 1").Close()), true)
+			check.Equal(t, conn.IsClosed(), false)
 		})
 	})
 	t.Run("a statement that the network does not take costs the connection after the timeout", func(t *testing.T) {
@@ -128,9 +129,9 @@ func TestAContextThatEndsEarly(t *testing.T) {
 			defer cancel()
 			began := time.Now()
 			err := conn.Exec(ctx, "select 1").Close()
-			equal(t, errors.Is(err, context.DeadlineExceeded) && conn.IsClosed(), true)
-			equal(t, time.Since(began), time.Second+time.Minute)
-			equal(t, cancels.Load(), int64(0))
+			check.Equal(t, errors.Is(err, context.DeadlineExceeded) && conn.IsClosed(), true)
+			check.Equal(t, time.Since(began), time.Second+time.Minute)
+			check.Equal(t, cancels.Load(), int64(0))
 			<-conn.CleanupDone()
 		})
 	})
@@ -140,15 +141,15 @@ func TestTurns(t *testing.T) {
 	t.Run("a burst of 50 requests that take a second each is under way within a second", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			most, last := burst(t, 50, time.Second)
-			equal(t, most, int64(50))
-			equal(t, last, 12*50*time.Millisecond) // four of them every 50 ms
+			check.Equal(t, most, int64(50))
+			check.Equal(t, last, 12*50*time.Millisecond) // four of them every 50 ms
 		})
 	})
 	t.Run("a burst of 50 requests that take 10 ms each has four under way at a time", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			most, last := burst(t, 50, 10*time.Millisecond)
-			equal(t, most, int64(4))
-			equal(t, last, 12*10*time.Millisecond)
+			check.Equal(t, most, int64(4))
+			check.Equal(t, last, 12*10*time.Millisecond)
 		})
 	})
 	t.Run("a statement that is over before the turn of its request sends none", func(t *testing.T) {
@@ -169,14 +170,14 @@ func TestTurns(t *testing.T) {
 			synctest.Wait()
 			cancel()
 			synctest.Wait()
-			equal(t, sent.Load(), int64(4))
+			check.Equal(t, sent.Load(), int64(4))
 			for _, server := range servers {
 				go server.say(queryCanceled(), ready())
 			}
 			for range conns {
-				equal(t, canceler.IsCanceled(<-errs), true)
+				check.Equal(t, canceler.IsCanceled(<-errs), true)
 			}
-			equal(t, sent.Load(), int64(4))
+			check.Equal(t, sent.Load(), int64(4))
 		})
 	})
 	t.Run("a statement from a server that answers nothing returns after the timeout, in a burst soon after",
@@ -196,9 +197,9 @@ func TestTurns(t *testing.T) {
 				began := time.Now()
 				cancel()
 				for range conns {
-					equal(t, errors.Is(<-errs, context.Canceled), true)
+					check.Equal(t, errors.Is(<-errs, context.Canceled), true)
 				}
-				equal(t, time.Since(began), time.Second+12*50*time.Millisecond)
+				check.Equal(t, time.Since(began), time.Second+12*50*time.Millisecond)
 			})
 		})
 }
@@ -238,7 +239,7 @@ func burst(t *testing.T, n int, each time.Duration) (most int64, last time.Durat
 		go server.say(queryCanceled(), ready())
 	}
 	for range conns {
-		equal(t, canceler.IsCanceled(<-errs), true)
+		check.Equal(t, canceler.IsCanceled(<-errs), true)
 	}
 	return most, last
 }
@@ -255,46 +256,46 @@ func TestCause(t *testing.T) {
 				ctx, cancel = context.WithCancel(t.Context())
 				time.AfterFunc(100*time.Millisecond, cancel)
 			}
-			must(t, conn.Exec(t.Context(), "begin").Close())
-			equal(t, canceler.IsCanceled(conn.Exec(ctx, "select pg_sleep(600)").Close()), true)
+			check.OK(t, conn.Exec(t.Context(), "begin").Close())
+			check.Equal(t, canceler.IsCanceled(conn.Exec(ctx, "select pg_sleep(600)").Close()), true)
 			cancel()
-			equal(t, handler.Cause(), want)
-			must(t, conn.Exec(t.Context(), "rollback").Close())
-			equal(t, handler.Cause(), want)
-			must(t, handler.Clear())
-			equal(t, handler.Cause(), nil)
+			check.Equal(t, handler.Cause(), want)
+			check.OK(t, conn.Exec(t.Context(), "rollback").Close())
+			check.Equal(t, handler.Cause(), want)
+			check.OK(t, handler.Clear())
+			check.Equal(t, handler.Cause(), nil)
 		}
 	})
 	t.Run("a connection without a handler has no Cause", func(t *testing.T) {
 		var none *canceler.Handler
-		equal(t, none.Cause(), nil)
+		check.Equal(t, none.Cause(), nil)
 	})
 	t.Run("a timeout of the server's is not the Cause", func(t *testing.T) {
 		c := canceler.New(time.Minute)
 		defer c.Close()
 		conn := connectAll(t, c, pgtest.Shared(t).URI("postgres"), 1)[0]
 		err := conn.Exec(t.Context(), "set statement_timeout = 1; select pg_sleep(600)").Close()
-		equal(t, canceler.IsCanceled(err), true)
-		equal(t, canceler.HandlerOf(conn).Cause(), nil)
+		check.Equal(t, canceler.IsCanceled(err), true)
+		check.Equal(t, canceler.HandlerOf(conn).Cause(), nil)
 	})
 }
 
 func TestConfigurations(t *testing.T) {
 	t.Run("a connection without a wire has no handler", func(t *testing.T) {
 		config, err := pgconn.ParseConfig(pgtest.Shared(t).URI("postgres"))
-		must(t, err)
+		check.OK(t, err)
 		c := canceler.New(time.Minute)
 		defer c.Close()
 		c.Watch(config)
 		conn, err := pgconn.ConnectConfig(t.Context(), config)
-		must(t, err)
-		equal(t, canceler.HandlerOf(conn), nil)
-		must(t, conn.Close(t.Context()))
+		check.OK(t, err)
+		check.Equal(t, canceler.HandlerOf(conn), nil)
+		check.OK(t, conn.Close(t.Context()))
 	})
 	t.Run("the order of wire.Watch and Watch does not matter", func(t *testing.T) {
 		for _, wireFirst := range []bool{false, true} {
 			config, err := pgconn.ParseConfig(pgtest.Shared(t).URI("postgres"))
-			must(t, err)
+			check.OK(t, err)
 			c := canceler.New(time.Minute)
 			defer c.Close()
 			if wireFirst {
@@ -305,9 +306,9 @@ func TestConfigurations(t *testing.T) {
 				wire.Watch(config)
 			}
 			conn, err := pgconn.ConnectConfig(t.Context(), config)
-			must(t, err)
-			equal(t, canceler.HandlerOf(conn) != nil, true)
-			must(t, conn.Close(t.Context()))
+			check.OK(t, err)
+			check.Equal(t, canceler.HandlerOf(conn) != nil, true)
+			check.OK(t, conn.Close(t.Context()))
 		}
 	})
 }
@@ -365,7 +366,7 @@ func pipes(t *testing.T, c *canceler.Canceler, n int, canceled func()) ([]*pgcon
 	conns, servers := make([]*pgconn.PgConn, n), make([]far, n)
 	for i := range n {
 		config, err := pgconn.ParseConfig("host=127.0.0.1 user=u sslmode=disable")
-		must(t, err)
+		check.OK(t, err)
 		connected := false
 		config.DialFunc = func(context.Context, string, string) (net.Conn, error) {
 			near, server := net.Pipe()
@@ -386,7 +387,7 @@ func pipes(t *testing.T, c *canceler.Canceler, n int, canceled func()) ([]*pgcon
 		wire.Watch(config)
 		c.Watch(config)
 		conns[i], err = pgconn.ConnectConfig(t.Context(), config)
-		must(t, err)
+		check.OK(t, err)
 	}
 	t.Cleanup(func() {
 		for i, conn := range conns {

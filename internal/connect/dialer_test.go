@@ -12,6 +12,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/libpq"
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/sqlstate"
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
@@ -19,9 +20,9 @@ import (
 func TestDial(t *testing.T) {
 	t.Run("a connection to a server is neither pooled nor hooked, and works", func(t *testing.T) {
 		made := newFixture(t, pgtest.Shared(t).Database(t), nil).dial(t)
-		equal(t, made.Pooled || made.Nameless || made.Hooked || !made.CertificateExpires.IsZero(), false)
-		equal(t, made.Conn.Conn().Config().DefaultQueryExecMode, pgx.QueryExecModeCacheStatement)
-		must(t, made.Conn.Ping(t.Context()))
+		check.Equal(t, made.Pooled || made.Nameless || made.Hooked || !made.CertificateExpires.IsZero(), false)
+		check.Equal(t, made.Conn.Conn().Config().DefaultQueryExecMode, pgx.QueryExecModeCacheStatement)
+		check.OK(t, made.Conn.Ping(t.Context()))
 	})
 	t.Run("the application's functions and Prepare run in order for each connection", func(t *testing.T) {
 		var order []string
@@ -45,11 +46,11 @@ func TestDial(t *testing.T) {
 				return err
 			}
 		})
-		equal(t, f.dial(t).Hooked, true)
+		check.Equal(t, f.dial(t).Hooked, true)
 		want := []string{"password", "before with from a function", "prepare for hooked", "after as hooked"}
-		equal(t, len(order), len(want))
+		check.Equal(t, len(order), len(want))
 		for i := range min(len(order), len(want)) {
-			equal(t, order[i], want[i])
+			check.Equal(t, order[i], want[i])
 		}
 	})
 	t.Run("a connection whose AfterConnect fails is closed", func(t *testing.T) {
@@ -60,9 +61,9 @@ func TestDial(t *testing.T) {
 			o.AfterConnect = func(context.Context, *pgx.Conn) error { return refused }
 		})
 		explained, raw := f.fails(t)
-		equal(t, errors.Is(explained, refused), true)
-		equal(t, explained.Error(), refused.Error())
-		equal(t, f.Patience(raw), 0)
+		check.Equal(t, errors.Is(explained, refused), true)
+		check.Equal(t, explained.Error(), refused.Error())
+		check.Equal(t, f.Patience(raw), 0)
 		pgtest.Eventually(t, "the connection is closed", func() bool { return cluster.Activity(t, databaseIn(t, uri)) == 0 })
 	})
 	t.Run("a server that ends the new connection at once is an error with its cause", func(t *testing.T) {
@@ -75,8 +76,8 @@ func TestDial(t *testing.T) {
 			}
 		}, nil)
 		explained, raw := f.fails(t)
-		equal(t, sqlstate.Of(explained), sqlstate.AdminShutdown)
-		equal(t, f.Patience(raw) > 0, true)
+		check.Equal(t, sqlstate.Of(explained), sqlstate.AdminShutdown)
+		check.Equal(t, f.Patience(raw) > 0, true)
 	})
 }
 
@@ -133,7 +134,7 @@ func TestHooked(t *testing.T) {
 					}
 				}
 			}).dial(t)
-			equal(t, made.Hooked, c.want)
+			check.Equal(t, made.Hooked, c.want)
 		})
 	}
 }
@@ -184,23 +185,23 @@ func TestTracer(t *testing.T) {
 			made := newFixture(t, pgtest.Shared(t).Database(t), func(o *connect.Options) {
 				o.Prepare = func(_ context.Context, config *pgx.ConnConfig) { config.Tracer = tracer }
 			}).dial(t)
-			equal(t, seen.started == c.connect && seen.ended == c.connect && seen.queries == 0, true)
-			equal(t, made.Conn.Conn().Config().Tracer == tracer, true)
+			check.Equal(t, seen.started == c.connect && seen.ended == c.connect && seen.queries == 0, true)
+			check.Equal(t, made.Conn.Conn().Config().Tracer == tracer, true)
 			_, err := made.Conn.Conn().Exec(t.Context(), "select 1")
-			must(t, err)
-			equal(t, seen.queries, 1)
+			check.OK(t, err)
+			check.Equal(t, seen.queries, 1)
 		})
 	}
 	t.Run("without a tracer the connection has none", func(t *testing.T) {
 		made := newFixture(t, pgtest.Shared(t).Database(t), nil).dial(t)
-		equal(t, made.Conn.Conn().Config().Tracer == nil, true)
+		check.Equal(t, made.Conn.Conn().Config().Tracer == nil, true)
 	})
 }
 
 func TestUnusableFile(t *testing.T) {
 	t.Run("a changed file of TLS that cannot be used is logged", func(t *testing.T) {
 		config, err := pgx.ParseConfig("host=localhost")
-		must(t, err)
+		check.OK(t, err)
 		server := &libpq.Config{Conn: config}
 		f := fixtureOf(t, server, nil)
 		server.OnUnusable(&urlfix.Error{Part: "sslcert", Reason: "it holds no certificate"})

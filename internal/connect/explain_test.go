@@ -18,6 +18,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/failure"
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/redact"
 	"github.com/pgsafe/pgsafe/internal/sqlstate"
 )
@@ -51,13 +52,13 @@ func TestExplain(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			explained, _ := newFixture(t, c.dsn, nil).fails(t)
-			equal(t, failure.Of(explained), c.kind)
-			equal(t, sqlstate.Of(explained), c.state)
+			check.Equal(t, failure.Of(explained), c.kind)
+			check.Equal(t, sqlstate.Of(explained), c.state)
 			for _, part := range c.parts {
 				contains(t, explained.Error(), part)
 			}
-			equal(t, strings.Contains(explained.Error(), "\n"), false)
-			equal(t, strings.Count(explained.Error(), "dial error") < 2, true)
+			check.Equal(t, strings.Contains(explained.Error(), "\n"), false)
+			check.Equal(t, strings.Count(explained.Error(), "dial error") < 2, true)
 			hides(t, explained, secret, pgtest.TLSPassword)
 		})
 	}
@@ -68,22 +69,22 @@ func TestExplain(t *testing.T) {
 		for _, sql := range []string{"drop role if exists outsider", "create role outsider login",
 			"revoke connect on database " + databaseIn(t, uri) + " from public"} {
 			_, err := admin.Exec(t.Context(), sql)
-			must(t, err)
+			check.OK(t, err)
 		}
 		passfile := filepath.Join(t.TempDir(), "pgpass")
-		must(t, os.WriteFile(passfile, []byte("*:*:*:*:"+secret+"\n"), 0o644)) // others may read it, so it is ignored
+		check.OK(t, os.WriteFile(passfile, []byte("*:*:*:*:"+secret+"\n"), 0o644)) // others may read it, so it is ignored
 		u, err := url.Parse(with(uri, "passfile="+passfile))
-		must(t, err)
+		check.OK(t, err)
 		u.User = url.User("outsider")
 		explained, _ := newFixture(t, u.String(), nil).fails(t)
-		equal(t, failure.Of(explained), failure.Auth)
-		equal(t, strings.Contains(explained.Error(), "pgpass"), false)
-		equal(t, strings.Contains(explained.Error(), "password"), false)
+		check.Equal(t, failure.Of(explained), failure.Auth)
+		check.Equal(t, strings.Contains(explained.Error(), "pgpass"), false)
+		check.Equal(t, strings.Contains(explained.Error(), "password"), false)
 	})
 	t.Run("a setting that PgBouncer does not pass on gets a hint", func(t *testing.T) {
 		pooler := pgtest.PgBouncer(t, pgtest.Shared(t), pgserver.PgBouncerOptions{})
 		explained, _ := newFixture(t, with(pooler.URI("postgres"), "work_mem=4MB"), nil).fails(t)
-		equal(t, failure.Of(explained), failure.Config)
+		check.Equal(t, failure.Of(explained), failure.Config)
 		contains(t, explained.Error(), "ignore_startup_parameters")
 	})
 	t.Run("the end of the caller's context is added once", func(t *testing.T) {
@@ -92,17 +93,17 @@ func TestExplain(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		explained := f.Explain(ctx, raw)
-		equal(t, errors.Is(explained, context.Canceled), true)
+		check.Equal(t, errors.Is(explained, context.Canceled), true)
 		contains(t, explained.Error(), "refused: context canceled")
 		again := f.Explain(ctx, explained)
-		equal(t, again.Error(), explained.Error())
+		check.Equal(t, again.Error(), explained.Error())
 		hides(t, explained, secret)
 	})
 	t.Run("pgconn's error, which holds the configuration, is out of reach", func(t *testing.T) {
 		f := newFixture(t, fmt.Sprintf("postgres://u:%s@127.0.0.1:%d/db", url.QueryEscape(secret), closed), nil)
 		explained, _ := f.fails(t)
 		_, found := errors.AsType[*pgconn.ConnectError](explained)
-		equal(t, found, false)
+		check.Equal(t, found, false)
 	})
 }
 
@@ -126,8 +127,8 @@ func TestRedactedErrors(t *testing.T) {
 			f := fixtureFrom(t, pgtest.Shared(t).Database(t), func(config *pgx.ConnConfig) { config.Password = secret },
 				func(o *connect.Options) { o.AfterConnect = raising(c.sql) })
 			explained, _ := f.fails(t)
-			equal(t, sqlstate.Of(explained), c.code)
-			equal(t, errors.Is(explained, context.DeadlineExceeded), true)
+			check.Equal(t, sqlstate.Of(explained), c.code)
+			check.Equal(t, errors.Is(explained, context.DeadlineExceeded), true)
 			contains(t, explained.Error(), c.part)
 			hides(t, explained, secret)
 		})
@@ -151,19 +152,19 @@ func TestRedactedErrors(t *testing.T) {
 				}
 			})
 			explained, _ := f.fails(t)
-			equal(t, explained.Error(), "cannot use "+redact.Marker+", that is "+redact.Marker)
-			equal(t, f.Redact("it was "+secret), "it was "+redact.Marker)
+			check.Equal(t, explained.Error(), "cannot use "+redact.Marker+", that is "+redact.Marker)
+			check.Equal(t, f.Redact("it was "+secret), "it was "+redact.Marker)
 			hides(t, explained, secret)
 		})
 	}
 	t.Run("a password of a password file is redacted", func(t *testing.T) {
 		passfile := filepath.Join(t.TempDir(), "pgpass")
-		must(t, os.WriteFile(passfile, []byte("*:*:*:*:wrong-"+pgtest.TLSPassword[:4]+"\n"), 0o600))
+		check.OK(t, os.WriteFile(passfile, []byte("*:*:*:*:wrong-"+pgtest.TLSPassword[:4]+"\n"), 0o600))
 		dsn := fmt.Sprintf("postgres://%s@localhost:%d/db?passfile=%s", pgtest.TLSUser, pgtest.SharedTLS(t).Port(), passfile)
 		f := newFixture(t, dsn, nil)
 		explained, _ := f.fails(t)
-		equal(t, failure.Of(explained), failure.Auth)
-		equal(t, f.Redact("wrong-"+pgtest.TLSPassword[:4]), redact.Marker)
+		check.Equal(t, failure.Of(explained), failure.Auth)
+		check.Equal(t, f.Redact("wrong-"+pgtest.TLSPassword[:4]), redact.Marker)
 	})
 	t.Run("an error of the application's function keeps its identity", func(t *testing.T) {
 		cause := errors.New("the vault is sealed")
@@ -171,9 +172,9 @@ func TestRedactedErrors(t *testing.T) {
 			o.Password = func(context.Context) (string, error) { return "", cause }
 		})
 		explained, raw := f.fails(t)
-		equal(t, errors.Is(explained, cause), true)
-		equal(t, explained.Error(), cause.Error())
-		equal(t, f.Patience(raw), 0)
+		check.Equal(t, errors.Is(explained, cause), true)
+		check.Equal(t, explained.Error(), cause.Error())
+		check.Equal(t, f.Patience(raw), 0)
 	})
 	t.Run("the application's function has the time of connect_timeout", func(t *testing.T) {
 		f := newFixture(t, with(pgtest.Shared(t).Database(t), "connect_timeout=2"), func(o *connect.Options) {
@@ -183,7 +184,7 @@ func TestRedactedErrors(t *testing.T) {
 			}
 		})
 		explained, _ := f.fails(t)
-		equal(t, failure.Of(explained), failure.Timeout)
+		check.Equal(t, failure.Of(explained), failure.Timeout)
 	})
 }
 

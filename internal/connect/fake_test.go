@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // fakeServer lets clients in, answers the question for its process id, and says last words instead
@@ -14,7 +16,7 @@ import (
 func fakeServer(t *testing.T, lastWords pgproto3.BackendMessage) (uri string) {
 	t.Helper()
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
-	must(t, err)
+	check.OK(t, err)
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {

@@ -14,6 +14,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/connect"
 	"github.com/pgsafe/pgsafe/internal/libpq"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
@@ -38,9 +39,9 @@ type fixture struct {
 func newFixture(t *testing.T, dsn string, change func(*connect.Options)) fixture {
 	t.Helper()
 	parsed, err := urlfix.Parse(dsn)
-	must(t, err)
+	check.OK(t, err)
 	server, err := libpq.Read(parsed)
-	must(t, err)
+	check.OK(t, err)
 	return fixtureOf(t, server, change)
 }
 
@@ -48,7 +49,7 @@ func newFixture(t *testing.T, dsn string, change func(*connect.Options)) fixture
 func fixtureFrom(t *testing.T, uri string, configure func(*pgx.ConnConfig), change func(*connect.Options)) fixture {
 	t.Helper()
 	config, err := pgx.ParseConfig(uri)
-	must(t, err)
+	check.OK(t, err)
 	configure(config)
 	return fixtureOf(t, &libpq.Config{Conn: config}, change)
 }
@@ -73,7 +74,7 @@ func (n poolName) LogValue() slog.Value { return slog.StringValue(string(n)) }
 func (f fixture) dial(t *testing.T) *connect.Made {
 	t.Helper()
 	made, err := f.Dial(t.Context())
-	must(t, err)
+	check.OK(t, err)
 	t.Cleanup(func() { _ = made.Conn.Close() }) // a test may have ended it
 	return made
 }
@@ -111,7 +112,7 @@ func (b *buffer) String() string {
 func databaseIn(t *testing.T, uri string) string {
 	t.Helper()
 	u, err := url.Parse(uri)
-	must(t, err)
+	check.OK(t, err)
 	return strings.TrimPrefix(u.Path, "/")
 }
 
@@ -121,29 +122,6 @@ func with(uri, params string) string {
 		return uri + "&" + params
 	}
 	return uri + "?" + params
-}
-
-// asUser changes user and password of a URI.
-func asUser(t *testing.T, uri, user, password string) string {
-	t.Helper()
-	u, err := url.Parse(uri)
-	must(t, err)
-	u.User = url.UserPassword(user, password)
-	return u.String()
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func equal[T comparable](t testing.TB, got, want T) {
-	t.Helper()
-	if got != want {
-		t.Errorf("got %v, want %v", got, want)
-	}
 }
 
 func contains(t testing.TB, text, part string) {

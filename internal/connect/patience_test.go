@@ -13,6 +13,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/connect"
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/sqlstate"
 )
 
@@ -59,8 +60,8 @@ func TestPatience(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := fmt.Errorf("dial: %w", c.err)
-			equal(t, fresh.Patience(err), c.first)
-			equal(t, known.Patience(err), c.later)
+			check.Equal(t, fresh.Patience(err), c.first)
+			check.Equal(t, known.Patience(err), c.later)
 		})
 	}
 	t.Run("an error of the application's function lasts, whatever it is", func(t *testing.T) {
@@ -68,11 +69,11 @@ func TestPatience(t *testing.T) {
 			o.BeforeConnect = func(context.Context, *pgx.ConnConfig) error { return fatal(sqlstate.CannotConnectNow) }
 		})
 		_, raw := f.fails(t)
-		equal(t, f.Patience(raw), 0)
+		check.Equal(t, f.Patience(raw), 0)
 	})
 	t.Run("without connect_timeout the patience is 10 s", func(t *testing.T) {
 		f := newFixture(t, with(pgtest.Shared(t).Database(t), "connect_timeout=0"), nil)
-		equal(t, f.Patience(fatal(sqlstate.CannotConnectNow)), 10*time.Second)
+		check.Equal(t, f.Patience(fatal(sqlstate.CannotConnectNow)), 10*time.Second)
 	})
 }
 
@@ -81,14 +82,14 @@ func TestPatienceWithAServer(t *testing.T) {
 		cluster := pgtest.New(t, pgserver.Options{})
 		f := newFixture(t, with(cluster.URI("postgres"), "connect_timeout=7"), nil)
 		f.dial(t)
-		must(t, cluster.Halt(pgserver.Fast))
+		check.OK(t, cluster.Halt(pgserver.Fast))
 		_, raw := f.fails(t)
-		equal(t, f.Patience(raw), timeout)
+		check.Equal(t, f.Patience(raw), timeout)
 	})
 	t.Run("a server without the role that is asked for was never there", func(t *testing.T) {
 		f := newFixture(t, with(pgtest.Shared(t).URI("postgres"), "target_session_attrs=standby"), nil)
 		explained, raw := f.fails(t)
-		equal(t, f.Patience(raw), 0)
-		equal(t, errors.Is(explained, pgconn.ErrPrimaryConnection), true)
+		check.Equal(t, f.Patience(raw), 0)
+		check.Equal(t, errors.Is(explained, pgconn.ErrPrimaryConnection), true)
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/connect"
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 func TestPooler(t *testing.T) {
@@ -45,41 +46,41 @@ func TestPooler(t *testing.T) {
 			f := fixtureFrom(t, pooler.URI(database), c.configure, func(o *connect.Options) { o.KeepExecMode = c.keep })
 			for range 2 { // the first asks, the second knows
 				made := f.dial(t)
-				equal(t, made.Pooled, true)
-				equal(t, made.Nameless, c.nameless)
-				equal(t, made.Conn.Conn().Config().DefaultQueryExecMode, c.mode)
+				check.Equal(t, made.Pooled, true)
+				check.Equal(t, made.Nameless, c.nameless)
+				check.Equal(t, made.Conn.Conn().Config().DefaultQueryExecMode, c.mode)
 				if !c.nameless {
 					continue // its statements meet others by the same name
 				}
 				var got int
-				must(t, made.Conn.Conn().QueryRow(t.Context(), "select $1::int", 42).Scan(&got))
-				equal(t, got, 42)
+				check.OK(t, made.Conn.Conn().QueryRow(t.Context(), "select $1::int", 42).Scan(&got))
+				check.Equal(t, got, 42)
 			}
-			equal(t, strings.Count(f.log.String(), "lead to a pooler"), 1)
+			check.Equal(t, strings.Count(f.log.String(), "lead to a pooler"), 1)
 		})
 	}
 	t.Run("a known server costs no further round trip", func(t *testing.T) {
 		proxy := pgtest.NewProxy(t, cluster)
 		f := newFixture(t, proxy.URI(database), nil)
 		f.dial(t)
-		equal(t, proxy.Messages()['Q'], 1)
+		check.Equal(t, proxy.Messages()['Q'], 1)
 		f.dial(t)
-		equal(t, proxy.Messages()['Q'], 1)
+		check.Equal(t, proxy.Messages()['Q'], 1)
 	})
 	t.Run("a pooler without a free server connection does not pass for a server", func(t *testing.T) {
 		full := pgtest.PgBouncer(t, cluster, pgserver.PgBouncerOptions{Settings: map[string]string{
 			"default_pool_size": "1", "query_wait_timeout": "1"}})
 		holder := newFixture(t, full.URI(database), nil).dial(t)
 		_, err := holder.Conn.Conn().Exec(t.Context(), "begin")
-		must(t, err)
+		check.OK(t, err)
 		f := newFixture(t, full.URI(database), nil)
 		if made, err := f.Dial(t.Context()); err == nil {
 			_ = made.Conn.Close()
 			t.Error("it is taken for a connection")
 		}
 		_, err = holder.Conn.Conn().Exec(t.Context(), "rollback")
-		must(t, err)
-		equal(t, f.dial(t).Pooled, true)
+		check.OK(t, err)
+		check.Equal(t, f.dial(t).Pooled, true)
 	})
 }
 

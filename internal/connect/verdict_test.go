@@ -13,6 +13,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/connect"
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/sqlstate"
 )
 
@@ -43,7 +44,7 @@ func (j *judge) equal(t *testing.T, want ...string) {
 		t.Fatalf("got %q, want %q", j.said, want)
 	}
 	for i := range want {
-		equal(t, j.said[i], want[i])
+		check.Equal(t, j.said[i], want[i])
 	}
 }
 
@@ -57,7 +58,7 @@ func exec(t *testing.T, made *connect.Made, sql string) error {
 func TestVerdicts(t *testing.T) {
 	t.Run("a terminated session makes the others suspect", func(t *testing.T) {
 		f, j := judged(t, pgtest.Shared(t).Database(t))
-		equal(t, sqlstate.Of(exec(t, f.dial(t), "select pg_terminate_backend(pg_backend_pid())")), sqlstate.AdminShutdown)
+		check.Equal(t, sqlstate.Of(exec(t, f.dial(t), "select pg_terminate_backend(pg_backend_pid())")), sqlstate.AdminShutdown)
 		j.equal(t, "57P01 suspect others")
 	})
 	t.Run("a crash of another session renews all", func(t *testing.T) {
@@ -68,24 +69,24 @@ func TestVerdicts(t *testing.T) {
 			others = append(others, f.dial(t))
 		}
 		process, err := os.FindProcess(int(f.dial(t).Conn.Conn().PgConn().PID()))
-		must(t, err)
-		must(t, process.Kill())
+		check.OK(t, err)
+		check.OK(t, process.Kill())
 		for _, made := range others {
-			equal(t, exec(t, made, "select pg_sleep(60)") != nil, true)
+			check.Equal(t, exec(t, made, "select pg_sleep(60)") != nil, true)
 		}
 		// A session may end in silence, if its signal comes at a bad moment.
 		t.Logf("%d of %d said why they ended", len(j.said), len(others))
-		equal(t, slices.Contains(j.said, "57P02 renew all"), true)
+		check.Equal(t, slices.Contains(j.said, "57P02 renew all"), true)
 	})
 	t.Run("a warning that a function raises with such a code means nothing", func(t *testing.T) {
 		f, j := judged(t, pgtest.Shared(t).Database(t))
-		must(t, exec(t, f.dial(t), `do $$ begin raise warning 'no' using errcode = '57P02'; end $$`))
+		check.OK(t, exec(t, f.dial(t), `do $$ begin raise warning 'no' using errcode = '57P02'; end $$`))
 		j.equal(t)
 	})
 	t.Run("an error that a function raises with such a code means nothing", func(t *testing.T) {
 		f, j := judged(t, pgtest.Shared(t).Database(t))
 		err := exec(t, f.dial(t), `do $$ begin raise 'no' using errcode = '57P01'; end $$`)
-		equal(t, sqlstate.Of(err), sqlstate.AdminShutdown)
+		check.Equal(t, sqlstate.Of(err), sqlstate.AdminShutdown)
 		j.equal(t)
 	})
 	t.Run("a client that PgBouncer ends means nothing for the others", func(t *testing.T) {
@@ -94,21 +95,21 @@ func TestVerdicts(t *testing.T) {
 			"default_pool_size": "1", "query_wait_timeout": "1"}})
 		f, j := judged(t, pooler.URI(databaseIn(t, cluster.Database(t))))
 		holder, waiter := f.dial(t), f.dial(t)
-		must(t, exec(t, holder, "begin"))
+		check.OK(t, exec(t, holder, "begin"))
 		err := exec(t, waiter, "select 1")
-		equal(t, sqlstate.Of(err), sqlstate.ProtocolViolation)
+		check.Equal(t, sqlstate.Of(err), sqlstate.ProtocolViolation)
 		contains(t, err.Error(), "FATAL")
 		j.equal(t)
-		must(t, exec(t, holder, "rollback"))
+		check.OK(t, exec(t, holder, "rollback"))
 	})
 	t.Run("a session that was idle for too long means nothing for the others", func(t *testing.T) {
 		cluster := pgtest.Shared(t)
 		uri := cluster.Database(t)
 		f, j := judged(t, with(uri, "options=-c%20idle_in_transaction_session_timeout%3D50"))
 		made := f.dial(t)
-		must(t, exec(t, made, "begin"))
+		check.OK(t, exec(t, made, "begin"))
 		pgtest.Eventually(t, "the session has ended", func() bool { return cluster.Activity(t, databaseIn(t, uri)) == 0 })
-		equal(t, sqlstate.Of(exec(t, made, "select 1")), sqlstate.IdleInTransactionSessionTimeout)
+		check.Equal(t, sqlstate.Of(exec(t, made, "select 1")), sqlstate.IdleInTransactionSessionTimeout)
 		j.equal(t)
 	})
 }
@@ -139,7 +140,7 @@ func TestVerdictsOfLastWords(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f, j := judged(t, fakeServer(t, c.message))
-			equal(t, exec(t, f.dial(t), "select 1") != nil, true)
+			check.Equal(t, exec(t, f.dial(t), "select 1") != nil, true)
 			j.equal(t, c.want...)
 		})
 	}
@@ -151,9 +152,9 @@ func TestVerdictsOfLastWords(t *testing.T) {
 			c.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) { notices++ }
 		}, func(o *connect.Options) { o.OnServerError = j.hear })
 		made := f.dial(t)
-		must(t, exec(t, made, `do $$ begin raise warning 'no'; end $$`))
-		equal(t, sqlstate.Of(exec(t, made, "select 1/0")), "22012")
-		equal(t, errors == 1 && notices == 1, true)
+		check.OK(t, exec(t, made, `do $$ begin raise warning 'no'; end $$`))
+		check.Equal(t, sqlstate.Of(exec(t, made, "select 1/0")), "22012")
+		check.Equal(t, errors == 1 && notices == 1, true)
 		j.equal(t)
 	})
 }
@@ -165,7 +166,7 @@ func TestVerdictsOfReadOnlyServers(t *testing.T) {
 	readOnly := shared.Database(t)
 	sql := "alter database " + databaseIn(t, readOnly) + " set default_transaction_read_only = on"
 	_, err := shared.Admin(t).Exec(t.Context(), sql)
-	must(t, err)
+	check.OK(t, err)
 	for _, c := range []struct {
 		name string
 		uri  string
@@ -188,9 +189,9 @@ func TestVerdictsOfReadOnlyServers(t *testing.T) {
 			made := f.dial(t)
 			last := len(c.sql) - 1
 			for _, sql := range c.sql[:last] {
-				must(t, exec(t, made, sql))
+				check.OK(t, exec(t, made, sql))
 			}
-			equal(t, sqlstate.Of(exec(t, made, c.sql[last])), sqlstate.ReadOnlySQLTransaction)
+			check.Equal(t, sqlstate.Of(exec(t, made, c.sql[last])), sqlstate.ReadOnlySQLTransaction)
 			j.equal(t, c.want...)
 		})
 	}

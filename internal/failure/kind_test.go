@@ -15,6 +15,7 @@ import (
 
 	"github.com/pgsafe/pgsafe/internal/failure"
 	"github.com/pgsafe/pgsafe/internal/libpq"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/sqlstate"
 )
 
@@ -62,9 +63,9 @@ func TestOf(t *testing.T) {
 		{errors.New("something else"), failure.Other},
 	} {
 		t.Run(fmt.Sprintf("%v is of kind %v, wrapped too", c.err, c.kind), func(t *testing.T) {
-			equal(t, failure.Of(c.err), c.kind)
+			check.Equal(t, failure.Of(c.err), c.kind)
 			if c.err != nil {
-				equal(t, failure.Of(fmt.Errorf("at work: %w", errors.Join(errors.New("one"), c.err))), c.kind)
+				check.Equal(t, failure.Of(fmt.Errorf("at work: %w", errors.Join(errors.New("one"), c.err))), c.kind)
 			}
 		})
 	}
@@ -76,20 +77,20 @@ func state(severity, code string) *pgconn.PgError {
 
 func TestKindsInWords(t *testing.T) {
 	t.Run("each kind has a name, and another number shows itself", func(t *testing.T) {
-		equal(t, failure.None.String(), "none")
-		equal(t, failure.Other.String(), "other")
-		equal(t, (failure.Other + 1).String(), "Kind(12)")
-		equal(t, failure.Kind(-1).String(), "Kind(-1)")
+		check.Equal(t, failure.None.String(), "none")
+		check.Equal(t, failure.Other.String(), "other")
+		check.Equal(t, (failure.Other + 1).String(), "Kind(12)")
+		check.Equal(t, failure.Kind(-1).String(), "Kind(-1)")
 	})
 }
 
 func TestSeverity(t *testing.T) {
 	t.Run("the severity that is not translated counts", func(t *testing.T) {
-		equal(t, failure.IsFatal(&pgconn.PgError{Severity: "FATAL: ", SeverityUnlocalized: "FATAL"}), true)
-		equal(t, failure.IsFatal(&pgconn.PgError{Severity: "ERROR", SeverityUnlocalized: "ERROR"}), false)
+		check.Equal(t, failure.IsFatal(&pgconn.PgError{Severity: "FATAL: ", SeverityUnlocalized: "FATAL"}), true)
+		check.Equal(t, failure.IsFatal(&pgconn.PgError{Severity: "ERROR", SeverityUnlocalized: "ERROR"}), false)
 	})
 	t.Run("a server that sends only the translated severity is understood in English", func(t *testing.T) {
-		equal(t, failure.IsFatal(&pgconn.PgError{Severity: "FATAL"}), true)
+		check.Equal(t, failure.IsFatal(&pgconn.PgError{Severity: "FATAL"}), true)
 	})
 }
 
@@ -106,6 +107,6 @@ func TestAny(t *testing.T) {
 		"Any looks at all of several errors":    {fmt.Errorf("a: %w", errors.Join(one, two)), true},
 		"Any is false if no error in it is one": {errors.Join(one, one), false},
 	} {
-		t.Run(name, func(t *testing.T) { equal(t, failure.Any(c.err, isTwo), c.want) })
+		t.Run(name, func(t *testing.T) { check.Equal(t, failure.Any(c.err, isTwo), c.want) })
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/failure"
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/sqlstate"
 )
 
@@ -56,8 +57,8 @@ func TestRefusedSettings(t *testing.T) {
 				config.User = "plain"
 				config.RuntimeParams[c.key] = c.value
 			})
-			equal(t, sqlstate.Of(err), c.state)
-			equal(t, failure.Of(err), c.kind)
+			check.Equal(t, sqlstate.Of(err), c.state)
+			check.Equal(t, failure.Of(err), c.kind)
 		})
 	}
 }
@@ -80,13 +81,13 @@ func TestMissingRight(t *testing.T) {
 	}
 	t.Run("a login without the right to connect is of kind auth", func(t *testing.T) {
 		err := login(t, uri, func(config *pgx.ConnConfig) { config.User = "stranger" })
-		equal(t, sqlstate.Of(err), sqlstate.InsufficientPrivilege)
-		equal(t, failure.Of(err), failure.Auth)
+		check.Equal(t, sqlstate.Of(err), sqlstate.InsufficientPrivilege)
+		check.Equal(t, failure.Of(err), failure.Auth)
 	})
 	t.Run("a statement without the right to run is of kind auth", func(t *testing.T) {
 		_, err := admin.Exec(t.Context(), "set role stranger; create role forbidden")
-		equal(t, sqlstate.Of(err), sqlstate.InsufficientPrivilege)
-		equal(t, failure.Of(err), failure.Auth)
+		check.Equal(t, sqlstate.Of(err), sqlstate.InsufficientPrivilege)
+		check.Equal(t, failure.Of(err), failure.Auth)
 	})
 }
 
@@ -99,7 +100,7 @@ func TestAStatementsErrorIsNotASetting(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := admin.Exec(t.Context(), sql)
-			equal(t, failure.Of(err), failure.Other)
+			check.Equal(t, failure.Of(err), failure.Other)
 		})
 	}
 }
@@ -135,9 +136,9 @@ func TestMissingRole(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := login(t, c.uri, func(config *pgx.ConnConfig) { config.ValidateConnect = c.validate })
-			equal(t, errors.Is(err, c.is), true)
-			equal(t, failure.IsRole(err), true)
-			equal(t, failure.Of(err), failure.Unavailable)
+			check.Equal(t, errors.Is(err, c.is), true)
+			check.Equal(t, failure.IsRole(err), true)
+			check.Equal(t, failure.Of(err), failure.Unavailable)
 		})
 	}
 }
@@ -166,8 +167,8 @@ func TestPgBouncer(t *testing.T) {
 			if !ok {
 				t.Fatalf("got %v", err)
 			}
-			equal(t, c.is(pgErr), true)
-			equal(t, failure.Of(err), c.kind)
+			check.Equal(t, c.is(pgErr), true)
+			check.Equal(t, failure.Of(err), c.kind)
 		})
 	}
 }
@@ -186,11 +187,4 @@ func login(t *testing.T, uri string, change func(*pgx.ConnConfig)) error {
 		t.Fatal("the server lets the client in")
 	}
 	return err
-}
-
-func equal[T comparable](t *testing.T, got, want T) {
-	t.Helper()
-	if got != want {
-		t.Errorf("got %v, want %v", got, want)
-	}
 }

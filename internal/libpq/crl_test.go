@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 func TestRevocation(t *testing.T) {
@@ -61,7 +62,7 @@ func TestRevocation(t *testing.T) {
 			checkPsql(t, c, "", full, tt.want)
 			dir := t.TempDir()
 			for i, list := range tt.lists {
-				must(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.crl", i)), []byte(list), 0o600))
+				check.OK(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.crl", i)), []byte(list), 0o600))
 			}
 			if got := outcome(t, params+"sslmode=require sslcrldir="+dir); got != tt.want {
 				t.Errorf("with require and a directory it is %s", got)
@@ -80,49 +81,49 @@ func TestRevocationFiles(t *testing.T) {
 	t.Run("lists are read anew for each connection", func(t *testing.T) {
 		list := writeFile(t, "root.crl", root.list(t))
 		config, err := read(params + "sslmode=verify-ca sslcrl=" + list)
-		must(t, err)
+		check.OK(t, err)
 		_, err = dial(t, config)
-		must(t, err)
-		must(t, os.WriteFile(list, []byte(root.list(t, cert.Leaf)), 0o600))
+		check.OK(t, err)
+		check.OK(t, os.WriteFile(list, []byte(root.list(t, cert.Leaf)), 0o600))
 		if _, err = dial(t, config); err == nil {
 			t.Error("the new list is not looked at")
 		}
-		must(t, os.Remove(list))
+		check.OK(t, os.Remove(list))
 		_, err = dial(t, config)
 		checkFault(t, err, "sslcrl", "no such file")
 	})
 	t.Run("a file and a directory are one set", func(t *testing.T) {
 		crls := filepath.Dir(writeFile(t, "other.crl", newAuthority(t, "other", nil).list(t)))
-		must(t, os.Mkdir(filepath.Join(crls, "sub"), 0o700))
-		equal(t, outcome(t, params+"sslmode=verify-ca sslcrldir="+crls+" sslcrl="+writeFile(t, "root.crl", root.list(t))), encrypted)
+		check.OK(t, os.Mkdir(filepath.Join(crls, "sub"), 0o700))
+		check.Equal(t, outcome(t, params+"sslmode=verify-ca sslcrldir="+crls+" sslcrl="+writeFile(t, "root.crl", root.list(t))), encrypted)
 	})
 	t.Run("the fallback hosts are checked too", func(t *testing.T) {
 		dsn := fmt.Sprintf("host=localhost,localhost port=%d,%d user=postgres dbname=postgres sslmode=verify-ca sslrootcert=%s sslcrl=%s",
 			pgtest.ClosedPort(t), c.Port(), root.file(t), writeFile(t, "root.crl", root.list(t, cert.Leaf)))
-		equal(t, outcome(t, dsn), refused)
+		check.Equal(t, outcome(t, dsn), refused)
 	})
 	t.Run("an authority that is trusted without its own issuer cannot be checked", func(t *testing.T) {
 		middle := newAuthority(t, "middle", root)
 		install(t, c, middle.server(t, "localhost"))
 		defer install(t, c, cert)
 		dsn := fmt.Sprintf("host=localhost port=%d user=postgres dbname=postgres sslmode=verify-full sslrootcert=%s ", c.Port(), middle.file(t))
-		equal(t, outcome(t, dsn), encrypted)
-		equal(t, outcome(t, dsn+"sslcrl="+writeFile(t, "both.crl", middle.list(t)+root.list(t))), refused)
+		check.Equal(t, outcome(t, dsn), encrypted)
+		check.Equal(t, outcome(t, dsn+"sslcrl="+writeFile(t, "both.crl", middle.list(t)+root.list(t))), refused)
 	})
 	t.Run("the environment's list counts", func(t *testing.T) {
 		t.Setenv("PGSSLCRL", writeFile(t, "root.crl", root.list(t, cert.Leaf)))
-		equal(t, outcome(t, params+"sslmode=verify-ca"), refused)
+		check.Equal(t, outcome(t, params+"sslmode=verify-ca"), refused)
 	})
 	t.Run("a list that is named takes the default's place", func(t *testing.T) {
-		must(t, os.WriteFile(filepath.Join(dir, "root.crl"), []byte(root.list(t, cert.Leaf)), 0o600))
-		equal(t, outcome(t, params+"sslmode=verify-ca sslcrl="+writeFile(t, "root.crl", root.list(t))), encrypted)
+		check.OK(t, os.WriteFile(filepath.Join(dir, "root.crl"), []byte(root.list(t, cert.Leaf)), 0o600))
+		check.Equal(t, outcome(t, params+"sslmode=verify-ca sslcrl="+writeFile(t, "root.crl", root.list(t))), encrypted)
 	})
 	t.Run("without a root certificate the default is not looked at", func(t *testing.T) {
-		must(t, os.WriteFile(filepath.Join(dir, "root.crl"), []byte("nothing"), 0o600))
+		check.OK(t, os.WriteFile(filepath.Join(dir, "root.crl"), []byte("nothing"), 0o600))
 		_, err := read("host=h sslmode=require")
-		must(t, err)
+		check.OK(t, err)
 		_, err = read("host=h sslmode=verify-full sslrootcert=system")
-		must(t, err)
+		check.OK(t, err)
 	})
 }
 
@@ -159,9 +160,9 @@ func TestRevocationFaults(t *testing.T) {
 		t.Setenv("PGSSLCRL", filepath.Join(t.TempDir(), "nowhere"))
 		for _, dsn := range []string{"host=h", "host=h sslmode=require"} {
 			c, err := read(dsn)
-			must(t, err)
-			equal(t, len(c.Warnings), 1)
-			equal(t, c.Warnings[0].Part, "PGSSLCRL")
+			check.OK(t, err)
+			check.Equal(t, len(c.Warnings), 1)
+			check.Equal(t, c.Warnings[0].Part, "PGSSLCRL")
 		}
 		_, err := read("host=h sslmode=require sslcrldir=" + t.TempDir())
 		checkFault(t, err, "sslcrldir", "no certificate is verified")
@@ -172,7 +173,7 @@ func TestRevocationFaults(t *testing.T) {
 		t.Setenv("PGSSLCRL", filepath.Join(t.TempDir(), "nowhere"))
 		for _, dsn := range []string{"host=h sslmode=disable", "host=/tmp sslmode=require"} {
 			_, err := read(dsn)
-			must(t, err)
+			check.OK(t, err)
 		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pgsafe/pgsafe/internal/libpq"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // To libpq, an empty value in the string is a value: the environment and the service file do not fill it in, and what
@@ -23,19 +24,19 @@ func TestEmptyValuesKeepTheEnvironmentAway(t *testing.T) {
 	t.Run("an empty database is the user's own", func(t *testing.T) {
 		t.Setenv("PGDATABASE", "template1")
 		dsn := server + "user=postgres dbname=''"
-		equal(t, show(t, connect(t, dsn), who), "postgres@postgres")
-		equal(t, show(t, connect(t, fmt.Sprintf("postgres://postgres@127.0.0.1:%d/?sslmode=disable&dbname=", cluster.Port())), who), "postgres@postgres")
+		check.Equal(t, show(t, connect(t, dsn), who), "postgres@postgres")
+		check.Equal(t, show(t, connect(t, fmt.Sprintf("postgres://postgres@127.0.0.1:%d/?sslmode=disable&dbname=", cluster.Port())), who), "postgres@postgres")
 		psqlAgrees(t, dsn, who, "postgres@postgres")
 	})
 	t.Run("an empty user is the account", func(t *testing.T) {
 		t.Setenv("PGUSER", "somebody")
 		account, err := user.Current()
-		must(t, err)
+		check.OK(t, err)
 		for _, dsn := range []string{"host=h user=''", "postgres://h/?user=", "service=nameless"} {
 			t.Setenv("PGSERVICEFILE", writeFile(t, "services", "[nameless]\nuser=\n"))
 			c, err := read(dsn)
-			must(t, err)
-			equal(t, c.Conn.User, account.Username)
+			check.OK(t, err)
+			check.Equal(t, c.Conn.User, account.Username)
 		}
 	})
 	t.Run("an empty password leaves it to the password file", func(t *testing.T) {
@@ -49,7 +50,7 @@ func TestEmptyValuesKeepTheEnvironmentAway(t *testing.T) {
 			"service=open host=127.0.0.1",
 		} {
 			_, err := dialDSN(t, fmt.Sprintf("user=u sslmode=disable port=%d %s", r.port(), dsn))
-			equal(t, err != nil, true)
+			check.Equal(t, err != nil, true)
 		}
 		same(t, r.passwords(), "password-of-the-file", "password-of-the-file", "password-of-the-file")
 	})
@@ -61,7 +62,7 @@ func TestEmptyValuesKeepTheEnvironmentAway(t *testing.T) {
 		t.Setenv("PGREQUIREPEER", "nobody-here")
 		connect(t, with(cluster.SocketURI("postgres"), "requirepeer", "somebody", "requirepeer", ""))
 		_, err := dialDSN(t, with(cluster.SocketURI("postgres"), "requirepeer", "", "requirepeer", "somebody"))
-		equal(t, errors.Is(err, libpq.ErrPeer), true)
+		check.Equal(t, errors.Is(err, libpq.ErrPeer), true)
 	})
 }
 
@@ -69,13 +70,13 @@ func TestAnEmptyRootCertificateIsTheDefaultFile(t *testing.T) {
 	dir := home(t)
 	cluster := pgtest.SharedTLS(t)
 	ca, err := os.ReadFile(cluster.CAFile())
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(dir, "root.crt"), ca, 0o600))
+	check.OK(t, err)
+	check.OK(t, os.WriteFile(filepath.Join(dir, "root.crt"), ca, 0o600))
 	t.Setenv("PGSSLROOTCERT", newAuthority(t, "another", nil).file(t))
 	dsn := fmt.Sprintf("host=localhost port=%d user=%s password='%s' dbname=%s sslmode=verify-full ",
 		cluster.Port(), pgtest.TLSUser, pgtest.TLSPassword, pgtest.TLSDatabase)
-	equal(t, outcome(t, dsn), refused)
-	equal(t, outcome(t, dsn+"sslrootcert=''"), encrypted)
+	check.Equal(t, outcome(t, dsn), refused)
+	check.Equal(t, outcome(t, dsn+"sslrootcert=''"), encrypted)
 	psqlAgrees(t, dsn+"sslrootcert=''", "select 'in'", "in")
 }
 
@@ -97,11 +98,11 @@ func TestNoNameForTheAccount(t *testing.T) {
 	t.Setenv("PGSERVICE", "others")
 	t.Setenv("PGSERVICEFILE", writeFile(t, "services", "[others]\nuser=somebody\n[bare]\nhost=h\n"))
 	t.Run("the user of another service does not take its place", func(t *testing.T) {
-		equal(t, refusal(t, "service=bare").Part, "user")
+		check.Equal(t, refusal(t, "service=bare").Part, "user")
 	})
 	t.Run("a user that is given needs none", func(t *testing.T) {
 		c, err := read("service=bare user=u")
-		must(t, err)
-		equal(t, c.Conn.User, "u")
+		check.OK(t, err)
+		check.Equal(t, c.Conn.User, "u")
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
@@ -34,7 +35,7 @@ func TestEnvironmentReachesTheServer(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s=%s shows on the server", c.variable, c.value), func(t *testing.T) {
 			t.Setenv(c.variable, c.value)
-			equal(t, show(t, connect(t, uri), c.query), c.want)
+			check.Equal(t, show(t, connect(t, uri), c.query), c.want)
 		})
 	}
 }
@@ -47,7 +48,7 @@ func TestEnvironmentNamesTheServer(t *testing.T) {
 	t.Setenv("PGUSER", pgtest.TLSUser)
 	t.Setenv("PGPASSWORD", pgtest.TLSPassword)
 	t.Setenv("PGDATABASE", pgtest.TLSDatabase)
-	equal(t, show(t, connect(t, ""), "select current_user || '@' || current_database()"), pgtest.TLSUser+"@"+pgtest.TLSDatabase)
+	check.Equal(t, show(t, connect(t, ""), "select current_user || '@' || current_database()"), pgtest.TLSUser+"@"+pgtest.TLSDatabase)
 }
 
 func TestPGREQUIRESSL(t *testing.T) {
@@ -126,50 +127,50 @@ func TestRankOfTheSources(t *testing.T) {
 	uri := pgtest.Shared(t).URI("postgres")
 	name := func(t *testing.T, dsn string) string { return show(t, connect(t, dsn), "show application_name") }
 	t.Run("a fallback in the string is the last", func(t *testing.T) {
-		equal(t, name(t, with(uri, "fallback_application_name", "fallback")), "fallback")
+		check.Equal(t, name(t, with(uri, "fallback_application_name", "fallback")), "fallback")
 	})
 	t.Setenv("PGAPPNAME", "environment")
 	t.Run("the environment outranks a fallback in the string", func(t *testing.T) {
-		equal(t, name(t, with(uri, "fallback_application_name", "fallback")), "environment")
+		check.Equal(t, name(t, with(uri, "fallback_application_name", "fallback")), "environment")
 	})
 	t.Run("the environment outranks a fallback in the service file", func(t *testing.T) {
-		equal(t, name(t, with(uri, "service", "other")), "environment")
+		check.Equal(t, name(t, with(uri, "service", "other")), "environment")
 	})
 	t.Run("the service file outranks the environment", func(t *testing.T) {
-		equal(t, name(t, with(uri, "service", "named", "fallback_application_name", "fallback")), "service")
+		check.Equal(t, name(t, with(uri, "service", "named", "fallback_application_name", "fallback")), "service")
 	})
 	t.Run("the string outranks the service file", func(t *testing.T) {
-		equal(t, name(t, with(uri, "service", "named", "application_name", "string")), "string")
+		check.Equal(t, name(t, with(uri, "service", "named", "application_name", "string")), "string")
 	})
 	t.Run("a setting in the string outranks that of the environment", func(t *testing.T) {
 		t.Setenv("PGTZ", "Asia/Tokyo")
-		equal(t, show(t, connect(t, with(uri, "timezone", "Europe/Rome")), "show timezone"), "Europe/Rome")
+		check.Equal(t, show(t, connect(t, with(uri, "timezone", "Europe/Rome")), "show timezone"), "Europe/Rome")
 	})
 }
 
 func TestDefaults(t *testing.T) {
 	t.Run("without a user, a host and a port there are libpq's", func(t *testing.T) {
 		c, err := read("")
-		must(t, err)
+		check.OK(t, err)
 		if c.Conn.User == "" || c.Conn.Host == "" || c.Conn.Port != 5432 {
 			t.Errorf("%q %q %d", c.Conn.User, c.Conn.Host, c.Conn.Port)
 		}
 	})
 	t.Run("connecting ends after ten seconds", func(t *testing.T) {
 		c, err := read("host=h")
-		must(t, err)
-		equal(t, c.Conn.ConnectTimeout.Seconds(), 10)
+		check.OK(t, err)
+		check.Equal(t, c.Conn.ConnectTimeout.Seconds(), 10)
 	})
 	t.Run("a password file that is not there is no error", func(t *testing.T) {
 		home := t.TempDir()
 		t.Setenv("HOME", home)
 		_, err := read("host=h passfile=" + filepath.Join(home, "nothing"))
-		must(t, err)
+		check.OK(t, err)
 	})
 	t.Run("an address alone has no name for verify-full, wherever it comes from", func(t *testing.T) {
 		t.Setenv("PGHOSTADDR", "127.0.0.1")
-		equal(t, refusal(t, "user=u sslmode=verify-full").Part, "PGHOSTADDR")
+		check.Equal(t, refusal(t, "user=u sslmode=verify-full").Part, "PGHOSTADDR")
 		t.Setenv("PGHOST", os.TempDir())
-		equal(t, refusal(t, "user=u sslmode=verify-full").Part, "PGHOSTADDR")
+		check.Equal(t, refusal(t, "user=u sslmode=verify-full").Part, "PGHOSTADDR")
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // Names under .invalid cannot be resolved: who connects did not try.
@@ -26,7 +27,7 @@ func TestHostaddr(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			conn := connect(t, fmt.Sprintf("host='%s' hostaddr='%s' port=%s user=postgres dbname=postgres sslmode=disable", c.host, c.addr, c.ports))
-			equal(t, conn.PgConn().Conn().RemoteAddr().String(), fmt.Sprintf("127.0.0.1:%d", port))
+			check.Equal(t, conn.PgConn().Conn().RemoteAddr().String(), fmt.Sprintf("127.0.0.1:%d", port))
 		})
 	}
 }
@@ -39,7 +40,7 @@ func TestHostaddrKeepsTheName(t *testing.T) {
 	}
 	t.Run("verify-full compares it with the certificate", func(t *testing.T) {
 		conn := connect(t, uri("postgres"))
-		equal(t, conn.Config().Host, "postgres")
+		check.Equal(t, conn.Config().Host, "postgres")
 		if _, err := dialDSN(t, uri("other.invalid")); err == nil || !strings.Contains(err.Error(), "certificate is valid for") {
 			t.Errorf("%v", err)
 		}

@@ -8,16 +8,17 @@ import (
 	"testing"
 
 	"github.com/pgsafe/pgsafe/internal/libpq"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
 // Whatever a key file holds, it is a key or a plain error.
 func FuzzDecodeKey(f *testing.F) {
 	files, err := filepath.Glob("testdata/keys/*.*")
-	must(f, err)
+	check.OK(f, err)
 	for _, file := range files {
 		text, err := os.ReadFile(file)
-		must(f, err)
+		check.OK(f, err)
 		f.Add(text, keyPassword)
 	}
 	f.Fuzz(func(t *testing.T, text []byte, password string) {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/pgsafe/pgsafe/internal/libpq"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
@@ -30,9 +31,9 @@ func (p pbes2) der(t *testing.T) []byte {
 	t.Helper()
 	salt := []byte("salt and pepper.")
 	key, err := pbkdf2.Key(sha256.New, keyPassword, salt, 1, 32)
-	must(t, err)
+	check.OK(t, err)
 	block, err := aes.NewCipher(key)
-	must(t, err)
+	check.OK(t, err)
 	n := aes.BlockSize - len(p.content)%aes.BlockSize
 	data := append([]byte{}, p.content...)
 	for range n {
@@ -64,13 +65,13 @@ func algorithm(t *testing.T, id asn1.ObjectIdentifier, params any) pkix.Algorith
 func marshal(t *testing.T, value any) []byte {
 	t.Helper()
 	der, err := asn1.Marshal(value)
-	must(t, err)
+	check.OK(t, err)
 	return der
 }
 
 func TestEncryptedKeyFields(t *testing.T) {
 	key, err := x509.MarshalPKCS8PrivateKey(newKey(t))
-	must(t, err)
+	check.OK(t, err)
 	hmacSHA256 := asn1.ObjectIdentifier{1, 2, 840, 113549, 2, 9}
 	tests := []struct {
 		name         string
@@ -97,7 +98,7 @@ func TestEncryptedKeyFields(t *testing.T) {
 			tt.change(&p)
 			got, fault := libpq.DecodeKey("sslkey", p.der(t), urlfix.NewSecret(keyPassword))
 			if tt.part == "" {
-				equal(t, string(got), string(key))
+				check.Equal(t, string(got), string(key))
 				return
 			}
 			if fault == nil {

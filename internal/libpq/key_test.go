@@ -12,6 +12,7 @@ import (
 
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // keyPassword opens the encrypted keys in testdata/keys.
@@ -22,8 +23,8 @@ func keyServer(t *testing.T) (dsn string, c *pgtest.Cluster) {
 	t.Helper()
 	c = pgtest.New(t, pgserver.Options{Auth: pgserver.ClientCert})
 	ca := newAuthority(t, "clients", nil)
-	must(t, os.WriteFile(filepath.Join(c.DataDir(), "ca.crt"), certificatePEM(ca.cert.Raw), 0o600))
-	must(t, c.Reload(t.Context()))
+	check.OK(t, os.WriteFile(filepath.Join(c.DataDir(), "ca.crt"), certificatePEM(ca.cert.Raw), 0o600))
+	check.OK(t, c.Reload(t.Context()))
 	cert := ca.sign(t, template("postgres"), testKey(t).Public())
 	return fmt.Sprintf("host=localhost port=%d user=postgres dbname=postgres sslmode=require sslcert=%s ",
 		c.Port(), writeFile(t, "client.crt", string(certificatePEM(cert.Raw)))), c
@@ -34,14 +35,14 @@ func testKey(t *testing.T) crypto.Signer {
 	t.Helper()
 	block, _ := pem.Decode([]byte(keyText(t, "plain.pem")))
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	must(t, err)
+	check.OK(t, err)
 	return key.(crypto.Signer)
 }
 
 func keyText(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", "keys", name))
-	must(t, err)
+	check.OK(t, err)
 	return string(text)
 }
 
@@ -83,15 +84,15 @@ func TestKeys(t *testing.T) {
 func TestEncryptedDER(t *testing.T) {
 	home(t)
 	dsn, _ := keyServer(t)
-	equal(t, outcome(t, dsn+"sslkey="+keyFile(t, "aes256-sha256.der")+" sslpassword="+keyPassword), encrypted)
+	check.Equal(t, outcome(t, dsn+"sslkey="+keyFile(t, "aes256-sha256.der")+" sslpassword="+keyPassword), encrypted)
 }
 
 // logsIn checks that the key is the server's, for libpq too.
 func logsIn(t *testing.T, c *pgtest.Cluster, dsn string) {
 	t.Helper()
 	conn, err := tryConnect(t, dsn)
-	must(t, err)
-	equal(t, show(t, conn, "select client_dn from pg_stat_ssl where pid = pg_backend_pid()"), "/CN=postgres")
+	check.OK(t, err)
+	check.Equal(t, show(t, conn, "select client_dn from pg_stat_ssl where pid = pg_backend_pid()"), "/CN=postgres")
 	checkPsql(t, c, "", dsn, encrypted)
 }
 
@@ -101,7 +102,7 @@ func TestKeyFaults(t *testing.T) {
 	cert := " sslcert=" + writeFile(t, "client.crt", string(certificatePEM(root.sign(t, template("u"), testKey(t).Public()).Raw))) + " "
 	password := " sslpassword=" + keyPassword
 	otherKey, err := x509.MarshalPKCS8PrivateKey(newKey(t))
-	must(t, err)
+	check.OK(t, err)
 	tests := []struct {
 		name, params string
 		part, reason string

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"testing"
+
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 func TestKeyPermissions(t *testing.T) {
@@ -36,8 +38,8 @@ func TestKeyPermissions(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(fmt.Sprintf("mode %04o of user %d is fine: %v", tt.mode, tt.owner, tt.fine), func(t *testing.T) {
 			file := keyFile(t, "plain.pem")
-			must(t, os.Chmod(file, tt.mode))
-			must(t, os.Chown(file, tt.owner, -1))
+			check.OK(t, os.Chmod(file, tt.mode))
+			check.OK(t, os.Chown(file, tt.owner, -1))
 			if tt.fine {
 				logsIn(t, c, dsn+"sslkey="+file)
 				return

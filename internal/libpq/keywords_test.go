@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 func TestKeywordsThatPgxHasShowOnTheServer(t *testing.T) {
@@ -24,7 +25,7 @@ func TestKeywordsThatPgxHasShowOnTheServer(t *testing.T) {
 		{"krbsrvname", "postgres", "select 'connected'", "connected"},
 	} {
 		t.Run(c.key+"="+c.value, func(t *testing.T) {
-			equal(t, show(t, connect(t, with(uri, c.key, c.value)), c.query), c.want)
+			check.Equal(t, show(t, connect(t, with(uri, c.key, c.value)), c.query), c.want)
 		})
 	}
 }
@@ -54,7 +55,7 @@ func TestStartupPacket(t *testing.T) {
 	_, err := dialDSN(t, fmt.Sprintf("host=localhost hostaddr=127.0.0.1 port=%d user=u dbname=d sslmode=disable max_protocol_version=3.2 "+
 		"keepalives_idle=3 tcp_user_timeout=5 load_balance_hosts=random ssl_min_protocol_version=TLSv1.2 requirepeer=u fallback_application_name=f "+
 		"connect_timeout=7 krbsrvname=k gssencmode=prefer", r.port()))
-	equal(t, err != nil, true)
+	check.Equal(t, err != nil, true)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.visits) != 1 {
@@ -62,10 +63,10 @@ func TestStartupPacket(t *testing.T) {
 	}
 	got := r.visits[0].startup
 	t.Run("it has no keyword of the client", func(t *testing.T) {
-		equal(t, fmt.Sprint(got.Parameters), "map[application_name:f database:d user:u]")
+		check.Equal(t, fmt.Sprint(got.Parameters), "map[application_name:f database:d user:u]")
 	})
 	t.Run("it asks for the protocol", func(t *testing.T) {
-		equal(t, got.ProtocolVersion, uint32(3<<16|2))
+		check.Equal(t, got.ProtocolVersion, uint32(3<<16|2))
 	})
 }
 
@@ -74,5 +75,5 @@ func TestConnectTimeoutIsForEachServer(t *testing.T) {
 	cluster := pgtest.Shared(t)
 	conn := connect(t, fmt.Sprintf("host=%s,%s port=%d,%d user=postgres dbname=postgres sslmode=disable connect_timeout=1",
 		host, cluster.Host(), port, cluster.Port()))
-	equal(t, strings.HasSuffix(conn.PgConn().Conn().RemoteAddr().String(), fmt.Sprint(cluster.Port())), true)
+	check.Equal(t, strings.HasSuffix(conn.PgConn().Conn().RemoteAddr().String(), fmt.Sprint(cluster.Port())), true)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pgsafe/pgsafe/internal/libpq"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
@@ -62,14 +63,14 @@ func dial(t testing.TB, c *libpq.Config) (*pgx.Conn, error) {
 func connect(t testing.TB, dsn string) *pgx.Conn {
 	t.Helper()
 	conn, err := dialDSN(t, dsn)
-	must(t, err)
+	check.OK(t, err)
 	return conn
 }
 
 func dialDSN(t testing.TB, dsn string) (*pgx.Conn, error) {
 	t.Helper()
 	c, err := read(dsn)
-	must(t, err)
+	check.OK(t, err)
 	return dial(t, c)
 }
 
@@ -77,7 +78,7 @@ func dialDSN(t testing.TB, dsn string) (*pgx.Conn, error) {
 func show(t testing.TB, conn *pgx.Conn, query string) string {
 	t.Helper()
 	var text string
-	must(t, conn.QueryRow(t.Context(), query).Scan(&text))
+	check.OK(t, conn.QueryRow(t.Context(), query).Scan(&text))
 	return text
 }
 
@@ -92,20 +93,6 @@ func with(uri string, params ...string) string {
 func writeFile(t testing.TB, name, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
-	must(t, os.WriteFile(path, []byte(text), 0o600))
+	check.OK(t, os.WriteFile(path, []byte(text), 0o600))
 	return path
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func equal[T comparable](t testing.TB, got, want T) {
-	t.Helper()
-	if got != want {
-		t.Fatalf("got %v, want %v", got, want)
-	}
 }

@@ -9,19 +9,21 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // dialMoved connects as a Connector does whose WithBeforeConnect is move.
 func dialMoved(t *testing.T, dsn string, move func(*pgx.ConnConfig)) {
 	t.Helper()
 	c, err := read(dsn)
-	must(t, err)
+	check.OK(t, err)
 	config := c.Conn.Copy()
 	c.Prepare(config)
 	move(config)
 	c.Settle(config)
 	_, err = pgx.ConnectConfig(t.Context(), config)
-	equal(t, err != nil, true) // a recorder lets nobody in
+	check.Equal(t, err != nil, true) // a recorder lets nobody in
 }
 
 func TestPasswordsOfServersThatTheApplicationMovesTo(t *testing.T) {

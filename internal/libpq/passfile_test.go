@@ -12,6 +12,7 @@ import (
 
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // scram starts a server whose superuser has a password.
@@ -39,7 +40,7 @@ func TestEachServerGetsItsOwnPassword(t *testing.T) {
 		{"the second, the other way round", dsn(readOnly, primary, "read-write"), primary},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			equal(t, show(t, connect(t, c.dsn), "show port"), fmt.Sprint(c.want.Port()))
+			check.Equal(t, show(t, connect(t, c.dsn), "show port"), fmt.Sprint(c.want.Port()))
 		})
 	}
 	t.Run("they are known by their sockets too", func(t *testing.T) {
@@ -47,13 +48,13 @@ func TestEachServerGetsItsOwnPassword(t *testing.T) {
 			primary.SocketDir(), readOnly.SocketDir()))
 		conn := connect(t, fmt.Sprintf("host=%s,%s port=%d,%d user=postgres dbname=postgres passfile=%s target_session_attrs=read-only",
 			primary.SocketDir(), readOnly.SocketDir(), primary.Port(), readOnly.Port(), sockets))
-		equal(t, show(t, conn, "show port"), fmt.Sprint(readOnly.Port()))
+		check.Equal(t, show(t, conn, "show port"), fmt.Sprint(readOnly.Port()))
 	})
 	t.Run("a connection's configuration connects again", func(t *testing.T) {
 		config := connect(t, dsn(primary, readOnly, "read-only")).Config()
 		conn, err := pgconn.ConnectConfig(t.Context(), &config.Config)
-		must(t, err)
-		must(t, conn.Close(t.Context()))
+		check.OK(t, err)
+		check.OK(t, conn.Close(t.Context()))
 	})
 }
 
@@ -63,7 +64,7 @@ func TestNoServerGetsAnothersPassword(t *testing.T) {
 		file := writeFile(t, "passwords", fmt.Sprintf("localhost:%d:*:*:password-of-a\nb.invalid:%d:*:*:password-of-b\n", a.port(), b.port()))
 		_, err := dialDSN(t, fmt.Sprintf("host=localhost,b.invalid,127.0.0.1 hostaddr=',127.0.0.1,' port=%d,%d,%d user=u sslmode=disable passfile=%s",
 			a.port(), b.port(), c.port(), file))
-		equal(t, err != nil, true)
+		check.Equal(t, err != nil, true)
 		same(t, a.passwords(), "password-of-a")
 		same(t, b.passwords(), "password-of-b")
 		same(t, c.passwords(), "")
@@ -72,7 +73,7 @@ func TestNoServerGetsAnothersPassword(t *testing.T) {
 		r := newRecorder(t, certificate(t))
 		file := writeFile(t, "passwords", "a.invalid:*:*:*:password-of-a\nb.invalid:*:*:*:password-of-b\n")
 		_, err := dialDSN(t, fmt.Sprintf("host=b.invalid,a.invalid,c.invalid hostaddr=127.0.0.1,127.0.0.1,127.0.0.1 port=%d user=u sslmode=require passfile=%s", r.port(), file))
-		equal(t, err != nil, true)
+		check.Equal(t, err != nil, true)
 		same(t, r.passwords(), "password-of-b", "password-of-a", "")
 		same(t, []string{r.visits[0].serverName, r.visits[1].serverName, r.visits[2].serverName}, "b.invalid", "a.invalid", "c.invalid")
 	})
@@ -80,20 +81,20 @@ func TestNoServerGetsAnothersPassword(t *testing.T) {
 		r := newRecorder(t, nil)
 		file := writeFile(t, "passwords", "a.invalid:*:*:*:password-of-a\nb.invalid:*:*:*:password-of-b\n")
 		_, err := dialDSN(t, fmt.Sprintf("host=b.invalid,a.invalid hostaddr=127.0.0.1,127.0.0.1 port=%d user=u sslmode=disable passfile=%s", r.port(), file))
-		equal(t, err != nil, true)
+		check.Equal(t, err != nil, true)
 		same(t, r.passwords(), "", "")
 	})
 	t.Run("a password that the application sets goes to all", func(t *testing.T) {
 		a, b := newRecorder(t, nil), newRecorder(t, nil)
 		file := writeFile(t, "passwords", "*:*:*:*:password-of-the-file\n")
 		c, err := read(fmt.Sprintf("host=127.0.0.1,127.0.0.1 port=%d,%d user=u sslmode=disable passfile=%s", a.port(), b.port(), file))
-		must(t, err)
+		check.OK(t, err)
 		config := c.Conn.Copy()
 		c.Prepare(config)
 		config.Password = "password-of-the-application"
 		c.Settle(config)
 		_, err = pgconn.ConnectConfig(t.Context(), &config.Config)
-		equal(t, err != nil, true)
+		check.Equal(t, err != nil, true)
 		same(t, append(a.passwords(), b.passwords()...), "password-of-the-application", "password-of-the-application")
 	})
 }
@@ -133,34 +134,34 @@ func TestPasswordFile(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := writeFile(t, "passwords", c.line+"\n")
-			equal(t, sent(t, c.params+" passfile="+file), c.want)
+			check.Equal(t, sent(t, c.params+" passfile="+file), c.want)
 		})
 	}
 	t.Run("PGPASSWORD outranks it", func(t *testing.T) {
 		t.Setenv("PGPASSWORD", "environment")
-		equal(t, sent(t, "host=127.0.0.1 passfile="+writeFile(t, "passwords", "*:*:*:*:no\n")), "environment")
+		check.Equal(t, sent(t, "host=127.0.0.1 passfile="+writeFile(t, "passwords", "*:*:*:*:no\n")), "environment")
 	})
 	t.Run("PGPASSFILE names it", func(t *testing.T) {
 		t.Setenv("PGPASSFILE", writeFile(t, "passwords", "*:*:*:*:found\n"))
-		equal(t, sent(t, "host=127.0.0.1"), "found")
+		check.Equal(t, sent(t, "host=127.0.0.1"), "found")
 	})
 	t.Run("it is in the home directory if nothing names it", func(t *testing.T) {
 		home := t.TempDir()
 		t.Setenv("HOME", home)
-		must(t, os.WriteFile(filepath.Join(home, ".pgpass"), []byte("*:*:*:*:found\n"), 0o600))
-		equal(t, sent(t, "host=127.0.0.1"), "found")
+		check.OK(t, os.WriteFile(filepath.Join(home, ".pgpass"), []byte("*:*:*:*:found\n"), 0o600))
+		check.Equal(t, sent(t, "host=127.0.0.1"), "found")
 	})
 	t.Run("it is read anew for each connection", func(t *testing.T) {
 		file := writeFile(t, "passwords", "*:*:*:*:old\n")
 		c, err := read(fmt.Sprintf("host=127.0.0.1 user=u sslmode=disable port=%d passfile=%s", r.port(), file))
-		must(t, err)
+		check.OK(t, err)
 		var found []string
 		c.OnPassword = func(password string) { found = append(found, password) }
 		before := len(r.passwords())
 		for _, password := range []string{"new", "newer"} {
-			must(t, os.WriteFile(file, []byte("*:*:*:*:"+password+"\n"), 0o600))
+			check.OK(t, os.WriteFile(file, []byte("*:*:*:*:"+password+"\n"), 0o600))
 			_, err = dial(t, c)
-			equal(t, err != nil, true)
+			check.Equal(t, err != nil, true)
 		}
 		same(t, r.passwords()[before:], "new", "newer")
 		same(t, found, "new", "newer")
@@ -168,17 +169,17 @@ func TestPasswordFile(t *testing.T) {
 	t.Run("one that others have access to is ignored, and warned of", func(t *testing.T) {
 		for _, mode := range []os.FileMode{0o640, 0o604, 0o620, 0o610} {
 			file := writeFile(t, "passwords", "*:*:*:*:no\n")
-			must(t, os.Chmod(file, mode))
-			equal(t, sent(t, "host=127.0.0.1 passfile="+file), "")
+			check.OK(t, os.Chmod(file, mode))
+			check.Equal(t, sent(t, "host=127.0.0.1 passfile="+file), "")
 			c, err := read("host=h passfile=" + file)
-			must(t, err)
+			check.OK(t, err)
 			if len(c.Warnings) != 1 || c.Warnings[0].Part != "passfile" || !strings.Contains(c.Warnings[0].Text, "ignored") {
 				t.Errorf("mode %o: %v", mode, c.Warnings)
 			}
 			refused := &pgconn.ConnectError{Config: &c.Conn.Config}
-			equal(t, c.PasswordHint(refused), c.Warnings[0].Text)
-			must(t, os.Chmod(file, 0o600))
-			equal(t, c.PasswordHint(refused), "")
+			check.Equal(t, c.PasswordHint(refused), c.Warnings[0].Text)
+			check.OK(t, os.Chmod(file, 0o600))
+			check.Equal(t, c.PasswordHint(refused), "")
 		}
 	})
 }
@@ -187,7 +188,7 @@ func TestPasswordFile(t *testing.T) {
 func defaultHost(t testing.TB) string {
 	t.Helper()
 	c, err := read("user=u")
-	must(t, err)
+	check.OK(t, err)
 	return c.Conn.Host
 }
 
@@ -205,7 +206,7 @@ func TestPasswordFileLetsIn(t *testing.T) {
 		t.Run(line, func(t *testing.T) {
 			_, err := dialDSN(t, fmt.Sprintf("host=localhost port=%d user=postgres dbname=postgres sslmode=disable passfile=%s",
 				cluster.Port(), writeFile(t, "passwords", line+"\n")))
-			equal(t, err == nil, works)
+			check.Equal(t, err == nil, works)
 		})
 	}
 }

@@ -12,14 +12,15 @@ import (
 	"testing"
 
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 func TestRequirepeer(t *testing.T) {
 	cluster := pgtest.Shared(t)
 	info, err := os.Stat(cluster.DataDir())
-	must(t, err)
+	check.OK(t, err)
 	owner, err := user.LookupId(strconv.Itoa(int(info.Sys().(*syscall.Stat_t).Uid)))
-	must(t, err)
+	check.OK(t, err)
 	t.Run("a server that runs as that user is let in", func(t *testing.T) {
 		connect(t, with(cluster.SocketURI("postgres"), "requirepeer", owner.Username))
 	})
@@ -36,7 +37,7 @@ func TestRequirepeer(t *testing.T) {
 
 func TestRequirepeerSendsNothing(t *testing.T) {
 	me, err := user.Current()
-	must(t, err)
+	check.OK(t, err)
 	for _, c := range []struct {
 		name, peer string
 		sends      bool
@@ -46,10 +47,10 @@ func TestRequirepeerSendsNothing(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir, err := os.MkdirTemp("", "peer") // a short path
-			must(t, err)
+			check.OK(t, err)
 			defer os.RemoveAll(dir)
 			l, err := net.Listen("unix", fmt.Sprintf("%s/.s.PGSQL.5432", dir))
-			must(t, err)
+			check.OK(t, err)
 			defer l.Close()
 			received := make(chan []byte, 1)
 			go func() {
@@ -64,8 +65,8 @@ func TestRequirepeerSendsNothing(t *testing.T) {
 				received <- first[:n]
 			}()
 			_, err = dialDSN(t, fmt.Sprintf("host=%s user=u requirepeer=%s", dir, c.peer))
-			equal(t, err != nil, true)
-			equal(t, len(<-received) > 0, c.sends)
+			check.Equal(t, err != nil, true)
+			check.Equal(t, len(<-received) > 0, c.sends)
 		})
 	}
 }

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // visit is what a recorder learned from one connection.
@@ -39,7 +41,7 @@ type recorder struct {
 func newRecorder(t testing.TB, secured *tls.Config) *recorder {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	must(t, err)
+	check.OK(t, err)
 	r := &recorder{listener: l, tls: secured}
 	var serving sync.WaitGroup
 	serving.Go(func() {
@@ -121,10 +123,10 @@ func (r *recorder) serve(conn net.Conn) {
 func certificate(t testing.TB) *tls.Config {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
+	check.OK(t, err)
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	must(t, err)
+	check.OK(t, err)
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
@@ -29,17 +30,17 @@ func TestServiceFile(t *testing.T) {
 		t.Setenv("PGSERVICEFILE", serviceFile(t, "hostaddr=127.0.0.1\nkeepalives_idle=7\ntcp_user_timeout=4321\ngssencmode=prefer\n"+
 			"host=other-value-for-the-same.invalid\nwork_mem=123kB\nfallback_application_name=fallback\n"))
 		conn := connect(t, "service=orders")
-		equal(t, show(t, conn, "show work_mem"), "123kB")
-		equal(t, show(t, conn, "show application_name"), "fallback")
-		equal(t, show(t, conn, "show tcp_user_timeout"), "0")
+		check.Equal(t, show(t, conn, "show work_mem"), "123kB")
+		check.Equal(t, show(t, conn, "show application_name"), "fallback")
+		check.Equal(t, show(t, conn, "show tcp_user_timeout"), "0")
 	})
 	t.Run("blanks around the equals sign are fine", func(t *testing.T) {
 		t.Setenv("PGSERVICEFILE", serviceFile(t, "application_name = blanks \n"))
-		equal(t, show(t, connect(t, "service=orders"), "show application_name"), "blanks")
+		check.Equal(t, show(t, connect(t, "service=orders"), "show application_name"), "blanks")
 	})
 	t.Run("the first section of a name counts", func(t *testing.T) {
 		t.Setenv("PGSERVICEFILE", serviceFile(t, "[orders]\napplication_name=second\n[orders2]\napplication_name=other\n"))
-		equal(t, show(t, connect(t, "service=orders"), "show application_name"), "")
+		check.Equal(t, show(t, connect(t, "service=orders"), "show application_name"), "")
 	})
 	t.Run("a string outranks its password", func(t *testing.T) {
 		t.Setenv("PGSERVICEFILE", serviceFile(t, ""))
@@ -61,14 +62,14 @@ func TestWhereServiceFilesAre(t *testing.T) {
 		setUp func(t *testing.T, home, system string)
 	}{
 		{"in the home directory", func(t *testing.T, home, _ string) {
-			must(t, os.WriteFile(filepath.Join(home, ".pg_service.conf"), []byte(strings.ReplaceAll(ordersService(t), "this is in no section\n", "")), 0o600))
+			check.OK(t, os.WriteFile(filepath.Join(home, ".pg_service.conf"), []byte(strings.ReplaceAll(ordersService(t), "this is in no section\n", "")), 0o600))
 		}},
 		{"in the system's directory", func(t *testing.T, _, system string) {
-			must(t, os.WriteFile(filepath.Join(system, "pg_service.conf"), []byte(strings.ReplaceAll(ordersService(t), "this is in no section\n", "")), 0o600))
+			check.OK(t, os.WriteFile(filepath.Join(system, "pg_service.conf"), []byte(strings.ReplaceAll(ordersService(t), "this is in no section\n", "")), 0o600))
 		}},
 		{"in the system's directory, where the user's file has other services", func(t *testing.T, home, system string) {
-			must(t, os.WriteFile(filepath.Join(home, ".pg_service.conf"), []byte("[others]\nhost=h\n"), 0o600))
-			must(t, os.WriteFile(filepath.Join(system, "pg_service.conf"), []byte(strings.ReplaceAll(ordersService(t), "this is in no section\n", "")), 0o600))
+			check.OK(t, os.WriteFile(filepath.Join(home, ".pg_service.conf"), []byte("[others]\nhost=h\n"), 0o600))
+			check.OK(t, os.WriteFile(filepath.Join(system, "pg_service.conf"), []byte(strings.ReplaceAll(ordersService(t), "this is in no section\n", "")), 0o600))
 		}},
 	} {
 		t.Run("a service is found "+c.name, func(t *testing.T) {
@@ -92,22 +93,22 @@ func TestStringsServiceOutranksPGSERVICE(t *testing.T) {
 	t.Setenv("PGSERVICE", "others")
 	t.Run("its TLS and its servers are those of the string's service", func(t *testing.T) {
 		conn := connect(t, "service=orders")
-		equal(t, show(t, conn, "select ssl::text from pg_stat_ssl where pid = pg_backend_pid()"), "true")
+		check.Equal(t, show(t, conn, "select ssl::text from pg_stat_ssl where pid = pg_backend_pid()"), "true")
 	})
 	t.Run("what its service leaves open is libpq's default", func(t *testing.T) {
 		c, err := read("service=bare")
-		must(t, err)
+		check.OK(t, err)
 		account, err := user.Current()
-		must(t, err)
-		equal(t, c.Conn.User, account.Username)
-		equal(t, c.Conn.Database, "")
-		equal(t, c.Conn.KerberosSpn, "")
+		check.OK(t, err)
+		check.Equal(t, c.Conn.User, account.Username)
+		check.Equal(t, c.Conn.Database, "")
+		check.Equal(t, c.Conn.KerberosSpn, "")
 	})
 	t.Run("a second section of the same name says nothing", func(t *testing.T) {
 		t.Setenv("PGSERVICE", "twice")
 		t.Setenv("PGSERVICEFILE", writeFile(t, "twice.conf", "[twice]"+strings.SplitN(ordersService(t), "[orders]", 2)[1]+"[twice]\nsslmode=disable\n"))
 		conn := connect(t, "")
-		equal(t, show(t, conn, "select ssl::text from pg_stat_ssl where pid = pg_backend_pid()"), "true")
+		check.Equal(t, show(t, conn, "select ssl::text from pg_stat_ssl where pid = pg_backend_pid()"), "true")
 	})
 }
 
@@ -142,17 +143,17 @@ func TestServiceFileRefusals(t *testing.T) {
 	t.Run("a file that PGSERVICEFILE names and that is missing is refused", func(t *testing.T) {
 		t.Setenv("PGSERVICEFILE", "/nowhere/"+secret)
 		refused := refusal(t, "service=orders")
-		equal(t, refused.Part, "PGSERVICEFILE")
-		equal(t, strings.Contains(refused.Error(), secret), false)
+		check.Equal(t, refused.Part, "PGSERVICEFILE")
+		check.Equal(t, strings.Contains(refused.Error(), secret), false)
 	})
 	t.Run("a file that nobody named is not called PGSERVICEFILE", func(t *testing.T) {
 		home, system := t.TempDir(), t.TempDir()
 		t.Setenv("HOME", home)
 		t.Setenv("PGSYSCONFDIR", system)
-		must(t, os.Mkdir(filepath.Join(system, "pg_service.conf"), 0o700))
+		check.OK(t, os.Mkdir(filepath.Join(system, "pg_service.conf"), 0o700))
 		refused := refusal(t, "service=orders")
 		checkFault(t, refused, "service", "the service file of the system cannot be read")
-		must(t, os.Mkdir(filepath.Join(home, ".pg_service.conf"), 0o700))
+		check.OK(t, os.Mkdir(filepath.Join(home, ".pg_service.conf"), 0o700))
 		t.Setenv("PGSERVICE", "orders")
 		refused = refusal(t, "")
 		checkFault(t, refused, "PGSERVICE", "the service file in the home directory cannot be read")
@@ -166,6 +167,6 @@ func TestServiceFileRefusals(t *testing.T) {
 	t.Run("a service that no file defines is refused", func(t *testing.T) {
 		t.Setenv("HOME", t.TempDir())
 		t.Setenv("PGSYSCONFDIR", t.TempDir())
-		equal(t, refusal(t, "service=orders").Part, "service")
+		check.Equal(t, refusal(t, "service=orders").Part, "service")
 	})
 }

@@ -11,14 +11,15 @@ import (
 
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 func TestSeveralSockets(t *testing.T) {
 	readOnly := map[string]string{"default_transaction_read_only": "on"}
 	first, second := pgtest.New(t, pgserver.Options{Settings: readOnly}), scram(t, "password-of-the-second", nil)
 	links := t.TempDir()
-	must(t, os.Symlink(first.SocketDir(), filepath.Join(links, "a")))
-	must(t, os.Symlink(second.SocketDir(), filepath.Join(links, "b")))
+	check.OK(t, os.Symlink(first.SocketDir(), filepath.Join(links, "a")))
+	check.OK(t, os.Symlink(second.SocketDir(), filepath.Join(links, "b")))
 	dsn := func(a, b string) string {
 		file := writeFile(t, "passwords", fmt.Sprintf("%s:*:*:*:password-of-the-first\n%s:*:*:*:password-of-the-second\n", a, b))
 		return fmt.Sprintf("host=%s,%s port=%d,%d user=postgres dbname=postgres target_session_attrs=read-write passfile=%s",
@@ -37,12 +38,12 @@ func TestSeveralSockets(t *testing.T) {
 			}()
 			// The first request may come before the statement.
 			pgtest.Eventually(t, "the statement ends", func() bool {
-				must(t, conn.PgConn().CancelRequest(t.Context()))
+				check.OK(t, conn.PgConn().CancelRequest(t.Context()))
 				select {
 				case err := <-ended:
 					var cancelled *pgconn.PgError
-					equal(t, errors.As(err, &cancelled), true)
-					equal(t, cancelled.Code, "57014")
+					check.Equal(t, errors.As(err, &cancelled), true)
+					check.Equal(t, cancelled.Code, "57014")
 					return true
 				default:
 					return false
@@ -51,9 +52,9 @@ func TestSeveralSockets(t *testing.T) {
 		})
 		t.Run("the connection's configuration has all servers still, by "+c.name, func(t *testing.T) {
 			config := connect(t, c.dsn).Config()
-			equal(t, len(config.Fallbacks), 1)
-			equal(t, config.Port, uint16(second.Port()))
-			equal(t, config.Fallbacks[0].Port, uint16(first.Port()))
+			check.Equal(t, len(config.Fallbacks), 1)
+			check.Equal(t, config.Port, uint16(second.Port()))
+			check.Equal(t, config.Fallbacks[0].Port, uint16(first.Port()))
 		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 const tcpUserTimeout = 18 // TCP_USER_TIMEOUT, as tcp(7) has it
@@ -22,10 +23,10 @@ func option(t testing.TB, conn *pgx.Conn, level, name int) int {
 func socketOption(t testing.TB, conn *net.TCPConn, level, name int) (value int) {
 	t.Helper()
 	raw, err := conn.SyscallConn()
-	must(t, err)
+	check.OK(t, err)
 	var optErr error
-	must(t, raw.Control(func(fd uintptr) { value, optErr = syscall.GetsockoptInt(int(fd), level, name) }))
-	must(t, optErr)
+	check.OK(t, raw.Control(func(fd uintptr) { value, optErr = syscall.GetsockoptInt(int(fd), level, name) }))
+	check.OK(t, optErr)
 	return value
 }
 
@@ -47,7 +48,7 @@ func dialPlain(t testing.TB, d net.Dialer) socket {
 	t.Helper()
 	host, port := pgtest.SilentListener(t)
 	conn, err := d.DialContext(t.Context(), "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
-	must(t, err)
+	check.OK(t, err)
 	defer conn.Close()
 	return socketOf(t, conn.(*net.TCPConn))
 }
@@ -73,7 +74,7 @@ func TestKeepalives(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			conn := connect(t, with(uri, c.params...))
-			equal(t, socketOf(t, conn.PgConn().Conn().(*net.TCPConn)), c.want)
+			check.Equal(t, socketOf(t, conn.PgConn().Conn().(*net.TCPConn)), c.want)
 		})
 	}
 	t.Run("a number that the system refuses is an error", func(t *testing.T) {
@@ -98,8 +99,8 @@ func TestTCPUserTimeout(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			conn := connect(t, with(uri, "tcp_user_timeout", c.value))
-			equal(t, option(t, conn, syscall.IPPROTO_TCP, tcpUserTimeout), c.want)
-			equal(t, show(t, conn, "show tcp_user_timeout"), "0") // the server's own, for its side
+			check.Equal(t, option(t, conn, syscall.IPPROTO_TCP, tcpUserTimeout), c.want)
+			check.Equal(t, show(t, conn, "show tcp_user_timeout"), "0") // the server's own, for its side
 		})
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // front takes TLS, at once or after the client asked for it, notes how the client said hello, and passes what is
@@ -43,7 +44,7 @@ func newFront(t *testing.T, config *tls.Config) *front {
 	t.Helper()
 	c := pgtest.Shared(t)
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	must(t, err)
+	check.OK(t, err)
 	f := &front{target: net.JoinHostPort(c.Host(), strconv.Itoa(c.Port())), config: config, listener: l}
 	config.GetConfigForClient = f.note
 	f.running.Go(f.accept)
@@ -165,9 +166,9 @@ func TestDirectTLS(t *testing.T) {
 		params := "sslnegotiation=direct sslrootcert=" + root + " " + mode
 		t.Run("it begins with TLS and names the protocol, with "+mode, func(t *testing.T) {
 			f := newFront(t, config("postgresql"))
-			equal(t, outcome(t, f.dsn("localhost", params)), encrypted)
-			equal(t, f.last(t).direct, true)
-			equal(t, slices.Equal(f.last(t).protocols, []string{"postgresql"}), true)
+			check.Equal(t, outcome(t, f.dsn("localhost", params)), encrypted)
+			check.Equal(t, f.last(t).direct, true)
+			check.Equal(t, slices.Equal(f.last(t).protocols, []string{"postgresql"}), true)
 		})
 		t.Run("a server that does not agree on the protocol is left, with "+mode, func(t *testing.T) {
 			f := newFront(t, config())
@@ -175,13 +176,13 @@ func TestDirectTLS(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "ALPN") {
 				t.Errorf("the error is %v", err)
 			}
-			equal(t, f.last(t).direct, true)
+			check.Equal(t, f.last(t).direct, true)
 		})
 	}
 	t.Run("without it the server is asked first", func(t *testing.T) {
 		f := newFront(t, config())
-		equal(t, outcome(t, f.dsn("localhost", "sslmode=require")), encrypted)
-		equal(t, f.last(t).direct, false)
+		check.Equal(t, outcome(t, f.dsn("localhost", "sslmode=require")), encrypted)
+		check.Equal(t, f.last(t).direct, false)
 	})
 	t.Run("only a server of version 17 or later takes it", func(t *testing.T) {
 		c := pgtest.SharedTLS(t)
@@ -189,7 +190,7 @@ func TestDirectTLS(t *testing.T) {
 		if c.Binaries().Major >= 17 {
 			want = encrypted
 		}
-		equal(t, outcome(t, fmt.Sprintf("host=localhost port=%d user=%s password='%s' dbname=%s sslmode=require sslnegotiation=direct",
+		check.Equal(t, outcome(t, fmt.Sprintf("host=localhost port=%d user=%s password='%s' dbname=%s sslmode=require sslnegotiation=direct",
 			c.Port(), pgtest.TLSUser, pgtest.TLSPassword, pgtest.TLSDatabase)), want)
 	})
 }
@@ -211,8 +212,8 @@ func TestSNI(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			equal(t, outcome(t, f.dsn(tt.host, tt.params)), encrypted)
-			equal(t, f.last(t).serverName, tt.want)
+			check.Equal(t, outcome(t, f.dsn(tt.host, tt.params)), encrypted)
+			check.Equal(t, f.last(t).serverName, tt.want)
 		})
 	}
 }
@@ -227,14 +228,14 @@ func TestResumption(t *testing.T) {
 			f := newFront(t, &tls.Config{Certificates: []tls.Certificate{cert}})
 			list := writeFile(t, "root.crl", ca.list(t))
 			c, err := read(f.dsn("localhost", params+" sslrootcert="+ca.file(t)+" sslcrl="+list))
-			must(t, err)
+			check.OK(t, err)
 			c.Conn.TLSConfig.ClientSessionCache = tls.NewLRUClientSessionCache(1)
 			for range 2 {
 				_, err = dial(t, c)
-				must(t, err)
+				check.OK(t, err)
 			}
-			equal(t, f.last(t).resumed, true)
-			must(t, os.WriteFile(list, []byte(ca.list(t, cert.Leaf)), 0o600))
+			check.Equal(t, f.last(t).resumed, true)
+			check.OK(t, os.WriteFile(list, []byte(ca.list(t, cert.Leaf)), 0o600))
 			if _, err = dial(t, c); err == nil {
 				t.Error("it connects with a revoked certificate")
 			}
@@ -246,7 +247,7 @@ func TestCertificateMode(t *testing.T) {
 	home(t)
 	c := pgtest.ClientCert(t)
 	cert, key, err := c.ClientCert("postgres")
-	must(t, err)
+	check.OK(t, err)
 	dsn := fmt.Sprintf("host=localhost port=%d user=postgres dbname=postgres sslmode=require ", c.Port())
 	own := fmt.Sprintf("sslcert=%s sslkey=%s ", cert, key)
 	tests := []struct{ name, params, want string }{
@@ -258,24 +259,24 @@ func TestCertificateMode(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			config, err := read(dsn + tt.params)
-			must(t, err)
+			check.OK(t, err)
 			_, err = dial(t, config)
-			equal(t, err == nil, tt.want == encrypted)
+			check.Equal(t, err == nil, tt.want == encrypted)
 		})
 	}
 	t.Run("require insists on one where the server does not", func(t *testing.T) {
 		c := newTLSServer(t, nil)
 		dsn := fmt.Sprintf("host=localhost port=%d user=postgres dbname=postgres sslmode=require sslcertmode=", c.Port())
-		equal(t, outcome(t, dsn+"allow"), encrypted)
-		equal(t, outcome(t, dsn+"require"), refused)
+		check.Equal(t, outcome(t, dsn+"allow"), encrypted)
+		check.Equal(t, outcome(t, dsn+"require"), refused)
 	})
 	t.Run("the default files are sent", func(t *testing.T) {
 		dir := home(t)
-		must(t, os.Symlink(cert, filepath.Join(dir, "postgresql.crt")))
-		must(t, os.Symlink(key, filepath.Join(dir, "postgresql.key")))
+		check.OK(t, os.Symlink(cert, filepath.Join(dir, "postgresql.crt")))
+		check.OK(t, os.Symlink(key, filepath.Join(dir, "postgresql.key")))
 		for _, params := range []string{"", "sslcert=" + cert, "sslkey=" + key} {
-			equal(t, outcome(t, dsn+params), encrypted)
+			check.Equal(t, outcome(t, dsn+params), encrypted)
 		}
-		equal(t, outcome(t, dsn+"sslcertmode=disable"), refused)
+		check.Equal(t, outcome(t, dsn+"sslcertmode=disable"), refused)
 	})
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/pgsafe/pgsafe/internal/pgserver"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // serials make certificates differ.
@@ -47,7 +48,7 @@ func newAuthority(t *testing.T, name string, parent *authority) *authority {
 func newKey(t *testing.T) crypto.Signer {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
+	check.OK(t, err)
 	return key
 }
 
@@ -65,9 +66,9 @@ func template(name string) *x509.Certificate {
 func (a *authority) sign(t *testing.T, template *x509.Certificate, key crypto.PublicKey) *x509.Certificate {
 	t.Helper()
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key, a.key)
-	must(t, err)
+	check.OK(t, err)
 	cert, err := x509.ParseCertificate(der)
-	must(t, err)
+	check.OK(t, err)
 	return cert
 }
 
@@ -114,7 +115,7 @@ func (a *authority) listWith(t *testing.T, template x509.RevocationList, revoked
 			x509.RevocationListEntry{SerialNumber: cert.SerialNumber, RevocationTime: time.Now().Add(-time.Minute)})
 	}
 	der, err := x509.CreateRevocationList(rand.Reader, &template, a.cert, a.key)
-	must(t, err)
+	check.OK(t, err)
 	return string(pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}))
 }
 
@@ -130,12 +131,12 @@ func certificatePEM(ders ...[]byte) []byte {
 func install(t *testing.T, c *pgtest.Cluster, cert tls.Certificate) {
 	t.Helper()
 	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
-	must(t, err)
+	check.OK(t, err)
 	// Writing into the files that are there keeps their owner, which the server insists on.
-	must(t, os.WriteFile(filepath.Join(c.DataDir(), "server.crt"), certificatePEM(cert.Certificate...), 0o600))
-	must(t, os.WriteFile(filepath.Join(c.DataDir(), "server.key"),
+	check.OK(t, os.WriteFile(filepath.Join(c.DataDir(), "server.crt"), certificatePEM(cert.Certificate...), 0o600))
+	check.OK(t, os.WriteFile(filepath.Join(c.DataDir(), "server.key"),
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600))
-	must(t, c.Reload(t.Context()))
+	check.OK(t, c.Reload(t.Context()))
 }
 
 // newTLSServer starts a server of the test's own that takes connections with and without TLS.

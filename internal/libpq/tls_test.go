@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
 
@@ -66,7 +67,7 @@ func home(t *testing.T) string {
 	dir := t.TempDir()
 	t.Setenv("HOME", dir)
 	dir = filepath.Join(dir, ".postgresql")
-	must(t, os.Mkdir(dir, 0o700))
+	check.OK(t, os.Mkdir(dir, 0o700))
 	return dir
 }
 
@@ -123,7 +124,7 @@ func TestModes(t *testing.T) {
 			want := strings.Fields(tt.want)[i]
 			t.Run(fmt.Sprintf("%s with %s root certificate and %s: %s", tt.mode, tt.root, column.name, want), func(t *testing.T) {
 				dir := home(t)
-				must(t, os.WriteFile(filepath.Join(dir, "root.crl"), []byte(list), 0o600))
+				check.OK(t, os.WriteFile(filepath.Join(dir, "root.crl"), []byte(list), 0o600))
 				// In a string, verify-ca is not taken without its root certificate.
 				t.Setenv("PGSSLMODE", tt.mode)
 				conninfo := fmt.Sprintf("host=localhost port=%d user=postgres dbname=postgres", c.Port())
@@ -131,11 +132,11 @@ func TestModes(t *testing.T) {
 				case "given":
 					conninfo += " sslrootcert=" + rootFile
 				case "default":
-					must(t, os.WriteFile(filepath.Join(dir, "root.crt"), certificatePEM(trusted.cert.Raw), 0o600))
+					check.OK(t, os.WriteFile(filepath.Join(dir, "root.crt"), certificatePEM(trusted.cert.Raw), 0o600))
 				case "system":
 					conninfo += " sslrootcert=system"
 				}
-				equal(t, outcome(t, conninfo), want)
+				check.Equal(t, outcome(t, conninfo), want)
 				if tt.libpq != "" {
 					want = strings.Fields(tt.libpq)[i]
 				}
@@ -195,7 +196,7 @@ func TestCombinations(t *testing.T) {
 			}
 			_, err := read(tt.dsn)
 			if tt.part == "" {
-				must(t, err)
+				check.OK(t, err)
 				return
 			}
 			checkFault(t, err, tt.part, tt.reason)
@@ -209,10 +210,10 @@ func TestImpliedMode(t *testing.T) {
 	install(t, c, newAuthority(t, "private", nil).server(t, "localhost"))
 	t.Run("system roots from the environment make the mode verify-full, with no way into plain text", func(t *testing.T) {
 		t.Setenv("PGSSLROOTCERT", "system")
-		equal(t, outcome(t, fmt.Sprintf("host=localhost port=%d user=postgres dbname=postgres", c.Port())), refused)
+		check.Equal(t, outcome(t, fmt.Sprintf("host=localhost port=%d user=postgres dbname=postgres", c.Port())), refused)
 	})
 	t.Run("without them the same server is fine", func(t *testing.T) {
-		equal(t, outcome(t, fmt.Sprintf("host=localhost port=%d user=postgres dbname=postgres", c.Port())), encrypted)
+		check.Equal(t, outcome(t, fmt.Sprintf("host=localhost port=%d user=postgres dbname=postgres", c.Port())), encrypted)
 	})
 }
 
@@ -244,9 +245,9 @@ func TestVersions(t *testing.T) {
 				if value == "DEFAULT" {
 					_, err = admin.Exec(t.Context(), "ALTER SYSTEM RESET "+name)
 				}
-				must(t, err)
+				check.OK(t, err)
 			}
-			must(t, c.Reload(t.Context()))
+			check.OK(t, c.Reload(t.Context()))
 			// The first host is no server: what is said of the configuration holds for its fallbacks.
 			dsn := fmt.Sprintf("host=127.0.0.1,localhost port=%d,%d user=postgres dbname=postgres sslmode=require",
 				pgtest.ClosedPort(t), c.Port())
@@ -257,9 +258,9 @@ func TestVersions(t *testing.T) {
 				}
 				return
 			}
-			must(t, err)
+			check.OK(t, err)
 			var got string
-			must(t, conn.QueryRow(t.Context(), "select version from pg_stat_ssl where pid = pg_backend_pid()").Scan(&got))
+			check.OK(t, conn.QueryRow(t.Context(), "select version from pg_stat_ssl where pid = pg_backend_pid()").Scan(&got))
 			if got != tt.want {
 				t.Errorf("it is %s, want %s", got, tt.want)
 			}
@@ -294,7 +295,7 @@ func TestNames(t *testing.T) {
 				dsn = strings.Replace(dsn, "port=", fmt.Sprintf("port=%d,", pgtest.ClosedPort(t)), 1)
 			}
 			install(t, c, ca.server(t, tt.certFor))
-			equal(t, outcome(t, dsn), tt.want)
+			check.Equal(t, outcome(t, dsn), tt.want)
 		})
 	}
 }
@@ -305,10 +306,10 @@ func TestChannelBinding(t *testing.T) {
 	dsn := fmt.Sprintf("host=localhost port=%d user=%s password='%s' dbname=%s channel_binding=require sslmode=",
 		c.Port(), pgtest.TLSUser, pgtest.TLSPassword, pgtest.TLSDatabase)
 	t.Run("it is there with TLS", func(t *testing.T) {
-		equal(t, outcome(t, dsn+"require"), encrypted)
+		check.Equal(t, outcome(t, dsn+"require"), encrypted)
 	})
 	t.Run("it cannot be without", func(t *testing.T) {
-		equal(t, outcome(t, dsn+"disable"), refused)
+		check.Equal(t, outcome(t, dsn+"disable"), refused)
 	})
 }
 
@@ -316,7 +317,7 @@ func TestRootFiles(t *testing.T) {
 	dir := home(t)
 	ca := newAuthority(t, "trusted", nil)
 	key, err := os.ReadFile("testdata/keys/plain.pem")
-	must(t, err)
+	check.OK(t, err)
 	tests := []struct {
 		name   string
 		text   []byte
@@ -349,33 +350,33 @@ func TestRootFiles(t *testing.T) {
 	})
 	t.Run("prefer says that it verifies nothing", func(t *testing.T) {
 		c, err := read("host=h sslmode=prefer sslrootcert=" + ca.file(t))
-		must(t, err)
+		check.OK(t, err)
 		if len(c.Warnings) != 1 || c.Warnings[0].Part != "sslrootcert" {
 			t.Errorf("the warnings are %v", c.Warnings)
 		}
 	})
 	t.Run("prefer says nothing of a file that is there by default", func(t *testing.T) {
 		path := filepath.Join(dir, "root.crt")
-		must(t, os.WriteFile(path, certificatePEM(ca.cert.Raw), 0o600))
+		check.OK(t, os.WriteFile(path, certificatePEM(ca.cert.Raw), 0o600))
 		defer os.Remove(path)
 		c, err := read("host=h")
-		must(t, err)
-		equal(t, len(c.Warnings), 0)
+		check.OK(t, err)
+		check.Equal(t, len(c.Warnings), 0)
 		t.Setenv("PGSSLROOTCERT", path)
 		c, err = read("host=h")
-		must(t, err)
-		equal(t, len(c.Warnings), 1)
-		equal(t, c.Warnings[0].Part, "PGSSLROOTCERT")
+		check.OK(t, err)
+		check.Equal(t, len(c.Warnings), 1)
+		check.Equal(t, c.Warnings[0].Part, "PGSSLROOTCERT")
 	})
 	t.Run("a damaged default file is an error too", func(t *testing.T) {
-		must(t, os.WriteFile(filepath.Join(dir, "root.crt"), nil, 0o600))
+		check.OK(t, os.WriteFile(filepath.Join(dir, "root.crt"), nil, 0o600))
 		_, err := read("host=h sslmode=require")
 		checkFault(t, err, "sslrootcert", "the file is empty")
 	})
 	t.Run("without TLS no file is read", func(t *testing.T) {
 		_, err := read("host=/tmp sslmode=verify-full")
-		must(t, err)
+		check.OK(t, err)
 		_, err = read("host=h sslmode=disable")
-		must(t, err)
+		check.OK(t, err)
 	})
 }

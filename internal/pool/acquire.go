@@ -11,8 +11,12 @@ import (
 // The error is an *AcquireError if the wait was too long, ErrClosed, or the last failure to dial.
 func (p *Pool) Acquire(ctx context.Context, text string) (*Conn, error) {
 	p.acquired.Add(1)
+	return p.acquire(ctx, text)
+}
+
+func (p *Pool) acquire(ctx context.Context, text string) (*Conn, error) {
 	for {
-		f, err := p.takeOrQueue(text)
+		f, err := p.takeOrQueue(ctx, text)
 		switch {
 		case err != nil:
 			return nil, err
@@ -35,7 +39,7 @@ type found struct {
 }
 
 // takeOrQueue returns an idle connection, or a place in the queue.
-func (p *Pool) takeOrQueue(text string) (found, error) {
+func (p *Pool) takeOrQueue(ctx context.Context, text string) (found, error) {
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -45,7 +49,7 @@ func (p *Pool) takeOrQueue(text string) (found, error) {
 	p.started = true
 	c := p.idle.tail
 	if c == nil {
-		w := p.queue.join(text)
+		w := p.queue.join(ctx, text)
 		p.dialLocked()
 		p.expireLocked()
 		return found{waiter: w}, nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pgsafe/pgsafe/internal/health"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/pool"
 )
 
@@ -17,22 +18,22 @@ func TestAcquire(t *testing.T) {
 		f := newFixture(t, pool.Config{})
 		all := f.gets(3)
 		f.release(all[1], all[0], all[2])
-		equal(t, f.get(), all[2])
-		equal(t, f.get(), all[0])
-		equal(t, f.get(), all[1])
-		equal(t, f.Stats().Dialed, 3)
+		check.Equal(t, f.get(), all[2])
+		check.Equal(t, f.get(), all[0])
+		check.Equal(t, f.get(), all[1])
+		check.Equal(t, f.Stats().Dialed, 3)
 	})
 	bubble(t, "a released connection goes to the longest waiter, unchecked", func(t *testing.T) {
 		f := newFixture(t, pool.Config{Max: 1})
 		c := f.get()
 		waiters := f.calls(4)
 		for i, w := range waiters {
-			equal(t, served(waiters), i)
+			check.Equal(t, served(waiters), i)
 			f.release(c)
-			equal(t, w.conn(), c)
+			check.Equal(t, w.conn(), c)
 		}
-		equal(t, len(fake(c).checks), 0)
-		equal(t, f.Stats().Dialed, 1)
+		check.Equal(t, len(fake(c).checks), 0)
+		check.Equal(t, f.Stats().Dialed, 1)
 	})
 	bubble(t, "an idle connection that is unfit is discarded and the caller gets the next one", func(t *testing.T) {
 		f := newFixture(t, pool.Config{})
@@ -41,24 +42,25 @@ func TestAcquire(t *testing.T) {
 		for _, c := range all[1:] {
 			fake(c).fit = func(context.Context, time.Duration, health.Trust) bool { return false }
 		}
-		equal(t, f.get(), all[0])
-		equal(t, f.opened(), 1)
-		equal(t, f.Stats().Acquired, 4)
+		check.Equal(t, f.get(), all[0])
+		check.Equal(t, f.opened(), 1)
+		check.Equal(t, f.Stats().Acquired, 4)
 	})
 	bubble(t, "Fit gets the caller's context and how long the connection was idle", func(t *testing.T) {
 		f := newFixture(t, pool.Config{})
 		c := f.get()
 		f.release(c)
 		time.Sleep(7 * time.Second)
-		key := struct{}{}
+		type keyType struct{}
+		key := keyType{}
 		fake(c).fit = func(ctx context.Context, idle time.Duration, trust health.Trust) bool {
-			equal(t, ctx.Value(key), any("the caller's"))
-			equal(t, idle, 7*time.Second)
-			equal(t, trust, health.Trusted)
+			check.Equal(t, ctx.Value(key), any("the caller's"))
+			check.Equal(t, idle, 7*time.Second)
+			check.Equal(t, trust, health.Trusted)
 			return true
 		}
 		_, err := f.Acquire(context.WithValue(t.Context(), key, "the caller's"), "")
-		must(t, err)
+		check.OK(t, err)
 	})
 	bubble(t, "a connection that was idle reports no wait, a handed over one the time of the wait", func(t *testing.T) {
 		f := newFixture(t, pool.Config{Max: 1})
@@ -66,9 +68,9 @@ func TestAcquire(t *testing.T) {
 		w := f.call("")
 		time.Sleep(time.Second)
 		f.release(c)
-		equal(t, w.conn().Waited(), time.Second)
+		check.Equal(t, w.conn().Waited(), time.Second)
 		f.release(c)
-		equal(t, f.get().Waited(), 0)
+		check.Equal(t, f.get().Waited(), 0)
 	})
 	bubble(t, "a function of OnWait is called by each caller that finds no idle connection", func(t *testing.T) {
 		waits := 0
@@ -77,13 +79,13 @@ func TestAcquire(t *testing.T) {
 		stopOther := f.OnWait(func() { waits += 10 })
 		f.release(f.get())
 		f.release(f.get())
-		equal(t, waits, 11)
+		check.Equal(t, waits, 11)
 		stopOther()
 		all := f.gets(2)
-		equal(t, waits, 12)
+		check.Equal(t, waits, 12)
 		stop()
 		f.get()
-		equal(t, waits, 12)
+		check.Equal(t, waits, 12)
 		f.release(all...)
 	})
 	bubble(t, "OnRelease gets the time of each use", func(t *testing.T) {
@@ -99,7 +101,7 @@ func TestAcquire(t *testing.T) {
 		f.release(c)
 		time.Sleep(3 * time.Second)
 		f.releaseAs(w.conn(), health.Unfit)
-		equal(t, slices.Equal(uses, []time.Duration{1e9, 2e9, 3e9}), true)
+		check.Equal(t, slices.Equal(uses, []time.Duration{1e9, 2e9, 3e9}), true)
 	})
 	bubble(t, "OnRelease is not called for a connection that was found unfit", func(t *testing.T) {
 		uses := 0
@@ -112,8 +114,8 @@ func TestAcquire(t *testing.T) {
 		}
 		w := f.call("")
 		time.Sleep(time.Second)
-		equal(t, fake(w.conn()).number, 1)
-		equal(t, uses, 1)
+		check.Equal(t, fake(w.conn()).number, 1)
+		check.Equal(t, uses, 1)
 	})
 }
 
@@ -124,11 +126,11 @@ func TestWaitersThatGiveUp(t *testing.T) {
 		waiters := f.calls(3)
 		waiters[1].cancel()
 		isError(t, waiters[1].fails(), context.Canceled)
-		equal(t, f.Stats().Waiting, 2)
+		check.Equal(t, f.Stats().Waiting, 2)
 		f.release(c)
-		equal(t, waiters[0].conn(), c)
+		check.Equal(t, waiters[0].conn(), c)
 		f.release(c)
-		equal(t, waiters[2].conn(), c)
+		check.Equal(t, waiters[2].conn(), c)
 	})
 	bubble(t, "any waiter can leave the queue", func(t *testing.T) {
 		for first := range 3 {
@@ -143,11 +145,11 @@ func TestWaitersThatGiveUp(t *testing.T) {
 				for i, w := range waiters {
 					if i != first && i != second {
 						f.release(c)
-						equal(t, w.conn(), c)
+						check.Equal(t, w.conn(), c)
 					}
 				}
 				f.release(c)
-				equal(t, f.Stats().Idle, 1)
+				check.Equal(t, f.Stats().Idle, 1)
 			}
 		}
 	})
@@ -159,10 +161,10 @@ func TestWaitersThatGiveUp(t *testing.T) {
 		second := f.call("")
 		time.Sleep(4 * time.Second)
 		isError(t, first.fails(), pool.ErrTimeout)
-		equal(t, second.waits(), true)
+		check.Equal(t, second.waits(), true)
 		time.Sleep(time.Second)
 		isError(t, second.fails(), pool.ErrTimeout)
-		equal(t, second.took, 5*time.Second)
+		check.Equal(t, second.took, 5*time.Second)
 	})
 	bubble(t, "a waiter that is used again has all of AcquireTimeout", func(t *testing.T) {
 		f := newFixture(t, pool.Config{Max: 1, AcquireTimeout: 5 * time.Second})
@@ -171,14 +173,14 @@ func TestWaitersThatGiveUp(t *testing.T) {
 			w := f.call("")
 			time.Sleep(4 * time.Second)
 			f.release(c)
-			equal(t, w.conn(), c)
+			check.Equal(t, w.conn(), c)
 		}
 		w := f.call("")
 		time.Sleep(5 * time.Second)
 		isError(t, w.fails(), pool.ErrTimeout)
 		w = f.call("")
 		time.Sleep(4 * time.Second)
-		equal(t, w.waits(), true)
+		check.Equal(t, w.waits(), true)
 		f.release(c)
 	})
 	bubble(t, "AcquireTimeout zero sets no bound", func(t *testing.T) {
@@ -186,9 +188,9 @@ func TestWaitersThatGiveUp(t *testing.T) {
 		c := f.get()
 		w := f.call("")
 		time.Sleep(1000 * time.Hour)
-		equal(t, w.waits(), true)
+		check.Equal(t, w.waits(), true)
 		f.release(c)
-		equal(t, w.conn(), c)
+		check.Equal(t, w.conn(), c)
 	})
 	bubble(t, "the dial of a caller that gave up goes on and serves the next waiter", func(t *testing.T) {
 		f := newFixture(t, pool.Config{Max: 1})
@@ -197,8 +199,8 @@ func TestWaitersThatGiveUp(t *testing.T) {
 		first.cancel()
 		isError(t, first.fails(), context.Canceled)
 		f.dialEnds(nil)
-		equal(t, fake(second.conn()).number, 0)
-		equal(t, f.Stats().Dialed, 1)
+		check.Equal(t, fake(second.conn()).number, 0)
+		check.Equal(t, f.Stats().Dialed, 1)
 	})
 	bubble(t, "the dial of a caller that gave up becomes an idle connection", func(t *testing.T) {
 		f := newFixture(t, pool.Config{})
@@ -207,9 +209,9 @@ func TestWaitersThatGiveUp(t *testing.T) {
 		w.cancel()
 		isError(t, w.fails(), context.Canceled)
 		f.dialEnds(nil)
-		equal(t, f.Stats().Idle, 1)
+		check.Equal(t, f.Stats().Idle, 1)
 		f.get()
-		equal(t, f.Stats().Dialed, 1)
+		check.Equal(t, f.Stats().Dialed, 1)
 	})
 	bubble(t, "a caller that comes after one that gave up uses the dial under way", func(t *testing.T) {
 		f := newFixture(t, pool.Config{})
@@ -220,7 +222,7 @@ func TestWaitersThatGiveUp(t *testing.T) {
 			isError(t, w.fails(), context.Canceled)
 		}
 		w := f.call("")
-		equal(t, f.Stats().Dialed, 1)
+		check.Equal(t, f.Stats().Dialed, 1)
 		f.dialEnds(nil)
 		w.conn()
 	})
@@ -234,8 +236,8 @@ func TestWaitersThatGiveUp(t *testing.T) {
 			if !w.waits() && w.err == nil {
 				f.release(w.got)
 			}
-			equal(t, f.Stats().Idle, 1)
-			equal(t, f.get(), c)
+			check.Equal(t, f.Stats().Idle, 1)
+			check.Equal(t, f.get(), c)
 		}
 	})
 	bubble(t, "a waiter that is served before it notices its context's end gets the connection", func(t *testing.T) {
@@ -249,7 +251,7 @@ func TestWaitersThatGiveUp(t *testing.T) {
 			f.release(c)
 			close(hold)
 			synctest.Wait()
-			equal(t, w.conn(), c) // it was given before the waiter gave up
+			check.Equal(t, w.conn(), c) // it was given before the waiter gave up
 		}
 	})
 }
@@ -266,16 +268,16 @@ func TestAcquireError(t *testing.T) {
 		time.Sleep(time.Second)
 		w.cancel()
 		e, ok := errors.AsType[*pool.AcquireError](w.fails())
-		equal(t, ok, true)
-		equal(t, e.InUse, 4)
-		equal(t, e.Max, 4)
-		equal(t, e.Dialing, 0)
-		equal(t, e.Waiting, 2)
-		equal(t, e.Waited, time.Second)
-		equal(t, e.Failure, nil)
+		check.Equal(t, ok, true)
+		check.Equal(t, e.InUse, 4)
+		check.Equal(t, e.Max, 4)
+		check.Equal(t, e.Dialing, 0)
+		check.Equal(t, e.Waiting, 2)
+		check.Equal(t, e.Waited, time.Second)
+		check.Equal(t, e.Failure, nil)
 		want := []pool.Holder{{"first", 5 * time.Second}, {"second", 4 * time.Second}, {"third", 3 * time.Second}}
-		equal(t, slices.Equal(e.Holders, want), true)
-		equal(t, e.Error(), "context canceled: 4 of 4 in use, 0 being opened, 2 waiting")
+		check.Equal(t, slices.Equal(e.Holders, want), true)
+		check.Equal(t, e.Error(), "context canceled: 4 of 4 in use, 0 being opened, 2 waiting")
 	})
 	bubble(t, "a holder's text is what its user noted last", func(t *testing.T) {
 		f := newFixture(t, pool.Config{Max: 1, AcquireTimeout: time.Second})
@@ -284,14 +286,14 @@ func TestAcquireError(t *testing.T) {
 		w := f.call("")
 		time.Sleep(time.Second)
 		e, _ := errors.AsType[*pool.AcquireError](w.fails())
-		equal(t, e.Holders[0].Text, "UPDATE orders")
+		check.Equal(t, e.Holders[0].Text, "UPDATE orders")
 		f.release(c)
 		w = f.call("DELETE")
 		time.Sleep(time.Second)
 		w2 := f.call("")
 		time.Sleep(time.Second)
 		e, _ = errors.AsType[*pool.AcquireError](w2.fails())
-		equal(t, e.Holders[0], pool.Holder{Text: "DELETE", For: 2 * time.Second})
+		check.Equal(t, e.Holders[0], pool.Holder{Text: "DELETE", For: 2 * time.Second})
 		w.conn()
 	})
 	bubble(t, "an AcquireError of a pool without a cap names no cap", func(t *testing.T) {
@@ -300,7 +302,7 @@ func TestAcquireError(t *testing.T) {
 		w := f.call("")
 		time.Sleep(time.Second)
 		err := w.fails()
-		equal(t, err.Error(), "no connection within the pool's acquire timeout: 0 in use, 1 being opened, 1 waiting")
+		check.Equal(t, err.Error(), "no connection within the pool's acquire timeout: 0 in use, 1 being opened, 1 waiting")
 	})
 	bubble(t, "an AcquireError has why no connection can be opened", func(t *testing.T) {
 		f := newFixture(t, pool.Config{AcquireTimeout: time.Second})
@@ -311,7 +313,7 @@ func TestAcquireError(t *testing.T) {
 		isError(t, err, pool.ErrTimeout)
 		isError(t, err, errPassing)
 		e, _ := errors.AsType[*pool.AcquireError](err)
-		equal(t, e.Failure, errPassing)
+		check.Equal(t, e.Failure, errPassing)
 	})
 }
 
@@ -320,16 +322,16 @@ func TestStats(t *testing.T) {
 		f := newFixture(t, pool.Config{Max: 4})
 		all := f.gets(3)
 		f.release(all[0])
-		equal(t, f.get(), all[0])
+		check.Equal(t, f.get(), all[0])
 		f.release(all[1])
 		f.holdDials()
 		f.get()
 		f.calls(3)
-		equal(t, f.Waiting(), true)
+		check.Equal(t, f.Waiting(), true)
 		s := f.Stats()
-		equal(t, s, pool.Stats{Total: 4, InUse: 3, Dialing: 1, Waiting: 3, Dialed: 4, Acquired: 8, Waited: 3})
+		check.Equal(t, s, pool.Stats{Total: 4, InUse: 3, Dialing: 1, Waiting: 3, Dialed: 4, Acquired: 8, Waited: 3})
 		f.dialEnds(nil)
-		equal(t, f.Stats().Total, 4)
+		check.Equal(t, f.Stats().Total, 4)
 	})
 	bubble(t, "a wait counts once it has ended, however it ended", func(t *testing.T) {
 		f := newFixture(t, pool.Config{Max: 1, AcquireTimeout: time.Minute})
@@ -338,15 +340,15 @@ func TestStats(t *testing.T) {
 		time.Sleep(time.Second)
 		f.dialEnds(errLasting)
 		isError(t, refused.fails(), errLasting)
-		equal(t, f.Stats().Waited, 1)
-		equal(t, f.Stats().WaitTime, time.Second)
+		check.Equal(t, f.Stats().Waited, 1)
+		check.Equal(t, f.Stats().WaitTime, time.Second)
 
 		f.dialsEnd(errPassing)
 		impatient := f.call("")
 		time.Sleep(patience)
 		isError(t, impatient.fails(), errPassing)
-		equal(t, f.Stats().Waited, 2)
-		equal(t, f.Stats().WaitTime, time.Second+patience)
+		check.Equal(t, f.Stats().Waited, 2)
+		check.Equal(t, f.Stats().WaitTime, time.Second+patience)
 
 		f.dialsEnd(nil)
 		w := f.call("")
@@ -355,12 +357,12 @@ func TestStats(t *testing.T) {
 		late := f.call("")
 		time.Sleep(time.Minute)
 		isError(t, late.fails(), pool.ErrTimeout)
-		equal(t, f.Stats().Waited, 4)
+		check.Equal(t, f.Stats().Waited, 4)
 		f.call("")
 		f.Close()
 		synctest.Wait()
-		equal(t, f.Stats().Waited, 5)
-		equal(t, f.Stats().Waiting, 0)
-		equal(t, f.Waiting(), false)
+		check.Equal(t, f.Stats().Waited, 5)
+		check.Equal(t, f.Stats().Waiting, 0)
+		check.Equal(t, f.Waiting(), false)
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pgsafe/pgsafe/internal/health"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/pool"
 )
 
@@ -22,14 +23,14 @@ func TestClose(t *testing.T) {
 		waiters := f.calls(3)
 		begun := time.Now()
 		f.Close()
-		equal(t, time.Since(begun), 0)
+		check.Equal(t, time.Since(begun), 0)
 		for _, w := range waiters {
 			isError(t, w.fails(), pool.ErrClosed)
 		}
-		equal(t, f.opened(), 3)
-		equal(t, f.Stats().Dialing, 0)
+		check.Equal(t, f.opened(), 3)
+		check.Equal(t, f.Stats().Dialing, 0)
 		f.release(all...)
-		equal(t, f.opened(), 0)
+		check.Equal(t, f.opened(), 0)
 	})
 	bubble(t, "Close waits until idle connections are closed, all at once", func(t *testing.T) {
 		f := newFixture(t, pool.Config{})
@@ -37,23 +38,23 @@ func TestClose(t *testing.T) {
 		f.proven(5)
 		begun := time.Now()
 		f.Close()
-		equal(t, time.Since(begun), time.Second)
-		equal(t, f.opened(), 0)
+		check.Equal(t, time.Since(begun), time.Second)
+		check.Equal(t, f.opened(), 0)
 	})
 	bubble(t, "a closed pool hands out nothing", func(t *testing.T) {
 		f := newFixture(t, pool.Config{})
 		f.Close()
 		isError(t, f.call("").fails(), pool.ErrClosed)
-		equal(t, f.Stats().Dialed, 0)
+		check.Equal(t, f.Stats().Dialed, 0)
 	})
 	bubble(t, "a second Close does nothing", func(t *testing.T) {
 		f := newFixture(t, pool.Config{})
 		c := f.get()
 		f.Close()
 		f.Close()
-		equal(t, f.opened(), 1)
+		check.Equal(t, f.opened(), 1)
 		f.release(c)
-		equal(t, f.opened(), 0)
+		check.Equal(t, f.opened(), 0)
 	})
 	bubble(t, "a connection that a dial makes in spite of Close is closed", func(t *testing.T) {
 		f := newFixture(t, pool.Config{})
@@ -61,7 +62,7 @@ func TestClose(t *testing.T) {
 		w := f.call("")
 		f.Close()
 		isError(t, w.fails(), pool.ErrClosed)
-		equal(t, f.opened(), 0)
+		check.Equal(t, f.opened(), 0)
 	})
 	bubble(t, "connections that do not come back within five seconds are cut off", func(t *testing.T) {
 		f := newFixture(t, pool.Config{})
@@ -69,13 +70,13 @@ func TestClose(t *testing.T) {
 		f.Close()
 		time.Sleep(4 * time.Second)
 		f.release(all[0])
-		equal(t, f.opened(), 2)
+		check.Equal(t, f.opened(), 2)
 		time.Sleep(time.Second)
-		equal(t, f.opened(), 0)
-		equal(t, f.Stats().InUse, 0)
+		check.Equal(t, f.opened(), 0)
+		check.Equal(t, f.Stats().InUse, 0)
 		f.release(all[1]) // the user notices later
-		equal(t, f.Stats().DialFailed, 0)
-		equal(t, f.Stats().Total, 0)
+		check.Equal(t, f.Stats().DialFailed, 0)
+		check.Equal(t, f.Stats().Total, 0)
 	})
 	bubble(t, "a connection is not cut off while the server works for its user", func(t *testing.T) {
 		f := newFixture(t, pool.Config{})
@@ -83,12 +84,12 @@ func TestClose(t *testing.T) {
 		fake(c).works = true
 		f.Close()
 		time.Sleep(time.Hour)
-		equal(t, f.opened(), 1)
+		check.Equal(t, f.opened(), 1)
 		fake(c).mu.Lock()
 		fake(c).works = false
 		fake(c).mu.Unlock()
 		time.Sleep(5 * time.Second)
-		equal(t, f.opened(), 0)
+		check.Equal(t, f.opened(), 0)
 		f.release(other, c)
 	})
 	bubble(t, "no look, pause, backoff or floor goes on after Close", func(t *testing.T) {
@@ -104,8 +105,8 @@ func TestClose(t *testing.T) {
 		f.releaseAs(all[0], health.Lost)
 		time.Sleep(time.Hour)
 		f.release(all[1])
-		equal(t, f.Stats().Dialed, dialed)
-		equal(t, f.Stats().Total, 0)
+		check.Equal(t, f.Stats().Dialed, dialed)
+		check.Equal(t, f.Stats().Total, 0)
 	})
 	bubble(t, "a caller that checks an idle connection while the pool is closed gets it", func(t *testing.T) {
 		f := newFixture(t, pool.Config{})
@@ -116,9 +117,9 @@ func TestClose(t *testing.T) {
 		w := f.call("")
 		f.Close()
 		close(ping)
-		equal(t, w.conn(), c)
+		check.Equal(t, w.conn(), c)
 		f.release(c)
-		equal(t, f.opened(), 0)
+		check.Equal(t, f.opened(), 0)
 	})
 	bubble(t, "connections that close in the background are closed when Close returns", func(t *testing.T) {
 		f := newFixture(t, pool.Config{})
@@ -126,7 +127,7 @@ func TestClose(t *testing.T) {
 		fake(c).close = func() { time.Sleep(time.Second) }
 		f.releaseAs(c, health.Unfit)
 		f.Close()
-		equal(t, f.opened(), 0)
+		check.Equal(t, f.opened(), 0)
 		synctest.Wait()
 	})
 }

@@ -34,7 +34,7 @@ func (p *Pool) dialLocked() {
 	p.replaceSlowLocked()
 	for p.wantsDialLocked() {
 		d := &dial{begun: time.Now(), generation: p.generation}
-		ctx, cancel := context.WithCancel(p.work.Context())
+		ctx, cancel := context.WithCancel(p.dialContextLocked())
 		d.cancel = cancel
 		if !p.work.Go(func(context.Context) { p.dial(ctx, d) }) {
 			cancel()

@@ -115,5 +115,6 @@ func (p *Pool) usedLocked() {
 	p.losses, p.dials.pause = 0, 0
 	if f := p.dials.failure; f != nil && f.err == errEndedEarly { //nolint:errorlint // as above
 		p.dials.failure = nil
+		p.dialLocked() // the other waiters need no probe any more
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pgsafe/pgsafe/internal/health"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/pool"
 )
 
@@ -348,7 +349,7 @@ func (c *call) conn() *pool.Conn {
 	if c.waits() {
 		c.t.Fatal("the caller still waits")
 	}
-	must(c.t, c.err)
+	check.OK(c.t, c.err)
 	return c.got
 }
 

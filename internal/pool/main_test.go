@@ -20,20 +20,6 @@ func bubble(t *testing.T, name string, f func(t *testing.T)) {
 	})
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func equal[T comparable](t testing.TB, got, want T) {
-	t.Helper()
-	if got != want {
-		t.Errorf("got %v, want %v", got, want)
-	}
-}
-
 func isError(t testing.TB, got, want error) {
 	t.Helper()
 	if !errors.Is(got, want) {

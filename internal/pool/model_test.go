@@ -71,7 +71,10 @@ func TestInterleavings(t *testing.T) {
 			slow: []string{"reset", "close"},
 		},
 		"callers of a full server": {
-			callers: 3, endings: []health.State{health.Clean, health.Lost}, dials: []string{"ok", "full"}, fits: fit, spends: 1,
+			callers: 3, endings: clean, dials: []string{"ok", "full"}, fits: fit, spends: 1,
+		},
+		"callers without a cap whose connections are lost early": {
+			callers: 4, endings: []health.State{health.Clean, health.Lost}, dials: fine, fits: fit,
 		},
 		"callers whose dials are slow": {
 			pool: pool.Config{Max: 2, SlowDial: time.Minute}, callers: 3, endings: clean, dials: []string{"ok", "passing"},

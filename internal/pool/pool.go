@@ -123,9 +123,9 @@ type Pool struct {
 	started    bool // there was a use: the floor is kept from then on
 	closed     bool
 	generation uint64
-	suspectAt  time.Time // when a connection was last lost
-	losses     int       // connections lost in a row
-	bornBefore time.Time // connections made before are too old: see RetireOlder
+	suspectAt  time.Time     // when a connection was last lost
+	losses     int           // connections lost in a row
+	maxAge     time.Duration // zero for no bound beyond MaxLifetime: see RetireOlder
 	reaper     *time.Timer
 	reaping    bool        // the reaper's timer runs
 	aborter    *time.Timer // fires some time after Close, while connections are in use

@@ -11,6 +11,7 @@ type waiter struct {
 	ready      chan struct{} // has a token once the pool has set conn or err
 	conn       *Conn
 	err        error
+	ctx        context.Context // the caller's: see dialContext
 	text       string
 	since      time.Time
 	timer      *time.Timer
@@ -26,14 +27,14 @@ type queue struct {
 	expiry     *time.Timer // fires when the longest waiter's patience with failing dials is spent
 }
 
-func (q *queue) join(text string) *waiter {
+func (q *queue) join(ctx context.Context, text string) *waiter {
 	w := q.spare
 	if w != nil {
 		q.spare = w.next
 	} else {
 		w = &waiter{ready: make(chan struct{}, 1)}
 	}
-	w.text, w.since, w.queued, w.prev, w.next = text, time.Now(), true, q.tail, nil
+	w.ctx, w.text, w.since, w.queued, w.prev, w.next = ctx, text, time.Now(), true, q.tail, nil
 	if q.tail != nil {
 		q.tail.next = w
 	} else {
@@ -61,7 +62,7 @@ func (q *queue) remove(w *waiter) {
 
 // recycle keeps a waiter whose wait is over for the next caller.
 func (q *queue) recycle(w *waiter) {
-	w.conn, w.err, w.text = nil, nil, ""
+	w.conn, w.err, w.ctx, w.text = nil, nil, nil, ""
 	w.next, q.spare = q.spare, w
 }
 

@@ -34,8 +34,8 @@ func (p *Pool) put(c *Conn, now time.Time) {
 	c.proven = true
 	keep := !p.closed && !p.overLocked(c, now)
 	if keep {
-		p.usedLocked()
 		p.placeLocked(c, now)
+		p.usedLocked()
 	}
 	p.mu.Unlock()
 	if !keep {

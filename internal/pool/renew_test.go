@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pgsafe/pgsafe/internal/health"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/pool"
 )
 
@@ -32,8 +33,8 @@ func TestLosses(t *testing.T) {
 		f, renewed := renewals(t, pool.Config{})
 		f.proven(5)
 		f.releaseAs(f.get(), health.Lost)
-		equal(t, *renewed, 0)
-		equal(t, f.Stats().Idle, 4)
+		check.Equal(t, *renewed, 0)
+		check.Equal(t, f.Stats().Idle, 4)
 	})
 	bubble(t, "two connections lost in a row renew the pool", func(t *testing.T) {
 		f, renewed := renewals(t, pool.Config{})
@@ -41,11 +42,11 @@ func TestLosses(t *testing.T) {
 		all := f.gets(3)
 		f.releaseAs(all[0], health.Lost)
 		f.releaseAs(all[1], health.Lost)
-		equal(t, *renewed, 1)
-		equal(t, f.Stats().Idle, 0)
-		equal(t, f.opened(), 1)
+		check.Equal(t, *renewed, 1)
+		check.Equal(t, f.Stats().Idle, 0)
+		check.Equal(t, f.opened(), 1)
 		f.release(all[2])
-		equal(t, f.opened(), 0)
+		check.Equal(t, f.opened(), 0)
 	})
 	bubble(t, "losses with releases between them do not renew the pool", func(t *testing.T) {
 		f, renewed := renewals(t, pool.Config{})
@@ -57,7 +58,7 @@ func TestLosses(t *testing.T) {
 			other, spare := f.get(), f.get()
 			f.release(spare, other)
 		}
-		equal(t, *renewed, 0)
+		check.Equal(t, *renewed, 0)
 		if n := f.Stats().Dialed; n > 30 {
 			t.Errorf("%d dials for 20 losses", n)
 		}
@@ -67,8 +68,8 @@ func TestLosses(t *testing.T) {
 		all := f.proven(5)
 		fake(all[3]).end()
 		f.releaseAs(f.get(), health.Lost)
-		equal(t, *renewed, 1)
-		equal(t, f.opened(), 0)
+		check.Equal(t, *renewed, 1)
+		check.Equal(t, f.opened(), 0)
 	})
 	bubble(t, "connections that are lost before they were proven do not renew the pool", func(t *testing.T) {
 		f, renewed := renewals(t, pool.Config{})
@@ -77,29 +78,29 @@ func TestLosses(t *testing.T) {
 		for _, c := range all[1:] {
 			f.releaseAs(c, health.Lost)
 		}
-		equal(t, *renewed, 0)
-		equal(t, f.opened(), 1)
+		check.Equal(t, *renewed, 0)
+		check.Equal(t, f.opened(), 1)
 	})
 	bubble(t, "connections of an ended generation teach nothing", func(t *testing.T) {
 		f, renewed := renewals(t, pool.Config{})
 		f.proven(5)
 		all := f.gets(5)
 		f.releaseAs(all[0], health.Outdated)
-		equal(t, *renewed, 1)
+		check.Equal(t, *renewed, 1)
 		f.release(f.get())
 		for _, c := range all[1:4] {
 			f.releaseAs(c, health.Lost)
 		}
 		f.releaseAs(all[4], health.Outdated)
-		equal(t, *renewed, 1)
-		equal(t, f.Stats().Idle, 1)
+		check.Equal(t, *renewed, 1)
+		check.Equal(t, f.Stats().Idle, 1)
 	})
 	bubble(t, "an outdated connection renews the pool at once", func(t *testing.T) {
 		f, renewed := renewals(t, pool.Config{})
 		f.proven(3)
 		f.releaseAs(f.get(), health.Outdated)
-		equal(t, *renewed, 1)
-		equal(t, f.opened(), 0)
+		check.Equal(t, *renewed, 1)
+		check.Equal(t, f.opened(), 0)
 	})
 	bubble(t, "an idle connection that Fit finds outdated renews the pool", func(t *testing.T) {
 		f, renewed := renewals(t, pool.Config{})
@@ -108,9 +109,9 @@ func TestLosses(t *testing.T) {
 			fake(all[0]).is(health.Outdated)
 			return false
 		}
-		equal(t, fake(f.get()).number, 3)
-		equal(t, *renewed, 1)
-		equal(t, f.opened(), 1)
+		check.Equal(t, fake(f.get()).number, 3)
+		check.Equal(t, *renewed, 1)
+		check.Equal(t, f.opened(), 1)
 	})
 	bubble(t, "a connection in use during a renewal is closed when it is released, not handed over", func(t *testing.T) {
 		f, _ := renewals(t, pool.Config{Max: 2})
@@ -118,9 +119,9 @@ func TestLosses(t *testing.T) {
 		f.releaseAs(all[0], health.Outdated)
 		waiters := f.calls(2)
 		f.release(all[1])
-		equal(t, waiters[0].conn().Server != all[1].Server, true)
-		equal(t, waiters[1].conn().Server != all[1].Server, true)
-		equal(t, f.opened(), 2)
+		check.Equal(t, waiters[0].conn().Server != all[1].Server, true)
+		check.Equal(t, waiters[1].conn().Server != all[1].Server, true)
+		check.Equal(t, f.opened(), 2)
 	})
 	bubble(t, "a dial that began before a renewal is not used", func(t *testing.T) {
 		f, _ := renewals(t, pool.Config{Max: 2})
@@ -131,8 +132,8 @@ func TestLosses(t *testing.T) {
 		f.releaseAs(c, health.Outdated)
 		f.dialsEnd(nil)
 		close(proceed)
-		equal(t, fake(w.conn()).number, 2)
-		equal(t, f.opened(), 1)
+		check.Equal(t, fake(w.conn()).number, 2)
+		check.Equal(t, f.opened(), 1)
 	})
 	bubble(t, "a useless connection that closes slowly counts against the cap", func(t *testing.T) {
 		f, _ := renewals(t, pool.Config{Max: 2})
@@ -146,9 +147,9 @@ func TestLosses(t *testing.T) {
 		others := f.calls(2)
 		f.dialsEnd(nil)
 		close(proceed)
-		equal(t, f.opened(), 2)
+		check.Equal(t, f.opened(), 2)
 		close(closing)
-		equal(t, served(append(others, w)), 2)
+		check.Equal(t, served(append(others, w)), 2)
 	})
 	bubble(t, "a renewal ends the dials under way", func(t *testing.T) {
 		f, _ := renewals(t, pool.Config{})
@@ -156,8 +157,8 @@ func TestLosses(t *testing.T) {
 		f.holdDials()
 		w := f.call("")
 		f.releaseAs(c, health.Outdated)
-		equal(t, f.Stats().Dialed, 3)
-		equal(t, f.Stats().DialFailed, 0)
+		check.Equal(t, f.Stats().Dialed, 3)
+		check.Equal(t, f.Stats().DialFailed, 0)
 		f.dialEnds(nil)
 		w.conn()
 	})
@@ -171,7 +172,7 @@ func TestLosses(t *testing.T) {
 		f.dialsEnd(nil)
 		close(proceed)
 		w.conn()
-		equal(t, f.Stats().DialFailed, 0)
+		check.Equal(t, f.Stats().DialFailed, 0)
 	})
 	bubble(t, "losses after Close teach nothing", func(t *testing.T) {
 		f, renewed := renewals(t, pool.Config{})
@@ -181,9 +182,9 @@ func TestLosses(t *testing.T) {
 		for _, c := range all {
 			f.releaseAs(c, health.Lost)
 		}
-		equal(t, *renewed, 0)
-		equal(t, f.Stats().DialFailed, 0)
-		equal(t, f.opened(), 0)
+		check.Equal(t, *renewed, 0)
+		check.Equal(t, f.Stats().DialFailed, 0)
+		check.Equal(t, f.opened(), 0)
 	})
 	bubble(t, "a lost connection's place goes to the next waiter", func(t *testing.T) {
 		f, _ := renewals(t, pool.Config{Max: 1})
@@ -191,7 +192,7 @@ func TestLosses(t *testing.T) {
 		c := f.get()
 		w := f.call("")
 		f.releaseAs(c, health.Lost)
-		equal(t, fake(w.conn()).number, 1)
+		check.Equal(t, fake(w.conn()).number, 1)
 	})
 }
 
@@ -207,13 +208,13 @@ func TestSuspicion(t *testing.T) {
 			time.Sleep(time.Second)
 			f.release(other)
 			time.Sleep(time.Second)
-			equal(t, f.get(), other)
+			check.Equal(t, f.get(), other)
 			suspect := f.get()
-			equal(t, slices.Equal(fake(other).checks, []health.Trust{health.Trusted, health.Trusted}), true)
-			equal(t, slices.Equal(fake(suspect).checks, []health.Trust{health.Suspect}), true)
+			check.Equal(t, slices.Equal(fake(other).checks, []health.Trust{health.Trusted, health.Trusted}), true)
+			check.Equal(t, slices.Equal(fake(suspect).checks, []health.Trust{health.Suspect}), true)
 			f.release(suspect)
-			equal(t, f.get(), suspect)
-			equal(t, fake(suspect).checks[1], health.Trusted)
+			check.Equal(t, f.get(), suspect)
+			check.Equal(t, fake(suspect).checks[1], health.Trusted)
 		})
 	}
 	bubble(t, "an unfit connection makes no other one suspect", func(t *testing.T) {
@@ -221,7 +222,7 @@ func TestSuspicion(t *testing.T) {
 		all := f.proven(2)
 		f.releaseAs(f.get(), health.Unfit)
 		f.get()
-		equal(t, fake(all[1]).checks[0], health.Trusted)
+		check.Equal(t, fake(all[1]).checks[0], health.Trusted)
 	})
 }
 
@@ -233,17 +234,17 @@ func TestReset(t *testing.T) {
 		fake(c).reset = func(context.Context) error { <-proceed; return nil }
 		w := f.call("")
 		f.releaseAs(c, health.Dirty)
-		equal(t, w.waits(), true)
+		check.Equal(t, w.waits(), true)
 		close(proceed)
-		equal(t, w.conn(), c)
-		equal(t, fake(c).resets, 1)
+		check.Equal(t, w.conn(), c)
+		check.Equal(t, fake(c).resets, 1)
 	})
 	bubble(t, "a dirty connection is reset before it is idle", func(t *testing.T) {
 		f := newFixture(t, pool.Config{})
 		f.releaseAs(f.get(), health.Dirty)
-		equal(t, f.Stats().Idle, 1)
-		equal(t, f.made()[0].resets, 1)
-		equal(t, f.made()[0].state, health.Clean)
+		check.Equal(t, f.Stats().Idle, 1)
+		check.Equal(t, f.made()[0].resets, 1)
+		check.Equal(t, f.made()[0].state, health.Clean)
 	})
 	bubble(t, "a reset that fails ends the connection and the waiter gets another one", func(t *testing.T) {
 		f := newFixture(t, pool.Config{Max: 1})
@@ -251,8 +252,8 @@ func TestReset(t *testing.T) {
 		fake(c).reset = func(context.Context) error { return errors.New("out of memory") }
 		w := f.call("")
 		f.releaseAs(c, health.Dirty)
-		equal(t, fake(w.conn()).number, 1)
-		equal(t, f.opened(), 1)
+		check.Equal(t, fake(w.conn()).number, 1)
+		check.Equal(t, f.opened(), 1)
 	})
 	bubble(t, "a waiter below the cap need not wait until a connection whose reset failed is closed", func(t *testing.T) {
 		f := newFixture(t, pool.Config{Max: 2})
@@ -262,9 +263,9 @@ func TestReset(t *testing.T) {
 		fake(c).close = func() { <-closing }
 		f.releaseAs(c, health.Dirty)
 		w := f.call("")
-		equal(t, f.Stats().Dialed, 1)
+		check.Equal(t, f.Stats().Dialed, 1)
 		close(fail)
-		equal(t, fake(w.conn()).number, 1)
+		check.Equal(t, fake(w.conn()).number, 1)
 		close(closing)
 	})
 	bubble(t, "a reset is bounded and one that takes too long ends the connection", func(t *testing.T) {
@@ -274,22 +275,22 @@ func TestReset(t *testing.T) {
 		w := f.call("")
 		f.releaseAs(c, health.Dirty)
 		time.Sleep(5 * time.Second)
-		equal(t, fake(w.conn()).number, 1)
-		equal(t, w.took, 5*time.Second)
+		check.Equal(t, fake(w.conn()).number, 1)
+		check.Equal(t, w.took, 5*time.Second)
 	})
 	bubble(t, "a connection that is not clean after its reset is closed", func(t *testing.T) {
 		f := newFixture(t, pool.Config{})
 		c := f.get()
 		fake(c).reset = func(context.Context) error { return errors.New("still dirty") }
 		f.releaseAs(c, health.Dirty)
-		equal(t, f.opened(), 0)
+		check.Equal(t, f.opened(), 0)
 	})
 	bubble(t, "a connection that breaks in its reset after a first use is no failed dial", func(t *testing.T) {
 		f := newFixture(t, pool.Config{})
 		c := f.get()
 		fake(c).reset = func(context.Context) error { fake(c).is(health.Lost); return errors.New("broken") }
 		f.releaseAs(c, health.Dirty)
-		equal(t, f.Stats().DialFailed, 0)
+		check.Equal(t, f.Stats().DialFailed, 0)
 	})
 	bubble(t, "connections that break in their reset renew the pool as lost ones do", func(t *testing.T) {
 		renewed := 0
@@ -299,8 +300,8 @@ func TestReset(t *testing.T) {
 			fake(c).reset = func(context.Context) error { fake(c).is(health.Lost); return errors.New("broken") }
 			f.releaseAs(c, health.Dirty)
 		}
-		equal(t, renewed, 1)
-		equal(t, f.opened(), 0)
+		check.Equal(t, renewed, 1)
+		check.Equal(t, f.opened(), 0)
 	})
 	bubble(t, "a connection in reset is its own holder in an AcquireError", func(t *testing.T) {
 		f := newFixture(t, pool.Config{Max: 1, AcquireTimeout: time.Second})
@@ -311,7 +312,7 @@ func TestReset(t *testing.T) {
 		w := f.call("")
 		time.Sleep(time.Second)
 		e, _ := errors.AsType[*pool.AcquireError](w.fails())
-		equal(t, e.Holders[0].Text, "a reset of the session")
+		check.Equal(t, e.Holders[0].Text, "a reset of the session")
 		close(proceed)
 	})
 	bubble(t, "the time of a reset is not part of the use", func(t *testing.T) {
@@ -322,8 +323,8 @@ func TestReset(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		f.releaseAs(c, health.Dirty)
 		time.Sleep(time.Second)
-		equal(t, f.Stats().Idle, 1)
-		equal(t, used, 2*time.Second)
+		check.Equal(t, f.Stats().Idle, 1)
+		check.Equal(t, used, 2*time.Second)
 	})
 	bubble(t, "Close ends a reset and its connection", func(t *testing.T) {
 		f := newFixture(t, pool.Config{})
@@ -331,15 +332,15 @@ func TestReset(t *testing.T) {
 		fake(c).reset = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 		f.releaseAs(c, health.Dirty)
 		f.Close()
-		equal(t, f.opened(), 0)
+		check.Equal(t, f.opened(), 0)
 	})
 	bubble(t, "a dirty connection that is released after Close is closed", func(t *testing.T) {
 		f := newFixture(t, pool.Config{})
 		c := f.get()
 		f.Close()
 		f.releaseAs(c, health.Dirty)
-		equal(t, f.opened(), 0)
-		equal(t, fake(c).resets, 0)
+		check.Equal(t, f.opened(), 0)
+		check.Equal(t, fake(c).resets, 0)
 		synctest.Wait()
 	})
 }

@@ -13,7 +13,7 @@ func (p *Pool) overLocked(c *Conn, now time.Time) bool {
 
 // agedLocked reports whether a connection is too old.
 func (p *Pool) agedLocked(c *Conn, now time.Time) bool {
-	return !c.expires.IsZero() && !now.Before(c.expires) || c.born.Before(p.bornBefore)
+	return !c.expires.IsZero() && !now.Before(c.expires) || p.maxAge > 0 && now.Sub(c.born) > p.maxAge
 }
 
 // retire discards a connection whose time is over.
@@ -26,15 +26,17 @@ func (p *Pool) retire(c *Conn) {
 	p.discard(c)
 }
 
-// RetireOlder ends the connections that are older than age: idle ones now, others when they come
-// back.
+// RetireOlder ends the connections that are older than age, from now on: idle ones now or soon,
+// others when they come back. Zero lifts the limit.
 func (p *Pool) RetireOlder(age time.Duration) {
 	now := time.Now()
 	p.mu.Lock()
-	if born := now.Add(-age); born.After(p.bornBefore) {
-		p.bornBefore = born
-	}
+	p.maxAge = age
 	old := p.takeOverLocked(now)
+	p.reaping = false // the next look may have to come sooner
+	if p.idle.n > 0 {
+		p.reapLaterLocked()
+	}
 	p.mu.Unlock()
 	p.shutAll(old)
 }
@@ -80,8 +82,18 @@ func (p *Pool) takeLongIdleLocked(now time.Time, idle time.Duration) []*Conn {
 func (p *Pool) reapLaterLocked() {
 	if !p.reaping && !p.closed && p.config.CheckPeriod > 0 {
 		p.reaping = true
-		p.reaper.Reset(p.config.CheckPeriod)
+		p.reaper.Reset(p.checkPeriodLocked())
 	}
+}
+
+// leastPeriod bounds how often the pool looks for connections that are older than RetireOlder says.
+const leastPeriod = time.Second
+
+func (p *Pool) checkPeriodLocked() time.Duration {
+	if p.maxAge == 0 {
+		return p.config.CheckPeriod
+	}
+	return min(p.config.CheckPeriod, max(p.maxAge, leastPeriod))
 }
 
 // reap closes idle connections whose time is over, and those that the server has closed. It also

@@ -16,17 +16,21 @@ type warmer struct {
 // Ensure returns nil if the pool has a connection, in use or idle. If it has none it makes one, as
 // Acquire does, and the error is Acquire's.
 func (p *Pool) Ensure(ctx context.Context) error {
-	p.mu.Lock()
-	some := p.idle.n+p.used.n > 0 && !p.closed
-	p.mu.Unlock()
-	if some {
+	if !p.Empty() {
 		return nil
 	}
-	c, err := p.Acquire(ctx, "")
+	c, err := p.acquire(ctx, "")
 	if err == nil {
 		p.putBack(c)
 	}
 	return err
+}
+
+// Empty reports whether Ensure has to make a connection. It is true of a closed pool.
+func (p *Pool) Empty() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.idle.n+p.used.n == 0 || p.closed
 }
 
 // putBack gives a connection back on which nothing ran.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/redact"
 )
 
@@ -19,20 +20,20 @@ func TestRedactor(t *testing.T) {
 		"a password in a quoted string is redacted": "no " + strings.ReplaceAll(secret, "'", "''") + " here",
 	} {
 		t.Run(name, func(t *testing.T) {
-			equal(t, redact.New(secret).Text(text), "no "+redact.Marker+" here")
+			check.Equal(t, redact.New(secret).Text(text), "no "+redact.Marker+" here")
 			learning := redact.New("")
-			equal(t, learning.Text(text), text)
+			check.Equal(t, learning.Text(text), text)
 			learning.Learn(secret)
-			equal(t, learning.Text(text), "no "+redact.Marker+" here")
+			check.Equal(t, learning.Text(text), "no "+redact.Marker+" here")
 		})
 	}
 	t.Run("a password that starts with another password is redacted whole", func(t *testing.T) {
 		r := redact.New("pass1")
 		r.Learn("pass1word2")
-		equal(t, r.Text("pass1word2 pass1"), redact.Marker+" "+redact.Marker)
+		check.Equal(t, r.Text("pass1word2 pass1"), redact.Marker+" "+redact.Marker)
 	})
 	t.Run("a password of three characters is left in words", func(t *testing.T) {
-		equal(t, redact.New("the").Text("the theatre"), "the theatre")
+		check.Equal(t, redact.New("the").Text("the theatre"), "the theatre")
 	})
 	t.Run("the oldest learned passwords are forgotten, the configured one never", func(t *testing.T) {
 		r := redact.New("configured")
@@ -40,7 +41,7 @@ func TestRedactor(t *testing.T) {
 			r.Learn(fmt.Sprintf("token-%02d", i))
 			r.Learn(fmt.Sprintf("token-%02d", i)) // counts once
 		}
-		equal(t, r.Text("configured token-00 token-01 token-32"),
+		check.Equal(t, r.Text("configured token-00 token-01 token-32"),
 			redact.Marker+" token-00 "+redact.Marker+" "+redact.Marker)
 	})
 	t.Run("a Redactor learns and redacts from several goroutines", func(t *testing.T) {
@@ -50,17 +51,10 @@ func TestRedactor(t *testing.T) {
 			all.Go(func() {
 				for j := range 100 {
 					r.Learn(fmt.Sprint("token", i, j))
-					equal(t, r.Text(secret), redact.Marker)
+					check.Equal(t, r.Text(secret), redact.Marker)
 				}
 			})
 		}
 		all.Wait()
 	})
-}
-
-func equal[T comparable](t *testing.T, got, want T) {
-	t.Helper()
-	if got != want {
-		t.Errorf("got %v, want %v", got, want)
-	}
 }

@@ -24,6 +24,7 @@ const closeTimeout = 5 * time.Second
 // State says what the last user left of the connection.
 func (c *Conn) State() health.State {
 	pc := c.pgx.PgConn()
+	c.config.Tracer.Settled(c.pgx)
 	switch {
 	case c.verdict == outdated:
 		return health.Outdated
@@ -36,7 +37,6 @@ func (c *Conn) State() health.State {
 	case pc.IsBusy(), pc.TxStatus() != 'I':
 		return health.Unfit
 	}
-	c.config.Tracer.Settled(c.pgx)
 	if c.isDirty() {
 		return health.Dirty
 	}

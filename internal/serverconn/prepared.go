@@ -12,8 +12,9 @@ import (
 	"github.com/pgsafe/pgsafe/internal/ctxsettings"
 )
 
-// A prepared statement is a text. It runs in a mode of pgx in which the server describes the parameters, so that they
-// are encoded as with pgx's own prepared statements, whatever mode the application has for its plain statements.
+// A prepared statement is a text. It runs in a mode of pgx in which the server describes the
+// parameters, so that they are encoded as with pgx's own prepared statements, whatever mode the
+// application has for its plain statements.
 
 // prepared is what a connection knows of prepared statements.
 type prepared struct {
@@ -23,11 +24,12 @@ type prepared struct {
 	planned map[string]struct{}
 }
 
-// maxPlanned bounds the statements that are prepared on the server and that pgx's cache does not know of yet. There
-// are never more of them than the cache holds.
+// maxPlanned bounds the statements that are prepared on the server and that pgx's cache does not
+// know of yet. There are never more of them than the cache holds.
 const maxPlanned = 64
 
-// choose chooses the mode. A pooler may give each sequence of messages another session: see connect.avoidNames.
+// choose chooses the mode. A pooler may give each sequence of messages another session: see
+// connect.avoidNames.
 func (p *prepared) choose(config *pgx.ConnConfig, nameless bool) {
 	p.mode = config.DefaultQueryExecMode
 	switch {
@@ -49,9 +51,10 @@ func (p *prepared) ready(c *Conn) *prepared {
 	return p
 }
 
-// name returns the name under which pgx's statement cache would prepare a text (internal/stmtcache, StatementName).
-// The first run then finds it prepared (pgx.Conn.Prepare) and takes it into the cache. It returns "" if too many are
-// prepared that have not run: the first run then prepares the text once more.
+// name returns the name under which pgx's statement cache would prepare a text (internal/stmtcache,
+// StatementName). The first run then finds it prepared (pgx.Conn.Prepare) and takes it into the
+// cache. It returns "" if too many are prepared that have not run: the first run then prepares the
+// text once more.
 func (p *prepared) name(text string) string {
 	if len(p.planned) >= min(maxPlanned, p.names) {
 		return ""
@@ -100,8 +103,8 @@ func (c *Conn) Prepare(ctx context.Context, want *ctxsettings.Settings, text str
 	return len(sd.ParamOIDs), nil
 }
 
-// ExecPrepared is Exec for the text of a prepared statement. pgx takes no text without arguments into its cache
-// (pgx.Conn.exec).
+// ExecPrepared is Exec for the text of a prepared statement. pgx takes no text without arguments
+// into its cache (pgx.Conn.exec).
 func (c *Conn) ExecPrepared(
 	ctx context.Context, want *ctxsettings.Settings, text string, args []driver.NamedValue,
 ) (driver.Result, error) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/socket"
 )
 
@@ -17,42 +18,42 @@ func TestPeek(t *testing.T) {
 		t.Run("Peek sees what arrives and the end, "+name, func(t *testing.T) {
 			near, far := sockets(t, name, address)
 			s := socket.Of(near)
-			equal(t, s.Peek(), socket.Quiet)
+			check.Equal(t, s.Peek(), socket.Quiet)
 
 			_, err := far.Write([]byte("ab"))
-			must(t, err)
+			check.OK(t, err)
 			pgtest.Eventually(t, "the data has arrived", func() bool { return s.Peek() == socket.Waiting })
 			b := make([]byte, 2)
 			_, err = near.Read(b)
-			must(t, err)
-			equal(t, string(b), "ab")
-			equal(t, s.Peek(), socket.Quiet)
+			check.OK(t, err)
+			check.Equal(t, string(b), "ab")
+			check.Equal(t, s.Peek(), socket.Quiet)
 			if n := testing.AllocsPerRun(100, func() { s.Peek() }); n != 0 {
 				t.Errorf("a look allocates %v times", n)
 			}
 
-			must(t, far.Close())
+			check.OK(t, far.Close())
 			pgtest.Eventually(t, "the socket is seen to be closed", func() bool { return s.Peek() == socket.Closed })
 		})
 	}
 
 	t.Run("Peek looks below TLS", func(t *testing.T) {
 		near, _ := sockets(t, "tcp", "127.0.0.1:0")
-		equal(t, socket.Of(tls.Client(near, &tls.Config{ServerName: "s"})).Peek(), socket.Quiet)
+		check.Equal(t, socket.Of(tls.Client(near, &tls.Config{ServerName: "s"})).Peek(), socket.Quiet)
 	})
 
 	t.Run("Peek sees that this side has closed the connection", func(t *testing.T) {
 		near, _ := sockets(t, "tcp", "127.0.0.1:0")
 		s := socket.Of(near)
-		must(t, near.Close())
-		equal(t, s.Peek(), socket.Closed)
+		check.OK(t, near.Close())
+		check.Equal(t, s.Peek(), socket.Closed)
 	})
 
 	t.Run("Peek knows nothing of a connection without a socket", func(t *testing.T) {
 		near, far := net.Pipe()
 		defer near.Close()
 		defer far.Close()
-		equal(t, socket.Of(near).Peek(), socket.Unknown)
+		check.Equal(t, socket.Of(near).Peek(), socket.Unknown)
 	})
 }
 
@@ -60,12 +61,12 @@ func TestPeek(t *testing.T) {
 func sockets(t *testing.T, network, address string) (near, far net.Conn) {
 	t.Helper()
 	l, err := net.Listen(network, address)
-	must(t, err)
+	check.OK(t, err)
 	defer l.Close()
 	near, err = net.Dial(network, l.Addr().String())
-	must(t, err)
+	check.OK(t, err)
 	far, err = l.Accept()
-	must(t, err)
+	check.OK(t, err)
 	t.Cleanup(func() {
 		_ = near.Close()
 		_ = far.Close()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/pgtest/oteltest"
 	"github.com/pgsafe/pgsafe/telemetry"
 )
@@ -30,9 +31,9 @@ func unsampled() context.Context {
 func raw(t *testing.T, db *sql.DB, f func(*pgx.Conn) error) {
 	t.Helper()
 	conn, err := db.Conn(context.Background())
-	must(t, err)
+	check.OK(t, err)
 	defer conn.Close()
-	must(t, pgsafe.Raw(conn, f))
+	check.OK(t, pgsafe.Raw(conn, f))
 }
 
 func TestAnUnsampledCommitEndsItsTransaction(t *testing.T) {
@@ -41,7 +42,7 @@ func TestAnUnsampledCommitEndsItsTransaction(t *testing.T) {
 	raw(t, db, func(c *pgx.Conn) error {
 		r.Within("request", func(ctx context.Context) {
 			_, err := c.Exec(ctx, "BEGIN")
-			must(t, err)
+			check.OK(t, err)
 		})
 		_, err := c.Exec(unsampled(), "COMMIT")
 		return err
@@ -66,7 +67,7 @@ func TestAStatementRefusedByABusyConnectionEndsNoOtherSpan(t *testing.T) {
 		raw(t, db, func(c *pgx.Conn) error {
 			r.Within("request", func(ctx context.Context) {
 				rows, err := c.Query(ctx, "SELECT id FROM generate_series(1, 3) AS id")
-				must(t, err)
+				check.OK(t, err)
 				if _, err := c.Exec(unsampled(), "SELECT 2"); err == nil {
 					t.Error("two statements ran at once")
 				}
@@ -105,8 +106,8 @@ func TestABatchWithCommitOrRollbackEndsItsTransaction(t *testing.T) {
 							second.Queue(statement)
 						}
 					}
-					must(t, c.SendBatch(ctx, first).Close())
-					must(t, c.SendBatch(ctx, second).Close())
+					check.OK(t, c.SendBatch(ctx, first).Close())
+					check.OK(t, c.SendBatch(ctx, second).Close())
 				})
 				if got := oteltest.Text(r.One("TRANSACTION"), "pgsafe.transaction.outcome"); !strings.EqualFold(got, texts[2]) {
 					t.Errorf("%v, first batch to %d: the outcome is %q:\n%s", texts, at, got, r.Tree())
@@ -134,8 +135,8 @@ func TestTheSpanOfACopyThatCannotBeginHasItsError(t *testing.T) {
 	}
 	r.Within("second", func(ctx context.Context) {
 		stmt, err := db.PrepareContext(ctx, "SELECT $1::int")
-		must(t, err)
-		must(t, stmt.Close())
+		check.OK(t, err)
+		check.OK(t, stmt.Close())
 	})
 	r.One("PREPARE SELECT")
 }
@@ -163,7 +164,7 @@ func TestAStatementWhoseArgumentPanicsEndsWhenItsConnectionIsReleased(t *testing
 func TestAWaitWithoutAStatementIsNotAnEventOfTheNextUsersStatement(t *testing.T) {
 	r := newRecorder(t)
 	db := r.open(pgtest.SharedTLS(t), "")
-	must(t, db.Ping()) // waits for a dial and runs no statement
+	check.OK(t, db.Ping()) // waits for a dial and runs no statement
 	exec(t, db, context.Background(), "SELECT 1")
 	if events := r.One("SELECT").Events(); len(events) != 0 {
 		t.Errorf("the statement did not wait:\n%s", r.Tree())
@@ -177,6 +178,15 @@ func TestOneUseOfAConnectionIsMeasuredOnce(t *testing.T) {
 	db.SetMaxIdleConns(0) // closes the idle connection of database/sql
 	dump := r.Dump()
 	if !strings.Contains(dump, "use_time count=1 ") {
+		t.Errorf("the connection was used once:\n%s", dump)
+	}
+}
+
+func TestAUseThatEndsWithItsConnectionIsMeasured(t *testing.T) {
+	r := newRecorder(t)
+	db := r.open(pgtest.Shared(t), "")
+	raw(t, db, func(c *pgx.Conn) error { return c.Close(context.Background()) })
+	if dump := r.Dump(); !strings.Contains(dump, "use_time count=1 ") {
 		t.Errorf("the connection was used once:\n%s", dump)
 	}
 }
@@ -254,10 +264,10 @@ func TestATransactionThatOutlivesItsPoolHasItsOwnOutcome(t *testing.T) {
 	db := r.open(pgtest.Shared(t), "")
 	r.Within("request", func(ctx context.Context) {
 		tx, err := db.BeginTx(ctx, nil)
-		must(t, err)
-		must(t, db.Close())
+		check.OK(t, err)
+		check.OK(t, db.Close())
 		exec(t, tx, ctx, "INSERT INTO people VALUES (1)")
-		must(t, tx.Commit())
+		check.OK(t, tx.Commit())
 	})
 	if got := oteltest.Text(r.One("TRANSACTION"), "pgsafe.transaction.outcome"); got != "commit" {
 		t.Errorf("the outcome is %q:\n%s", got, r.Tree())
@@ -281,17 +291,17 @@ func (endsCurrent) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, data pgx.Trac
 func TestAnotherTracerOfTheConnectionDoesNotGetPgsafesSpans(t *testing.T) {
 	r := newRecorder(t)
 	config, err := pgx.ParseConfig(pgtest.Shared(t).Database(t))
-	must(t, err)
+	check.OK(t, err)
 	config.Tracer = endsCurrent{r.Tracer.Tracer("another")}
 	c, err := pgsafe.NewConnectorConfig(config, r.options()...)
-	must(t, err)
+	check.OK(t, err)
 	db := sql.OpenDB(c)
 	defer db.Close()
 	r.Within("request", func(ctx context.Context) {
 		tx, err := db.BeginTx(ctx, nil)
-		must(t, err)
+		check.OK(t, err)
 		_, _ = tx.ExecContext(ctx, "SELECT 's3cret'::int")
-		must(t, tx.Rollback())
+		check.OK(t, tx.Rollback())
 	})
 	s, parent := r.One("SELECT"), r.One("TRANSACTION")
 	if len(s.Events()) != 0 || oteltest.Text(s, "error.type") != "22P02" ||

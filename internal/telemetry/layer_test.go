@@ -13,6 +13,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/telemetry/layer"
 	"github.com/pgsafe/pgsafe/telemetry"
 )
@@ -35,12 +36,12 @@ func TestALayerThatIsNotLinkedIsRefusedByOpen(t *testing.T) {
 	})
 	t.Run("telemetry.Off outranks the connection string", func(t *testing.T) {
 		c, err := pgsafe.NewConnector(dsn, pgsafe.WithTelemetry(telemetry.Off()))
-		must(t, err)
-		must(t, c.Close())
+		check.OK(t, err)
+		check.OK(t, c.Close())
 	})
 	t.Run("Inspect accepts the string, which another program can open", func(t *testing.T) {
 		_, err := pgsafe.Inspect(dsn)
-		must(t, err)
+		check.OK(t, err)
 	})
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/pgtest/oteltest"
 	"github.com/pgsafe/pgsafe/telemetry"
 )
@@ -50,12 +51,12 @@ func (a *appTracer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndD
 
 func TestAnApplicationsOwnTracerSeesItsStatements(t *testing.T) {
 	config, err := pgx.ParseConfig(pgtest.Shared(t).URI("postgres"))
-	must(t, err)
+	check.OK(t, err)
 	app := &appTracer{}
 	config.Tracer = app
 	r := newRecorder(t)
 	c, err := pgsafe.NewConnectorConfig(config, r.options()...)
-	must(t, err)
+	check.OK(t, err)
 	db := sql.OpenDB(c)
 	defer db.Close()
 	exec(t, db, context.Background(), "SELECT 1")
@@ -68,7 +69,7 @@ func TestAnApplicationsOwnTracerSeesItsStatements(t *testing.T) {
 
 func TestAGlobalProviderThatIsSetAfterOpenMakesSpans(t *testing.T) {
 	db, err := sql.Open("pgsafe", pgtest.Shared(t).URI("postgres"))
-	must(t, err)
+	check.OK(t, err)
 	defer db.Close()
 	exec(t, db, context.Background(), "SELECT 1") // there is no SDK yet
 	spans := tracetest.NewSpanRecorder()
@@ -90,9 +91,9 @@ func TestStatementsBelowAnUnsampledSpanAreMeasuredAndHaveNoSpans(t *testing.T) {
 	ctx, span := never.Tracer("app").Start(context.Background(), "request")
 	defer span.End()
 	tx, err := db.BeginTx(ctx, nil)
-	must(t, err)
+	check.OK(t, err)
 	exec(t, tx, ctx, "SELECT 1")
-	must(t, tx.Commit())
+	check.OK(t, tx.Commit())
 	if len(r.Spans.Started()) != 0 {
 		t.Errorf("there are spans:\n%s", r.Tree())
 	}
@@ -144,7 +145,7 @@ func TestServerTagsThatFitAreInTheApplicationName(t *testing.T) {
 		attribute.String("version", "1.4"), attribute.String("too", strings.Repeat("long", 20)),
 		attribute.String("left", "out"))))
 	var name string
-	must(t, db.QueryRow("SHOW application_name").Scan(&name))
+	check.OK(t, db.QueryRow("SHOW application_name").Scan(&name))
 	if name != "orders version=1.4" {
 		t.Errorf("application_name is %q", name)
 	}
@@ -158,7 +159,7 @@ func TestTraceCommentsAreOnSampledStatementsAndCacheNothing(t *testing.T) {
 	const sql = "SELECT query FROM pg_stat_activity WHERE pid = pg_backend_pid() AND $1"
 	t.Run("a statement in a sampled trace has the comment", func(t *testing.T) {
 		r.Within("request", func(ctx context.Context) {
-			must(t, db.QueryRowContext(ctx, sql, true).Scan(&seen))
+			check.OK(t, db.QueryRowContext(ctx, sql, true).Scan(&seen))
 		})
 		s := r.One("SELECT pg_stat_activity")
 		sc := s.SpanContext()
@@ -171,21 +172,21 @@ func TestTraceCommentsAreOnSampledStatementsAndCacheNothing(t *testing.T) {
 		}
 	})
 	t.Run("a statement outside a trace has no comment", func(t *testing.T) {
-		must(t, db.QueryRow(sql, true).Scan(&seen))
+		check.OK(t, db.QueryRow(sql, true).Scan(&seen))
 		if seen != sql {
 			t.Errorf("got %s", seen)
 		}
 	})
 	t.Run("statements with comments are not prepared by name", func(t *testing.T) {
 		count := func() (n int) {
-			must(t, db.QueryRow("SELECT count(*) FROM pg_prepared_statements").Scan(&n))
+			check.OK(t, db.QueryRow("SELECT count(*) FROM pg_prepared_statements").Scan(&n))
 			return n
 		}
 		count()
 		before := count()
 		r.Within("request", func(ctx context.Context) {
 			for range 20 {
-				must(t, db.QueryRowContext(ctx, sql, true).Scan(&seen))
+				check.OK(t, db.QueryRowContext(ctx, sql, true).Scan(&seen))
 			}
 		})
 		if after := count(); after != before {

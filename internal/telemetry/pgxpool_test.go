@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/pgtest/oteltest"
 	tracing "github.com/pgsafe/pgsafe/internal/telemetry"
 )
@@ -22,7 +23,7 @@ import (
 func (r *recorder) openNative(change func(*pgxpool.Config)) *pgxpool.Pool {
 	r.t.Helper()
 	config, err := pgxpool.ParseConfig(withPeople(r.t, pgtest.Shared(r.t)))
-	must(r.t, err)
+	check.OK(r.t, err)
 	config.MaxConns = 1
 	config.ConnConfig.Tracer = tracing.New(tracing.Config{
 		TracerProvider: r.Tracer, MeterProvider: r.Meter,
@@ -32,7 +33,7 @@ func (r *recorder) openNative(change func(*pgxpool.Config)) *pgxpool.Pool {
 		change(config)
 	}
 	pool, err := pgxpool.NewWithConfig(context.Background(), config)
-	must(r.t, err)
+	check.OK(r.t, err)
 	r.t.Cleanup(pool.Close)
 	return pool
 }
@@ -44,7 +45,7 @@ func TestATracerOfAPgxpoolSeesItsStatementsAndConnections(t *testing.T) {
 		pool := r.openNative(nil)
 		r.Within("request", func(ctx context.Context) {
 			_, err := pool.Exec(ctx, "INSERT INTO people VALUES ($1, 'Ada')", 1)
-			must(t, err)
+			check.OK(t, err)
 		})
 		s := r.One("INSERT people")
 		if s.Parent().SpanID() != r.One("request").SpanContext().SpanID() ||
@@ -60,7 +61,7 @@ func TestATracerOfAPgxpoolSeesItsStatementsAndConnections(t *testing.T) {
 		r := newRecorder(t)
 		pool := r.openNative(nil)
 		for range 3 {
-			must(t, pool.Ping(ctx))
+			check.OK(t, pool.Ping(ctx))
 		}
 		for _, name := range []string{"db.client.connection.wait_time", "db.client.connection.use_time"} {
 			if got := r.Count(name); got != 3 {
@@ -72,7 +73,7 @@ func TestATracerOfAPgxpoolSeesItsStatementsAndConnections(t *testing.T) {
 		r := newRecorder(t)
 		pool := r.openNative(nil)
 		held, err := pool.Acquire(ctx)
-		must(t, err)
+		check.OK(t, err)
 		waited := make(chan error, 1)
 		go func() { waited <- pool.Ping(ctx) }()
 		pgtest.Eventually(t, "a caller waits", func() bool { return r.Sum("db.client.connection.pending_requests") == 1 })
@@ -80,7 +81,7 @@ func TestATracerOfAPgxpoolSeesItsStatementsAndConnections(t *testing.T) {
 			t.Errorf("got\n%s", r.Dump())
 		}
 		held.Release()
-		must(t, <-waited)
+		check.OK(t, <-waited)
 		pgtest.Eventually(t, "the connection is idle", func() bool { return r.Sum("db.client.connection.count", idle) == 1 })
 		if got := r.Sum("db.client.connection.pending_requests"); got != 0 {
 			t.Errorf("%d callers wait", got)
@@ -90,7 +91,7 @@ func TestATracerOfAPgxpoolSeesItsStatementsAndConnections(t *testing.T) {
 		r := newRecorder(t)
 		pool := r.openNative(nil)
 		held, err := pool.Acquire(ctx)
-		must(t, err)
+		check.OK(t, err)
 		defer held.Release()
 		r.Within("request", func(ctx context.Context) {
 			ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
@@ -110,11 +111,11 @@ func TestATracerOfAPgxpoolSeesItsStatementsAndConnections(t *testing.T) {
 		r := newRecorder(t)
 		pool := r.openNative(nil)
 		conn, err := pool.Acquire(ctx)
-		must(t, err)
+		check.OK(t, err)
 		_, err = conn.Exec(ctx, "BEGIN")
-		must(t, err)
+		check.OK(t, err)
 		_, err = conn.Query(ctx, "SELECT * FROM people")
-		must(t, err)
+		check.OK(t, err)
 		conn.Release()
 		if got := oteltest.Text(r.One("SELECT people"), "pgsafe.rows.unclosed"); got != "true" {
 			t.Errorf("got\n%s", r.Tree())
@@ -127,11 +128,11 @@ func TestATracerOfAPgxpoolSeesItsStatementsAndConnections(t *testing.T) {
 		r := newRecorder(t)
 		pool := r.openNative(nil)
 		conn, err := pool.Acquire(ctx) // waits for the dial
-		must(t, err)
+		check.OK(t, err)
 		conn.Release()
 		idle := pool.AcquireAllIdle(ctx) // has no trace, and so no wait
 		_, err = idle[0].Exec(ctx, "SELECT 1")
-		must(t, err)
+		check.OK(t, err)
 		idle[0].Release()
 		if events := r.One("SELECT").Events(); len(events) != 0 {
 			t.Errorf("got\n%s", r.Tree())
@@ -147,7 +148,7 @@ func TestAConnectionThatTheTracerDidNotSeeBeingMadeHasItsOwnAddress(t *testing.T
 	tracer := tracing.New(tracing.Config{TracerProvider: r.Tracer, MeterProvider: r.Meter, Host: "elsewhere"})
 	pool := r.openNative(func(config *pgxpool.Config) { config.ConnConfig.Tracer = statementsOnly{tracer} })
 	_, err := pool.Exec(context.Background(), "SELECT 1")
-	must(t, err)
+	check.OK(t, err)
 	if got := oteltest.Text(r.One("SELECT"), "server.address"); got != "127.0.0.1" {
 		t.Errorf("the address is %q", got)
 	}
@@ -170,9 +171,9 @@ func TestATracerKeepsNeitherAPgxpoolNorItsConnectionsInMemory(t *testing.T) {
 		pool := r.openNative(nil)
 		p := func() weak.Pointer[pgx.Conn] {
 			conn, err := pool.Acquire(ctx)
-			must(t, err)
+			check.OK(t, err)
 			hijacked := conn.Hijack()
-			must(t, hijacked.Close(ctx))
+			check.OK(t, hijacked.Close(ctx))
 			return weak.Make(hijacked)
 		}()
 		freed(t, "the connection", p)
@@ -195,11 +196,11 @@ func TestATracerKeepsNeitherAPgxpoolNorItsConnectionsInMemory(t *testing.T) {
 		r := newRecorder(t)
 		func() {
 			config, err := pgxpool.ParseConfig(pgtest.Shared(t).URI("postgres"))
-			must(t, err)
+			check.OK(t, err)
 			config.ConnConfig.Tracer = tracing.New(tracing.Config{TracerProvider: r.Tracer, MeterProvider: r.Meter})
 			pool, err := pgxpool.NewWithConfig(ctx, config)
-			must(t, err)
-			must(t, pool.Ping(ctx))
+			check.OK(t, err)
+			check.OK(t, pool.Ping(ctx))
 			if _, there := r.Metrics()["db.client.connection.count"]; !there {
 				t.Error("the open pool is not observed")
 			}
@@ -216,7 +217,7 @@ func TestATracerKeepsNeitherAPgxpoolNorItsConnectionsInMemory(t *testing.T) {
 func TestANilTracerIsSafeForThePool(t *testing.T) {
 	var none *tracing.Tracer
 	conn, err := pgx.Connect(context.Background(), pgtest.Shared(t).URI("postgres"))
-	must(t, err)
+	check.OK(t, err)
 	defer conn.Close(context.Background())
 	none.Waited(context.Background(), conn, time.Second, nil)
 	none.Waited(context.Background(), nil, time.Second, context.DeadlineExceeded)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 var (
@@ -38,8 +39,8 @@ func TestAWaitIsAnEventOnTheStatementThatWaited(t *testing.T) {
 	}
 
 	holder, err := db.Conn(context.Background())
-	must(t, err)
-	must(t, pgsafe.Raw(holder, func(c *pgx.Conn) error { return nil })) // the connection is in use from here on
+	check.OK(t, err)
+	check.OK(t, pgsafe.Raw(holder, func(c *pgx.Conn) error { return nil })) // the connection is in use from here on
 	r.Spans.Reset()
 	done := make(chan error, 1)
 	go func() {
@@ -52,8 +53,8 @@ func TestAWaitIsAnEventOnTheStatementThatWaited(t *testing.T) {
 		defer cancel()
 		return db.PingContext(ctx) != nil
 	})
-	must(t, holder.Close())
-	must(t, <-done)
+	check.OK(t, holder.Close())
+	check.OK(t, <-done)
 	if waits(0) != 1 {
 		t.Errorf("the statement that waited has no event:\n%s", r.Tree())
 	}
@@ -63,9 +64,9 @@ func TestAWaitThatFailsIsAnEventOnTheCallersSpan(t *testing.T) {
 	r := newRecorder(t)
 	db := r.open(pgtest.Shared(t), "&pool_max_conns=1&pool_acquire_timeout=2s")
 	holder, err := db.Conn(context.Background())
-	must(t, err)
+	check.OK(t, err)
 	defer holder.Close()
-	must(t, holder.PingContext(context.Background()))
+	check.OK(t, holder.PingContext(context.Background()))
 	r.Within("request", func(ctx context.Context) {
 		var exhausted *pgsafe.AcquireError
 		if err := db.PingContext(ctx); !errors.As(err, &exhausted) {
@@ -88,11 +89,11 @@ func TestUsedAndIdleConnectionsAddUpToTheServersCount(t *testing.T) {
 	var conns []*sql.Conn
 	for range 4 {
 		conn, err := db.Conn(context.Background())
-		must(t, err)
+		check.OK(t, err)
 		exec(t, conn, context.Background(), "SELECT 1")
 		conns = append(conns, conn)
 	}
-	check := func(t *testing.T, wantUsed, wantIdle int64) {
+	used := func(t *testing.T, wantUsed, wantIdle int64) {
 		t.Helper()
 		pgtest.Eventually(t, "the numbers of used and idle connections are right", func() bool {
 			return r.Sum("db.client.connection.count", used) == wantUsed &&
@@ -102,23 +103,23 @@ func TestUsedAndIdleConnectionsAddUpToTheServersCount(t *testing.T) {
 			t.Errorf("the server has %d connections, want %d", seen, wantUsed+wantIdle)
 		}
 	}
-	t.Run("four connections in use are used", func(t *testing.T) { check(t, 4, 0) })
+	t.Run("four connections in use are used", func(t *testing.T) { used(t, 4, 0) })
 	t.Run("two connections that are released are idle", func(t *testing.T) {
-		must(t, conns[0].Close())
-		must(t, conns[1].Close())
-		check(t, 2, 2)
+		check.OK(t, conns[0].Close())
+		check.OK(t, conns[1].Close())
+		used(t, 2, 2)
 	})
 	t.Run("a connection that native code holds is used", func(t *testing.T) {
 		raw(t, db, func(*pgx.Conn) error {
-			check(t, 3, 1)
+			used(t, 3, 1)
 			return nil
 		})
-		check(t, 2, 2)
+		used(t, 2, 2)
 	})
 	t.Run("closing the DB ends the observation and all connections", func(t *testing.T) {
-		must(t, conns[2].Close())
-		must(t, conns[3].Close())
-		must(t, db.Close())
+		check.OK(t, conns[2].Close())
+		check.OK(t, conns[3].Close())
+		check.OK(t, db.Close())
 		if _, there := r.Metrics()["db.client.connection.count"]; there {
 			t.Error("a closed pool is still observed")
 		}

@@ -32,7 +32,7 @@ func (t *Tracer) TracePrepareStart(ctx context.Context, _ *pgx.Conn, data pgx.Tr
 }
 
 // TracePrepareEnd makes the span of the application's Prepare. A Prepare that pgx makes for a
-// statement becomes an event on that statement's span.
+// statement becomes an event on that statement's span. Without a round trip there is neither.
 func (t *Tracer) TracePrepareEnd(ctx context.Context, pc *pgx.Conn, data pgx.TracePrepareEndData) {
 	p, ok := ctx.Value(preparingKey{}).(preparing)
 	if !ok || data.AlreadyPrepared {
@@ -48,16 +48,13 @@ func (t *Tracer) TracePrepareEnd(ctx context.Context, pc *pgx.Conn, data pgx.Tra
 		}
 		return
 	}
-	if strings.HasPrefix(p.data.Name, "stmtcache_") { // pgx's own, for a statement without telemetry
-		return
-	}
 	if data.Err == nil {
 		c.name(p.data)
 	}
 	if !t.wantsSpan(ctx) && !t.metrics.measureStatements(ctx) {
 		return
 	}
-	r := running{statement: c.server.prepares.Get(strings.TrimSuffix(p.data.SQL, " ")), started: p.started}
+	r := running{statement: c.server.prepares.Get(p.data.SQL), started: p.started}
 	if t.wantsSpan(ctx) {
 		t.startSpan(ctx, c, &r, trace.WithTimestamp(p.started))
 	}
@@ -67,9 +64,11 @@ func (t *Tracer) TracePrepareEnd(ctx context.Context, pc *pgx.Conn, data pgx.Tra
 // namesLimit bounds the names of prepared statements that are remembered for one connection.
 const namesLimit = 1024
 
-// name remembers the text of a statement that the application prepares by name.
+// name remembers the text of a statement that the application prepares by name. Names of pgx's
+// statement cache never stand for a text (pgx internal/stmtcache, StatementName).
 func (c *conn) name(data pgx.TracePrepareStartData) {
-	if data.Name == data.SQL || data.Name == "" || len(c.prepared) >= namesLimit {
+	ofCache := strings.HasPrefix(data.Name, "stmtcache_")
+	if ofCache || data.Name == data.SQL || data.Name == "" || len(c.prepared) >= namesLimit {
 		return
 	}
 	if c.prepared == nil {

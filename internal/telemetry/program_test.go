@@ -14,6 +14,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 var update = flag.Bool("update", false, "write the actual output to testdata")
@@ -23,10 +24,10 @@ func golden(t *testing.T, name, seen string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
 	if *update {
-		must(t, os.WriteFile(path, []byte(seen), 0o644))
+		check.OK(t, os.WriteFile(path, []byte(seen), 0o644))
 	}
 	want, err := os.ReadFile(path)
-	must(t, err)
+	check.OK(t, err)
 	if seen != string(want) {
 		t.Errorf("%s differs; run go test ./internal/telemetry -update and read the difference. Seen:\n%s", path, seen)
 	}
@@ -50,44 +51,49 @@ func TestAProgramHasTheseSpansAndMetrics(t *testing.T) {
 	})
 	r.Within("POST /people", func(ctx context.Context) {
 		tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelSerializable})
-		must(t, err)
+		check.OK(t, err)
 		exec(t, tx, ctx, "UPDATE people SET name = $1 WHERE id = $2", "Grace", 1)
 		query(t, tx, ctx, "WITH p AS (SELECT * FROM people) SELECT count(*) FROM p JOIN people q ON q.id = p.id")
-		must(t, tx.Commit())
+		check.OK(t, tx.Commit())
 	})
 	r.Within("POST /people again", func(ctx context.Context) {
 		tx, err := db.BeginTx(ctx, nil)
-		must(t, err)
+		check.OK(t, err)
 		if _, err := tx.ExecContext(ctx, "INSERT INTO people (id, name) VALUES (1, 's3cretPw')"); err == nil {
 			t.Error("the key was taken twice")
 		}
-		must(t, tx.Rollback())
+		check.OK(t, tx.Rollback())
 	})
 	r.Within("GET /report", func(ctx context.Context) {
 		tx, err := db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-		must(t, err)
+		check.OK(t, err)
 		query(t, tx, ctx, "TABLE people")
 		query(t, tx, context.Background(), "SELECT 1")
-		must(t, tx.Commit())
+		check.OK(t, tx.Commit())
 	})
 	r.Within("native", func(ctx context.Context) {
 		conn, err := db.Conn(ctx)
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
-		must(t, pgsafe.Raw(conn, func(c *pgx.Conn) error { return native(ctx, c) }))
+		check.OK(t, pgsafe.Raw(conn, func(c *pgx.Conn) error { return native(ctx, c) }))
 	})
 	r.Within("prepared", func(ctx context.Context) {
-		stmt, err := db.PrepareContext(ctx, "SELECT name FROM people WHERE id = $1")
-		must(t, err)
-		defer stmt.Close()
-		var name string
-		must(t, stmt.QueryRowContext(ctx, 1).Scan(&name))
+		for _, text := range []string{
+			"SELECT name FROM people WHERE id = $1",     // has run, so that the server knows it
+			"SELECT name FROM people WHERE id = $1 + 0", // is new to the server
+		} {
+			stmt, err := db.PrepareContext(ctx, text)
+			check.OK(t, err)
+			defer stmt.Close()
+			var name string
+			check.OK(t, stmt.QueryRowContext(ctx, 1).Scan(&name))
+		}
 	})
 	r.Within("password", func(ctx context.Context) {
 		exec(t, db, ctx, "CREATE ROLE "+role(t)+" PASSWORD 's3cretPw'")
 	})
 	measured := r.Dump()
-	must(t, db.Close())
+	check.OK(t, db.Close())
 	golden(t, "metrics.golden", measured)
 	tree := r.Tree()
 	for _, secret := range []string{"s3cretPw", pgtest.TLSPassword, "Ada", "Grace", "comment", "already exists"} {

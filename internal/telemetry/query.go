@@ -122,13 +122,12 @@ func (c *conn) finish(r running, o outcome, rows rowCount) {
 	r.span.End()
 }
 
-// textOf returns the application's text of a statement. sql can be the name of a prepared
-// statement, or a text with the blank that pgsafe adds when it prepares.
+// textOf returns the text of a statement. sql can be the name of a prepared statement.
 func (c *conn) textOf(sql string) string {
 	if text, ok := c.prepared[sql]; ok {
 		return text
 	}
-	return strings.TrimSuffix(sql, " ")
+	return sql
 }
 
 // rowCount is the count in a command tag: rows returned, rows affected, or none.

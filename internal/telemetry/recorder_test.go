@@ -9,6 +9,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/pgtest/oteltest"
 	"github.com/pgsafe/pgsafe/telemetry"
 )
@@ -30,7 +31,7 @@ func (r *recorder) options(more ...pgsafe.Option) []pgsafe.Option {
 func (r *recorder) open(c *pgtest.Cluster, query string, more ...pgsafe.Option) *sql.DB {
 	r.t.Helper()
 	db, err := pgsafe.Open(withPeople(r.t, c)+query, r.options(more...)...)
-	must(r.t, err)
+	check.OK(r.t, err)
 	r.t.Cleanup(func() { _ = db.Close() })
 	return db
 }
@@ -40,10 +41,10 @@ func withPeople(t testing.TB, c *pgtest.Cluster) string {
 	t.Helper()
 	dsn := c.Database(t)
 	admin, err := pgx.Connect(context.Background(), dsn)
-	must(t, err)
+	check.OK(t, err)
 	defer admin.Close(context.Background())
 	_, err = admin.Exec(context.Background(), "CREATE TABLE people (id int PRIMARY KEY, name text)")
-	must(t, err)
+	check.OK(t, err)
 	return dsn
 }
 
@@ -55,22 +56,15 @@ type runner interface {
 func exec(t *testing.T, db runner, ctx context.Context, text string, args ...any) {
 	t.Helper()
 	_, err := db.ExecContext(ctx, text, args...)
-	must(t, err)
+	check.OK(t, err)
 }
 
 func query(t *testing.T, db runner, ctx context.Context, text string, args ...any) {
 	t.Helper()
 	rows, err := db.QueryContext(ctx, text, args...)
-	must(t, err)
+	check.OK(t, err)
 	for rows.Next() {
 	}
-	must(t, rows.Err())
-	must(t, rows.Close())
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	check.OK(t, rows.Err())
+	check.OK(t, rows.Close())
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/pgtest/oteltest"
 	"github.com/pgsafe/pgsafe/telemetry"
 )
@@ -90,7 +91,7 @@ func TestASpanHasTheKindOfItsErrorAndNoMessage(t *testing.T) {
 		r.Spans.Reset()
 		wrong := strings.Replace(pgtest.SharedTLS(t).URI(""), "@", "x@", 1)
 		refused, err := pgsafe.Open(wrong, r.options()...)
-		must(t, err)
+		check.OK(t, err)
 		defer refused.Close()
 		if refused.Ping() == nil {
 			t.Fatal("the server accepted a wrong password")
@@ -110,7 +111,7 @@ func TestASpanHasTheKindOfItsErrorAndNoMessage(t *testing.T) {
 				c.Port = uint16(pgtest.ClosedPort(t))
 				return nil
 			}))...)
-		must(t, err)
+		check.OK(t, err)
 		closed := sql.OpenDB(silent)
 		defer closed.Close()
 		r.Within("request", func(ctx context.Context) {
@@ -212,13 +213,13 @@ func TestTheSpanOfAQueryEndsWhenItsRowsAreClosed(t *testing.T) {
 	r := newRecorder(t)
 	db := r.open(pgtest.Shared(t), "")
 	rows, err := db.Query("SELECT * FROM generate_series(1, 3)")
-	must(t, err)
+	check.OK(t, err)
 	if len(r.Ended("SELECT generate_series")) != 0 {
 		t.Error("the span ended while the rows were open")
 	}
 	for rows.Next() {
 	}
-	must(t, rows.Close())
+	check.OK(t, rows.Close())
 	if got := oteltest.Text(r.One("SELECT generate_series"), "db.response.returned_rows"); got != "3" {
 		t.Errorf("the span has %s returned rows, want 3", got)
 	}
@@ -229,12 +230,12 @@ func TestTheSpanOfUnclosedRowsEndsAndIsFlagged(t *testing.T) {
 		r := newRecorder(t)
 		db := r.open(pgtest.Shared(t), "")
 		rows, err := db.Query("SELECT * FROM generate_series(1, 3)") // stdlib closes an empty result at once
-		must(t, err)
-		must(t, db.Close())
+		check.OK(t, err)
+		check.OK(t, db.Close())
 		if got := oteltest.Text(r.One("SELECT generate_series"), "pgsafe.rows.unclosed"); got != "true" {
 			t.Errorf("got %s", r.Tree())
 		}
-		must(t, rows.Close())
+		check.OK(t, rows.Close())
 		if len(r.Ended("SELECT generate_series")) != 1 {
 			t.Error("the span ended twice")
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/pgtest/oteltest"
 )
 
@@ -27,9 +28,9 @@ func TestTheSpanOfATransactionHasItsOutcome(t *testing.T) {
 		name, want string
 		run        func(*testing.T, *sql.Tx)
 	}{
-		{"a committed transaction has the outcome commit", "commit", func(t *testing.T, tx *sql.Tx) { must(t, tx.Commit()) }},
+		{"a committed transaction has the outcome commit", "commit", func(t *testing.T, tx *sql.Tx) { check.OK(t, tx.Commit()) }},
 		{"a transaction that is rolled back has the outcome rollback", "rollback", func(t *testing.T, tx *sql.Tx) {
-			must(t, tx.Rollback())
+			check.OK(t, tx.Rollback())
 		}},
 		{"a commit after an error has the outcome rollback", "rollback", func(t *testing.T, tx *sql.Tx) {
 			_, _ = tx.Exec("SELECT 1/0")
@@ -52,7 +53,7 @@ func TestTheSpanOfATransactionHasItsOutcome(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r.Spans.Reset()
 			tx, err := db.Begin()
-			must(t, err)
+			check.OK(t, err)
 			tt.run(t, tx)
 			outcome(t, tt.want)
 		})
@@ -60,10 +61,10 @@ func TestTheSpanOfATransactionHasItsOutcome(t *testing.T) {
 	t.Run("a commit whose answer is lost has the outcome unknown", func(t *testing.T) {
 		proxy := pgtest.NewProxy(t, pgtest.Shared(t))
 		behind, err := pgsafe.Open(proxy.URI("postgres"), r.options()...)
-		must(t, err)
+		check.OK(t, err)
 		defer behind.Close()
 		tx, err := behind.Begin()
-		must(t, err)
+		check.OK(t, err)
 		exec(t, tx, ctx, "SELECT 1")
 		r.Spans.Reset()
 		proxy.Cut()
@@ -75,7 +76,7 @@ func TestTheSpanOfATransactionHasItsOutcome(t *testing.T) {
 	t.Run("the transaction of a BEGIN that fails has its error", func(t *testing.T) {
 		r.Spans.Reset()
 		conn, err := db.Conn(ctx)
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
 		if _, err := conn.ExecContext(ctx, "BEGIN ISOLATION LEVEL nonsense"); err == nil {
 			t.Fatal("the transaction began")
@@ -87,7 +88,7 @@ func TestTheSpanOfATransactionHasItsOutcome(t *testing.T) {
 	t.Run("a transaction that is begun and ended by SQL has a span with all its statements", func(t *testing.T) {
 		r.Spans.Reset()
 		conn, err := db.Conn(ctx)
-		must(t, err)
+		check.OK(t, err)
 		defer conn.Close()
 		for _, s := range []string{"start transaction", "SAVEPOINT a", "SELECT 1", "ROLLBACK TO a", "END"} {
 			exec(t, conn, ctx, s)
@@ -116,9 +117,9 @@ func TestTheParentOfAStatementInATransactionDependsOnItsContext(t *testing.T) {
 		r.Spans.Reset()
 		r.Within("request", func(ctx context.Context) {
 			tx, err := db.BeginTx(ctx, nil)
-			must(t, err)
+			check.OK(t, err)
 			exec(t, tx, in(ctx), "DELETE FROM people")
-			must(t, tx.Commit())
+			check.OK(t, tx.Commit())
 		})
 		s := r.One("DELETE people")
 		return r.One("TRANSACTION").SpanContext().SpanID().String(), s.Parent().SpanID().String(),

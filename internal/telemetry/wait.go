@@ -71,9 +71,9 @@ func (t *Tracer) Used(d time.Duration) {
 	}
 }
 
-// Settled forgets what one user left noted for conn, before conn goes to the next: a wait after
-// which no statement ran, and a statement whose end pgx did not report because an argument
-// panicked. The caller guarantees that nothing runs on conn and that no transaction is open.
+// Settled ends what one user of conn left open, and forgets what is noted: a wait after which no
+// statement ran, and a statement whose end pgx did not report because an argument panicked. The pool
+// calls it before conn goes to the next user or is closed, when its user runs nothing on it any more.
 func (t *Tracer) Settled(conn *pgx.Conn) {
 	if t == nil {
 		return

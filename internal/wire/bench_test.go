@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 )
 
 // BenchmarkTap is what a Wire adds to a prepared statement: its request, and an answer of so many
@@ -66,6 +68,6 @@ func TestTheTapAllocatesNothing(t *testing.T) {
 			_, _ = w.Write(request)
 			_, _ = r.Read(buf)
 		})
-		equal(t, n, 0)
+		check.Equal(t, n, 0)
 	})
 }

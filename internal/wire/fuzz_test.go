@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/wire"
 )
 
@@ -29,10 +30,10 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, says []byte, piece uint8, login bool) {
 		whole, wholeErr := heard(t, says, len(says)+1, login)
 		torn, tornErr := heard(t, says, 1+int(piece), login)
-		equal(t, errors.Is(tornErr, wire.ErrProtocol), errors.Is(wholeErr, wire.ErrProtocol))
-		equal(t, bytes.HasPrefix(says, whole) && bytes.HasPrefix(torn, whole), true)
+		check.Equal(t, errors.Is(tornErr, wire.ErrProtocol), errors.Is(wholeErr, wire.ErrProtocol))
+		check.Equal(t, bytes.HasPrefix(says, whole) && bytes.HasPrefix(torn, whole), true)
 		if wholeErr == nil {
-			equal(t, len(whole) == len(says) && len(torn) == len(says), true)
+			check.Equal(t, len(whole) == len(says) && len(torn) == len(says), true)
 		}
 		checkRows(t, whole)
 	})
@@ -47,7 +48,7 @@ func heard(t *testing.T, says []byte, piece int, login bool) ([]byte, error) {
 		asks = startup()
 	}
 	_, err := w.Write(asks)
-	must(t, err)
+	check.OK(t, err)
 	return io.ReadAll(r)
 }
 
@@ -65,7 +66,7 @@ func checkRows(t *testing.T, says []byte) {
 			described = len(m.Fields)
 		case *pgproto3.DataRow:
 			if described >= 0 {
-				equal(t, len(m.Values), described)
+				check.Equal(t, len(m.Values), described)
 			}
 		default:
 			described = -1

@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/wire"
 )
 
@@ -105,11 +106,11 @@ func TestRows(t *testing.T) {
 			db := stdlib.OpenDB(*config)
 			defer db.Close()
 			err := readSQL(t.Context(), db)
-			equal(t, errors.Is(err, wire.ErrProtocol), true)
+			check.Equal(t, errors.Is(err, wire.ErrProtocol), true)
 		})
 		t.Run("pgx's rows end with ErrProtocol when a row has "+name, func(t *testing.T) {
 			conn, err := pgx.ConnectConfig(t.Context(), answering(t, c.mode, c.answers))
-			must(t, err)
+			check.OK(t, err)
 			rows, err := conn.Query(t.Context(), "select c")
 			if err == nil {
 				for rows.Next() {
@@ -117,9 +118,9 @@ func TestRows(t *testing.T) {
 				}
 				err = rows.Err()
 			}
-			equal(t, errors.Is(err, wire.ErrProtocol), true)
-			equal(t, conn.IsClosed(), true)
-			equal(t, errors.Is(wire.Of(conn.PgConn()).Err(), wire.ErrProtocol), true)
+			check.Equal(t, errors.Is(err, wire.ErrProtocol), true)
+			check.Equal(t, conn.IsClosed(), true)
+			check.Equal(t, errors.Is(wire.Of(conn.PgConn()).Err(), wire.ErrProtocol), true)
 			<-conn.PgConn().CleanupDone()
 		})
 	}
@@ -127,11 +128,11 @@ func TestRows(t *testing.T) {
 		config := answering(t, "simple_protocol", []answer{{describes(1), row(1), complete(), describes(2),
 			row(2), complete()}})
 		conn, err := pgx.ConnectConfig(t.Context(), config)
-		must(t, err)
+		check.OK(t, err)
 		results, err := conn.PgConn().Exec(t.Context(), "select c; select c").ReadAll()
-		must(t, err)
-		equal(t, len(results), 2)
-		must(t, conn.Close(t.Context()))
+		check.OK(t, err)
+		check.Equal(t, len(results), 2)
+		check.OK(t, conn.Close(t.Context()))
 	})
 }
 
@@ -158,7 +159,7 @@ func readSQL(ctx context.Context, db *sql.DB) error {
 func answering(t *testing.T, mode string, answers []answer) *pgx.ConnConfig {
 	t.Helper()
 	config, err := pgx.ParseConfig("host=127.0.0.1 user=u sslmode=disable default_query_exec_mode=" + mode)
-	must(t, err)
+	check.OK(t, err)
 	near, far := net.Pipe()
 	config.DialFunc = func(context.Context, string, string) (net.Conn, error) {
 		if near == nil {
@@ -217,7 +218,7 @@ func TestLogin(t *testing.T) {
 		}
 		t.Run("a login in which the server says "+name+" "+verb, func(t *testing.T) {
 			config, err := pgconn.ParseConfig("host=127.0.0.1 user=u sslmode=disable")
-			must(t, err)
+			check.OK(t, err)
 			near, far := net.Pipe()
 			config.DialFunc = func(context.Context, string, string) (net.Conn, error) { return near, nil }
 			wire.Watch(config)
@@ -232,13 +233,13 @@ func TestLogin(t *testing.T) {
 			runtime.ReadMemStats(&before)
 			conn, err := pgconn.ConnectConfig(t.Context(), config)
 			runtime.ReadMemStats(&after)
-			equal(t, errors.Is(err, wire.ErrProtocol), c.refused)
-			equal(t, err != nil, c.refused)
+			check.Equal(t, errors.Is(err, wire.ErrProtocol), c.refused)
+			check.Equal(t, err != nil, c.refused)
 			if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 50<<20 {
 				t.Errorf("the login took %d bytes of memory", allocated)
 			}
 			if conn != nil {
-				must(t, conn.Close(t.Context()))
+				check.OK(t, conn.Close(t.Context()))
 			}
 			<-done
 		})
@@ -301,10 +302,10 @@ func TestFloods(t *testing.T) {
 			r, w := tapped(t, &endless{text: c.says, most: c.most}, io.Discard)
 			if c.asks != nil {
 				_, err := w.Write(c.asks)
-				must(t, err)
+				check.OK(t, err)
 			}
 			_, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, r, make([]byte, 1<<20))
-			equal(t, errors.Is(err, wire.ErrProtocol), c.refused)
+			check.Equal(t, errors.Is(err, wire.ErrProtocol), c.refused)
 		})
 	}
 }
@@ -320,16 +321,16 @@ func TestABatchProvesNothing(t *testing.T) {
 		batch := &pgconn.Batch{}
 		batch.ExecParams("select 1", nil, nil, nil, nil)
 		_, err := conn.ExecBatch(t.Context(), batch).ReadAll()
-		equal(t, err != nil, true)
-		equal(t, wire.Of(conn).NeverBegan(err), false)
+		check.Equal(t, err != nil, true)
+		check.Equal(t, wire.Of(conn).NeverBegan(err), false)
 	})
 	t.Run("a statement on a connection that was closed never began", func(t *testing.T) {
 		conn, server := dial(t, 1<<10)
-		must(t, server.Close())
-		must(t, conn.Close(t.Context()))
+		check.OK(t, server.Close())
+		check.OK(t, conn.Close(t.Context()))
 		wire.Of(conn).Start()
 		err := simple(t.Context(), conn)
-		equal(t, wire.Of(conn).NeverBegan(err), true)
+		check.Equal(t, wire.Of(conn).NeverBegan(err), true)
 	})
 }
 
@@ -338,29 +339,29 @@ func TestOnSent(t *testing.T) {
 		conn, server := dial(t, 1<<10)
 		w := wire.Of(conn)
 		calls := 0
-		equal(t, w.OnSent(func() { calls++ }), wire.Idle)
+		check.Equal(t, w.OnSent(func() { calls++ }), wire.Idle)
 		for range 2 {
 			go answerTo(server, said(&pgproto3.EmptyQueryResponse{}, &pgproto3.ReadyForQuery{TxStatus: 'I'}))
-			must(t, simple(t.Context(), conn))
-			equal(t, calls, 1)
+			check.OK(t, simple(t.Context(), conn))
+			check.Equal(t, calls, 1)
 		}
 	})
 	t.Run("OnSent is not called after Forget, nor if the server owes an answer", func(t *testing.T) {
 		conn, server := dial(t, 1<<10)
 		w := wire.Of(conn)
 		calls := 0
-		equal(t, w.OnSent(func() { calls++ }), wire.Idle)
+		check.Equal(t, w.OnSent(func() { calls++ }), wire.Idle)
 		w.Forget()
 		asked := make(chan struct{})
 		go func() {
 			_, _ = server.Read(make([]byte, 1<<10))
 			pgtest.Eventually(t, "the write has returned", w.Owes)
-			equal(t, w.OnSent(func() { calls++ }), wire.Owing)
+			check.Equal(t, w.OnSent(func() { calls++ }), wire.Owing)
 			close(asked)
 			_, _ = server.Write(said(&pgproto3.EmptyQueryResponse{}, &pgproto3.ReadyForQuery{TxStatus: 'I'}))
 		}()
-		must(t, simple(t.Context(), conn))
+		check.OK(t, simple(t.Context(), conn))
 		<-asked
-		equal(t, calls, 0)
+		check.Equal(t, calls, 0)
 	})
 }

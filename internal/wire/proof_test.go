@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/wire"
 )
 
@@ -80,8 +81,8 @@ func TestARequestIsKnownNeverToHaveBegun(t *testing.T) {
 		}
 		t.Run("a statement of the extended protocol "+verdict+" when the server says "+c.name, func(t *testing.T) {
 			for _, piece := range []int{1, 3, 7, 1 << 10} {
-				equal(t, ask(t, extended, c.says, piece), c.extended)
-				equal(t, ask(t, simple, c.says, piece), false)
+				check.Equal(t, ask(t, extended, c.says, piece), c.extended)
+				check.Equal(t, ask(t, simple, c.says, piece), false)
 			}
 		})
 	}
@@ -89,11 +90,11 @@ func TestARequestIsKnownNeverToHaveBegun(t *testing.T) {
 	t.Run("a request of which the network took nothing never began", func(t *testing.T) {
 		for _, request := range []func(context.Context, *pgconn.PgConn) error{extended, simple} {
 			conn, server := dial(t, 1<<10)
-			must(t, server.Close())
+			check.OK(t, server.Close())
 			err := request(t.Context(), conn)
 			w := wire.Of(conn)
-			equal(t, w.NeverBegan(err), true)
-			equal(t, errors.Is(err, w.Err()), true)
+			check.Equal(t, w.NeverBegan(err), true)
+			check.Equal(t, errors.Is(err, w.Err()), true)
 		}
 	})
 
@@ -104,8 +105,8 @@ func TestARequestIsKnownNeverToHaveBegun(t *testing.T) {
 			_ = server.Close()
 		}()
 		err := extended(t.Context(), conn)
-		equal(t, err != nil, true)
-		equal(t, wire.Of(conn).NeverBegan(err), false)
+		check.Equal(t, err != nil, true)
+		check.Equal(t, wire.Of(conn).NeverBegan(err), false)
 	})
 
 	t.Run("a request whose context ended may have begun", func(t *testing.T) {
@@ -116,8 +117,8 @@ func TestARequestIsKnownNeverToHaveBegun(t *testing.T) {
 			cancel()
 		}()
 		err := extended(ctx, conn)
-		equal(t, errors.Is(err, context.Canceled), true)
-		equal(t, wire.Of(conn).NeverBegan(err), false)
+		check.Equal(t, errors.Is(err, context.Canceled), true)
+		check.Equal(t, wire.Of(conn).NeverBegan(err), false)
 	})
 
 	t.Run("a request is judged by its own answer", func(t *testing.T) {
@@ -128,10 +129,10 @@ func TestARequestIsKnownNeverToHaveBegun(t *testing.T) {
 			answerTo(server, said(fatal("57P01")))
 			_ = server.Close()
 		}()
-		must(t, extended(t.Context(), conn))
+		check.OK(t, extended(t.Context(), conn))
 		err := extended(t.Context(), conn)
-		equal(t, err != nil, true)
-		equal(t, wire.Of(conn).NeverBegan(err), true)
+		check.Equal(t, err != nil, true)
+		check.Equal(t, wire.Of(conn).NeverBegan(err), true)
 	})
 
 	t.Run("a request never began when the session's end came together with the answer before", func(t *testing.T) {
@@ -142,10 +143,10 @@ func TestARequestIsKnownNeverToHaveBegun(t *testing.T) {
 					&pgproto3.CommandComplete{CommandTag: []byte("SET")}, &pgproto3.ReadyForQuery{TxStatus: 'I'}, fatal("57P01")))
 				answerTo(server, nil)
 			}()
-			must(t, extended(t.Context(), conn))
+			check.OK(t, extended(t.Context(), conn))
 			err := request(t.Context(), conn)
 			checkEnd(t, err)
-			equal(t, wire.Of(conn).NeverBegan(err), true)
+			check.Equal(t, wire.Of(conn).NeverBegan(err), true)
 		}
 	})
 }
@@ -168,7 +169,7 @@ func ask(t *testing.T, request func(context.Context, *pgconn.PgConn) error, says
 		_ = server.Close()
 	}()
 	err := request(t.Context(), conn)
-	equal(t, err != nil, true)
+	check.Equal(t, err != nil, true)
 	<-conn.CleanupDone()
 	return wire.Of(conn).NeverBegan(err)
 }
@@ -191,7 +192,7 @@ func (c torn) Read(p []byte) (int, error) { return c.Conn.Read(p[:min(len(p), c.
 func dial(t *testing.T, piece int) (*pgconn.PgConn, net.Conn) {
 	t.Helper()
 	config, err := pgconn.ParseConfig("host=127.0.0.1 user=u sslmode=disable")
-	must(t, err)
+	check.OK(t, err)
 	near, far := net.Pipe()
 	used := false
 	config.DialFunc = func(context.Context, string, string) (net.Conn, error) {
@@ -204,7 +205,7 @@ func dial(t *testing.T, piece int) (*pgconn.PgConn, net.Conn) {
 	wire.Watch(config)
 	go answerTo(far, said(&pgproto3.AuthenticationOk{}, &pgproto3.ReadyForQuery{TxStatus: 'I'}))
 	conn, err := pgconn.ConnectConfig(t.Context(), config)
-	must(t, err)
+	check.OK(t, err)
 	t.Cleanup(func() {
 		_ = far.Close()
 		_ = conn.Close(context.Background())
@@ -224,10 +225,10 @@ func TestARealServerSaysItInThatOrder(t *testing.T) {
 		t.Run("a request never began in a session that was told to end before, "+name, func(t *testing.T) {
 			conn := watched(t, uri)
 			_, err := admin.Exec(t.Context(), "select pg_terminate_backend($1, 10000)", conn.PID())
-			must(t, err)
+			check.OK(t, err)
 			err = extended(t.Context(), conn)
 			checkEnd(t, err)
-			equal(t, wire.Of(conn).NeverBegan(err), true)
+			check.Equal(t, wire.Of(conn).NeverBegan(err), true)
 		})
 		t.Run("a statement may have begun in a session that ends amidst it, "+name, func(t *testing.T) {
 			conn := watched(t, uri)
@@ -237,16 +238,16 @@ func TestARealServerSaysItInThatOrder(t *testing.T) {
 			}()
 			pgtest.Eventually(t, "the statement runs", func() bool {
 				var runs bool
-				must(t, admin.QueryRow(t.Context(),
+				check.OK(t, admin.QueryRow(t.Context(),
 					"select coalesce(wait_event, '') = 'PgSleep' from pg_stat_activity where pid = $1",
 					conn.PID()).Scan(&runs))
 				return runs
 			})
 			_, err := admin.Exec(t.Context(), "select pg_terminate_backend($1)", conn.PID())
-			must(t, err)
+			check.OK(t, err)
 			err = <-done
 			checkEnd(t, err)
-			equal(t, wire.Of(conn).NeverBegan(err), false)
+			check.Equal(t, wire.Of(conn).NeverBegan(err), false)
 		})
 	}
 }
@@ -262,10 +263,10 @@ func checkEnd(t *testing.T, err error) {
 func watched(t *testing.T, uri string) *pgconn.PgConn {
 	t.Helper()
 	config, err := pgconn.ParseConfig(uri)
-	must(t, err)
+	check.OK(t, err)
 	wire.Watch(config)
 	conn, err := pgconn.ConnectConfig(t.Context(), config)
-	must(t, err)
+	check.OK(t, err)
 	t.Cleanup(func() {
 		_ = conn.Close(context.Background())
 		<-conn.CleanupDone()

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/wire"
 )
 
@@ -20,7 +21,7 @@ import (
 func tapped(tb testing.TB, from io.Reader, to io.Writer) (io.Reader, io.Writer) {
 	tb.Helper()
 	config, err := pgconn.ParseConfig("host=127.0.0.1 user=u sslmode=disable")
-	must(tb, err)
+	check.OK(tb, err)
 	var r io.Reader
 	var w io.Writer
 	config.BuildFrontend = func(from io.Reader, to io.Writer) *pgproto3.Frontend {
@@ -83,11 +84,11 @@ func TestLengths(t *testing.T) {
 			r, w := tapped(t, bytes.NewReader(c.says), io.Discard)
 			if c.login {
 				_, err := w.Write(startup())
-				must(t, err)
+				check.OK(t, err)
 			}
 			passed, err := io.ReadAll(r)
-			equal(t, errors.Is(err, wire.ErrProtocol), c.refused)
-			equal(t, len(passed) > 0, !c.refused)
+			check.Equal(t, errors.Is(err, wire.ErrProtocol), c.refused)
+			check.Equal(t, len(passed) > 0, !c.refused)
 		})
 	}
 	t.Run("what comes before a refused message is passed on, and nothing after it", func(t *testing.T) {
@@ -97,10 +98,10 @@ func TestLengths(t *testing.T) {
 			r, _ := tapped(t, read(io.MultiReader(bytes.NewReader(append(bytes.Clone(good), head('Z', 1<<20)...)),
 				bytes.NewReader(good))), io.Discard)
 			passed, err := io.ReadAll(r)
-			equal(t, errors.Is(err, wire.ErrProtocol), true)
-			equal(t, bytes.HasPrefix(passed, good) && len(passed) < len(good)+5, true)
+			check.Equal(t, errors.Is(err, wire.ErrProtocol), true)
+			check.Equal(t, bytes.HasPrefix(passed, good) && len(passed) < len(good)+5, true)
 			_, err = r.Read(make([]byte, 100))
-			equal(t, errors.Is(err, wire.ErrProtocol), true)
+			check.Equal(t, errors.Is(err, wire.ErrProtocol), true)
 		}
 	})
 }
@@ -165,18 +166,18 @@ func TestOwes(t *testing.T) {
 			for _, piece := range []int{1, 7, 1 << 10} {
 				conn, server := dial(t, piece)
 				go func() { _, _ = io.Copy(io.Discard, server) }()
-				equal(t, wire.Of(conn).Owes(), false)
+				check.Equal(t, wire.Of(conn).Owes(), false)
 				for _, step := range steps {
 					for _, message := range step.asks {
 						conn.Frontend().Send(message)
 					}
-					must(t, conn.Frontend().Flush())
+					check.OK(t, conn.Frontend().Flush())
 					go func() { _, _ = server.Write(said(step.says...)) }()
 					for range step.says {
 						_, err := conn.Frontend().Receive()
-						must(t, err)
+						check.OK(t, err)
 					}
-					equal(t, wire.Of(conn).Owes(), step.owes)
+					check.Equal(t, wire.Of(conn).Owes(), step.owes)
 				}
 			}
 		})
@@ -185,7 +186,7 @@ func TestOwes(t *testing.T) {
 		var none *wire.Wire
 		none.Start()
 		none.Forget()
-		equal(t, none.Owes() || none.NeverBegan(nil) || none.Err() != nil || none.OnSent(nil) != wire.Idle, false)
+		check.Equal(t, none.Owes() || none.NeverBegan(nil) || none.Err() != nil || none.OnSent(nil) != wire.Idle, false)
 	})
 }
 
@@ -201,17 +202,17 @@ func TestARealServerKeepsToTheProtocol(t *testing.T) {
 		if err := conn.Exec(t.Context(), sql).Close(); err != nil {
 			t.Errorf("%s: %v", sql, err)
 		}
-		equal(t, w.Owes(), false)
+		check.Equal(t, w.Owes(), false)
 	}
 	d, err := conn.Prepare(t.Context(), "s", "select n, m from a", nil)
-	must(t, err)
+	check.OK(t, err)
 	for range 2 {
 		result := conn.ExecStatement(t.Context(), d, nil, nil, nil).Read()
-		must(t, result.Err)
-		equal(t, len(result.Rows), 10_000)
-		must(t, conn.ExecPrepared(t.Context(), "s", nil, nil, nil).Read().Err)
+		check.OK(t, result.Err)
+		check.Equal(t, len(result.Rows), 10_000)
+		check.OK(t, conn.ExecPrepared(t.Context(), "s", nil, nil, nil).Read().Err)
 	}
-	must(t, conn.Exec(t.Context(), "alter table a drop column m").Close())
+	check.OK(t, conn.Exec(t.Context(), "alter table a drop column m").Close())
 	if err := conn.ExecStatement(t.Context(), d, nil, nil, nil).Read().Err; err == nil || errors.Is(err,
 		wire.ErrProtocol) {
 		t.Errorf("a statement whose result type changed: %v", err)
@@ -220,8 +221,8 @@ func TestARealServerKeepsToTheProtocol(t *testing.T) {
 	batch.ExecParams("select 1, 2, 3", nil, nil, nil, nil)
 	batch.ExecParams("select 1", nil, nil, nil, nil)
 	_, err = conn.ExecBatch(t.Context(), batch).ReadAll()
-	must(t, err)
-	equal(t, w.Owes(), false)
-	must(t, extended(t.Context(), conn))
-	equal(t, w.Owes(), false)
+	check.OK(t, err)
+	check.Equal(t, w.Owes(), false)
+	check.OK(t, extended(t.Context(), conn))
+	check.Equal(t, w.Owes(), false)
 }

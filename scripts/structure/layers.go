@@ -10,15 +10,15 @@ import (
 // lower layers and of its own.
 var layers = [][]string{
 	{
-		"internal/background", "internal/redact", "internal/sqlstate", "internal/sqltext", "internal/urlfix",
-		"internal/ctxrows", "internal/ctxsettings", // of the first edition
+		"internal/background", "internal/ctxsettings", "internal/dbsql", "internal/errno", "internal/health",
+		"internal/ratelog", "internal/redact", "internal/sqlstate", "internal/sqltext", "internal/urlfix",
 	},
 	{
-		"internal/cancel", "internal/guard", "internal/libpq", "internal/socket", "internal/telemetry", "internal/wire",
-		"telemetry",
+		"internal/driverkeys", "internal/libpq", "internal/socket", "internal/telemetry", "internal/wire", "telemetry",
 	},
+	{"internal/canceler", "internal/failure"},
 	{"internal/connect", "internal/serverconn"},
-	{"internal/pool"},
+	{"internal/pool", "internal/records"},
 	{"internal/scope"},
 	{"."},
 	{"debugz", "session"},
