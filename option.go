@@ -73,7 +73,7 @@ func (o *options) cancelLimit() time.Duration {
 // cancels reports whether statements are cancelled by requests.
 func (o *options) cancels() bool { return o.cancelLimit() > 0 && !o.native }
 
-// WithBeforeConnect calls f before each new physical connection, with a copy of the configuration
+// WithBeforeConnect calls f before each new server connection, with a copy of the configuration
 // that f may change, for a password that is made anew each time, say. An error ends the attempt and
 // reaches the caller. Where Password is empty when f returns, the password file is asked, for the
 // servers, user and database that f leaves.
@@ -81,7 +81,7 @@ func WithBeforeConnect(f func(context.Context, *pgx.ConnConfig) error) Option {
 	return func(o *options) { o.beforeConnect = f }
 }
 
-// WithAfterConnect calls f after each new physical connection was made and before it is used, for
+// WithAfterConnect calls f after each new server connection was made and before it is used, for
 // type registration, say. An error closes the connection and reaches the caller. The server's
 // settings and the role that f sets are what a reset of the session goes back to (SessionReset); of
 // the application's own settings, with a dot in their name, the server keeps no list: give those to

@@ -19,7 +19,7 @@ import (
 // sessionCount is how many sessions are opened one after another, and how many at once.
 const sessionCount = maxConns
 
-// checkOneByOne opens sessions one after another, each on a new physical connection.
+// checkOneByOne opens sessions one after another, each on a new connection.
 func checkOneByOne(ctx context.Context, p *patient) Result {
 	db, connector, err := p.open(nil)
 	if err != nil {

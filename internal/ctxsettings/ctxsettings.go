@@ -1,5 +1,5 @@
 // Package ctxsettings is what a context asks of the connection that its statements run on: package
-// session puts it there, and the lease of package pgsafe applies it.
+// session puts it there, and package pgsafe applies it to a connection.
 package ctxsettings
 
 import (
