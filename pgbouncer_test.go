@@ -243,8 +243,8 @@ func TestPgBouncerWithTLS(t *testing.T) {
 }
 
 // cancelsThrough cancels as many statements as PGSAFE_TEST_CANCELS gives, on six connections at
-// once. The cancels come at all moments of a statement's life: in the pooler's queue, while it runs,
-// and as it ends. A statement that is not cancelled follows each.
+// once. The cancels come at all moments of a statement's life: in the pooler's queue, while it
+// runs, and as it ends. A statement that is not cancelled follows each.
 func cancelsThrough(t *testing.T, uri string) {
 	t.Helper()
 	db := open(t, pgsafe.DriverName, with(uri, "pool_max_conns=6"))

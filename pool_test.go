@@ -321,8 +321,8 @@ func TestHandles(t *testing.T) {
 }
 
 // TestHandlesAtRandom runs all operations on handles at once. Random limits change meanwhile, and
-// some callers give up. Every other caller is served, no caller sees an error from the pool, and the
-// cap holds.
+// some callers give up. Every other caller is served, no caller sees an error from the pool, and
+// the cap holds.
 func TestHandlesAtRandom(t *testing.T) {
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprintf("every caller is served with seed %d", seed), func(t *testing.T) {

@@ -363,7 +363,7 @@ func (w *watcher) exec(query string) error {
 func TestSettingsBehindAPooler(t *testing.T) {
 	pooler, database := pooled(t, map[string]string{"default_pool_size": "1"})
 	db := open(t, pgsafe.DriverName, pooler.URI(database))
-	t.Run("settings outside a transaction are refused behind a pooler, and the error has the remedy", func(t *testing.T) {
+	t.Run("settings outside a transaction are refused behind a pooler, with the remedy", func(t *testing.T) {
 		for range 3 {
 			_, err := db.ExecContext(tenant(t.Context(), "a"), "select 1")
 			if !errors.Is(err, session.ErrSettings) || !strings.Contains(fmt.Sprint(err), "transaction") {

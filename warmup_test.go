@@ -59,7 +59,7 @@ func TestFloorAfterARestart(t *testing.T) {
 			dials[name] = fmt.Sprintf("%d dials in %v, then %d connections",
 				during, down.Round(time.Millisecond), after-before)
 			if name == pgsafe.DriverName {
-				// The pauses double up to half a second, and the jitter leaves at least half of each.
+				// The pauses double up to half a second, and the jitter leaves at least half of it.
 				// Each caller may have a dial under way before the first failure.
 				if most := limit + 7 + int64(down/(250*time.Millisecond)); during > most {
 					t.Errorf("%d dials while the server was away, want at most %d", during, most)
