@@ -11,7 +11,6 @@ import (
 	"github.com/pgsafe/pgsafe/internal/failure"
 	"github.com/pgsafe/pgsafe/internal/pool"
 	"github.com/pgsafe/pgsafe/internal/serverconn"
-	"github.com/pgsafe/pgsafe/internal/sqlstate"
 	"github.com/pgsafe/pgsafe/internal/sqltext"
 )
 
@@ -70,11 +69,6 @@ func (c *Connector) acquireError(ctx context.Context, err error) error {
 // holder describes a connection in use, without literals of its statement.
 func holder(h pool.Holder) string {
 	return sqltext.Read(h.Text).Summary + " for " + h.For.Round(100*time.Millisecond).String()
-}
-
-// isFull recognises a server without room for another connection.
-func isFull(err error) bool {
-	return failure.Any(err, func(err error) bool { return sqlstate.Of(err) == sqlstate.TooManyConnections })
 }
 
 // AcquireError says that no connection could be had in time, and what uses them.
