@@ -58,7 +58,6 @@ var (
 	_ io.Closer        = (*Connector)(nil)
 	_ slog.LogValuer   = (*Connector)(nil)
 	_ fmt.Stringer     = (*Connector)(nil)
-	_ fmt.GoStringer   = (*Connector)(nil)
 )
 
 // NewConnector parses dsn, in any form that Normalize takes. The error is a *DSNError. The empty string means

@@ -45,8 +45,7 @@
 //	db, err := sql.Open("pgsafe", "postgres://app@db1,db2/orders?target_session_attrs=read-write")
 //
 // Files with certificates, keys and passwords are read again when they change. WithPassword asks the
-// application for each connection. PgBouncer in transaction mode is recognised.
-// docs/failure-behaviour.md lists each failure with its test.
+// application for each connection. PgBouncer in transaction mode is recognised. See docs/failure-behaviour.md.
 //
 // # Sessions
 //
