@@ -1,6 +1,7 @@
 package serverconn
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgsafe/pgsafe/internal/canceler"
+	"github.com/pgsafe/pgsafe/internal/sqlstate"
 )
 
 // UnbegunError is the error of a statement, outside a transaction, that the server has certainly not begun.
@@ -116,13 +118,26 @@ func (c *Conn) broken(err error) error {
 	}
 	c.cause = err
 	// The transaction status is from before the statement.
-	if pc.TxStatus() == 'I' && c.wire.NeverBegan(err) {
+	if pc.TxStatus() == 'I' && c.neverBegan(err) {
 		if c.config.OnUnbegun != nil {
 			c.config.OnUnbegun()
 		}
 		return &UnbegunError{err}
 	}
 	return err
+}
+
+// neverBegan reports whether the server has certainly done nothing for the last request, which failed
+// with err.
+func (c *Conn) neverBegan(err error) bool { return c.wire.NeverBegan(err) || isEndOfIdleness(err) }
+
+// isEndOfIdleness recognises the server's error for a session that was idle for too long. The server
+// looks at that timeout for the last time between reading a request and beginning it (postgres.c,
+// PostgresMain).
+func isEndOfIdleness(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && cmp.Or(pgErr.SeverityUnlocalized, pgErr.Severity) == "FATAL" &&
+		(pgErr.Code == sqlstate.IdleSessionTimeout || pgErr.Code == sqlstate.IdleInTransactionSessionTimeout)
 }
 
 // whyUnsent finds the cause that pgx's stdlib has left out.

@@ -70,7 +70,7 @@ func (c *Conn) Commit(ctx context.Context) error {
 	}
 	if err != nil && c.pgx.IsClosed() {
 		c.cause = err
-		if !c.wire.NeverBegan(err) {
+		if !c.neverBegan(err) {
 			return &commitUnknownError{err}
 		}
 	}
