@@ -19,7 +19,6 @@ import (
 	"github.com/pgsafe/pgsafe/internal/connect"
 	"github.com/pgsafe/pgsafe/internal/ctxsettings"
 	"github.com/pgsafe/pgsafe/internal/dbsql"
-	"github.com/pgsafe/pgsafe/internal/failure"
 	"github.com/pgsafe/pgsafe/internal/libpq"
 	"github.com/pgsafe/pgsafe/internal/pool"
 	"github.com/pgsafe/pgsafe/internal/records"
@@ -171,7 +170,7 @@ func (c *Connector) watch(cc *pgx.ConnConfig, o options) {
 func (c *Connector) poolConfig() pool.Config {
 	p := c.profile
 	return pool.Config{
-		Dial: c.dial, Patience: c.dialer.Patience, IsFull: failure.IsFull,
+		Dial: c.dial, Patience: c.dialer.Patience,
 		OnRelease: c.tracer.Used, OnRenew: c.records.Renewed, OnReconnect: func() { c.records.Recovered(records.Reconnect) },
 		Max: int(p.MaxConns), MinIdle: int(p.MinIdleConns), AcquireTimeout: p.AcquireTimeout,
 		SlowDial:    c.dialer.SlowAfter(),

@@ -85,6 +85,26 @@ func TestAFullServer(t *testing.T) {
 	})
 }
 
+func TestAFullServerThatStaysFull(t *testing.T) {
+	t.Run("a caller that gets no connection within connect_timeout gets the server's error", func(t *testing.T) {
+		t.Parallel()
+		uri := pgtest.Shared(t).Database(t)
+		owner := open(t, "pgx", uri)
+		exec(t, owner, "create role lonely login connection limit 1")
+		defer exec(t, owner, "drop role lonely")
+		u, err := url.Parse(with(uri, "connect_timeout=1"))
+		check.OK(t, err)
+		u.User = url.User("lonely")
+		db, err := sql.Open(pgsafe.DriverName, u.String())
+		check.OK(t, err)
+		defer db.Close()
+		defer holdAll(t, db, 1)()
+		_, err = db.ExecContext(t.Context(), "select 1")
+		check.Equal(t, pgsafe.SQLState(err), "53300")
+		check.Equal(t, pgsafe.KindOf(err), pgsafe.KindUnavailable)
+	})
+}
+
 func TestTheFloorIsExact(t *testing.T) {
 	for params, want := range map[string]int{
 		"pool_profile=development": 5, "pool_profile=production": 20, "pool_profile=auth": 2,

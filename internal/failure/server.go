@@ -102,11 +102,3 @@ func IsPoolerWait(err *pgconn.PgError) bool {
 	return err.Code == sqlstate.ProtocolViolation && (strings.HasPrefix(err.Message, "no more connections allowed") ||
 		strings.HasPrefix(err.Message, "server login has been failing, "))
 }
-
-// IsFull reports whether err says that the server has no room for another connection.
-func IsFull(err error) bool {
-	return Any(err, func(err error) bool {
-		pgErr, ok := err.(*pgconn.PgError) //nolint:errorlint // Any looks at each layer
-		return ok && pgErr.Code == sqlstate.TooManyConnections
-	})
-}

@@ -9,7 +9,8 @@ import (
 
 // A failure to dial either lasts, or it may pass by itself. One that lasts is an answer to one
 // caller. One that may pass is tried again by a single dial at a time, the probe, with growing
-// pauses. The waiters see the last failure, each when its own patience is spent.
+// pauses. The waiters see the last failure, each when its own patience is spent. Until then they get
+// what other callers release, from a server that has no room for more, too.
 
 // failure is why a dial failed that may be tried again.
 type failure struct {
@@ -74,7 +75,7 @@ func (p *Pool) expire() {
 
 func (p *Pool) expireLocked() {
 	f := p.dials.failure
-	if f == nil || p.isAtServersCapLocked(f.err) {
+	if f == nil {
 		return
 	}
 	now := time.Now()
@@ -85,12 +86,6 @@ func (p *Pool) expireLocked() {
 		}
 		p.endWaitLocked(w, nil, f.err, now)
 	}
-}
-
-// isAtServersCapLocked reports whether the server has no room beside connections of this pool. Its
-// waiters then wait for one of these, as they do at the pool's own cap.
-func (p *Pool) isAtServersCapLocked(err error) bool {
-	return p.config.IsFull != nil && p.config.IsFull(err) && p.idle.n+p.used.n > 0
 }
 
 // errEndedEarly is the failure of a dial that succeeded in vain. A connection that is lost before

@@ -249,7 +249,6 @@ func newFixture(t *testing.T, config pool.Config) *fixture {
 	t.Helper()
 	f := &fixture{cluster: &cluster{}, t: t}
 	config.Dial, config.Patience = f.Dial, patienceWith
-	config.IsFull = func(err error) bool { return errors.Is(err, errFull) }
 	f.Pool = pool.New(config)
 	t.Cleanup(func() {
 		f.Close()

@@ -229,7 +229,6 @@ func (w *model) begin() {
 		}
 		return modelPatience
 	}
-	config.IsFull = func(err error) bool { return errors.Is(err, errFull) }
 	w.pool = pool.New(config)
 	w.pool.OnWait(w.arrive)
 	w.before = w.pool.Snapshot()

@@ -52,7 +52,7 @@ type Server interface {
 
 // Config is what a Pool is made of. Dial and Patience are required. Every other field may be zero: a
 // Config of those two makes a pool without a cap that keeps each connection for ever. The pool calls
-// the functions from many goroutines. Patience and IsFull must not block, nor call the pool.
+// the functions from many goroutines. Patience must not block, nor call the pool.
 type Config struct {
 	// Dial opens one connection. Its context ends when the pool does not need the connection any
 	// more. A connection that Dial returns in spite of that is not lost.
@@ -61,9 +61,6 @@ type Config struct {
 	// Patience returns how long after the caller began to wait a failure to dial may be tried
 	// again. Zero means that the failure lasts.
 	Patience func(err error) time.Duration
-
-	// IsFull reports whether a failure to dial means that the server has no room. nil means never.
-	IsFull func(err error) bool
 
 	// OnRelease is called with the time for which a connection was in use. nil means no call.
 	OnRelease func(used time.Duration)
