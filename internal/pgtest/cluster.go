@@ -154,8 +154,10 @@ func start(opts pgserver.Options) (*Cluster, error) {
 		}
 	}
 	var err error
-	c.Server, err = pgserver.Start(ctx, opts)
-	return c, err
+	if c.Server, err = pgserver.Start(ctx, opts); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 func (c *Cluster) stopWith(tb testing.TB) {
