@@ -30,6 +30,9 @@ func checkOneByOne(ctx context.Context, p *patient) Result {
 	for range sessionCount {
 		began := time.Now()
 		conn, err := db.Conn(ctx)
+		if err == nil {
+			_, err = pidOf(conn) // a *sql.Conn takes its connection at its first use
+		}
 		if err != nil {
 			r := describe(err)
 			r.Timings = t
@@ -92,7 +95,6 @@ func checkAtOnce(ctx context.Context, p *patient) Result {
 			<-start
 			began := time.Now()
 			if conns[i], errs[i] = db.Conn(ctx); errs[i] == nil {
-				// A connection that was not used yet may be taken back for another session.
 				pids[i], errs[i] = pidOf(conns[i])
 			}
 			times[i] = time.Since(began)
