@@ -104,7 +104,8 @@ func run[T any](ctx context.Context, h *Conn, text string, f func(*serverconn.Co
 	}
 }
 
-// settings returns what a statement with that context runs under. A statement of a *sql.Conn whose context has no settings runs under the settings of the use, unless it may belong to another use.
+// settings returns what a statement runs under. One of a *sql.Conn whose context has no settings runs
+// under the settings of the use, unless it may belong to another use.
 func (h *Conn) settings(ctx context.Context) *ctxsettings.Settings {
 	if s := ctxsettings.Of(ctx); s != nil || !h.connector.uses.Shown() {
 		h.inherits = s

@@ -25,14 +25,14 @@ func TestImports(t *testing.T) {
 		"telemetry": {otel, "internal/telemetry/layer", "internal/telemetry/options"},
 
 		"internal/pool": {"internal/background", "internal/health"},
-		"internal/serverconn": {pgx, "internal/canceler", "internal/ctxsettings", "internal/health", "internal/socket",
+		"internal/serverconn": {pgx, "internal/canceler", "internal/ctxsettings", "internal/failure", "internal/health", "internal/socket",
 			"internal/sqlstate", "internal/sqltext", "internal/telemetry", "internal/wire"},
 		"internal/connect": {pgx, "internal/errno", "internal/failure", "internal/libpq", "internal/redact", "internal/sqlstate",
 			"internal/urlfix", "internal/wire"},
 		"internal/driverkeys": {pgx, "internal/urlfix"},
 		"internal/failure":    {pgx, "internal/libpq", "internal/sqlstate"},
 		"internal/canceler":   {pgx, "internal/sqlstate", "internal/wire"},
-		"internal/wire":       {pgx, "internal/sqlstate"},
+		"internal/wire":       {pgx, "internal/failure", "internal/sqlstate"},
 		"internal/socket":     {},
 
 		"internal/records": {pgx, "internal/connect", "internal/ratelog", "internal/serverconn", "internal/sqlstate",

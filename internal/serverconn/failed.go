@@ -1,7 +1,6 @@
 package serverconn
 
 import (
-	"cmp"
 	"context"
 	"database/sql/driver"
 	"errors"
@@ -9,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgsafe/pgsafe/internal/canceler"
+	"github.com/pgsafe/pgsafe/internal/failure"
 	"github.com/pgsafe/pgsafe/internal/sqlstate"
 )
 
@@ -136,7 +136,7 @@ func (c *Conn) neverBegan(err error) bool { return c.wire.NeverBegan(err) || isE
 // PostgresMain).
 func isEndOfIdleness(err error) bool {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && cmp.Or(pgErr.SeverityUnlocalized, pgErr.Severity) == "FATAL" &&
+	return ok && failure.IsFatal(pgErr) &&
 		(pgErr.Code == sqlstate.IdleSessionTimeout || pgErr.Code == sqlstate.IdleInTransactionSessionTimeout)
 }
 
@@ -153,8 +153,8 @@ func (c *Conn) whyUnsent() error {
 	return pgconn.ErrConnClosed
 }
 
-// failedHarmless is Failed for BEGIN, PREPARE and a ping. They leave nothing behind if their connection breaks, even
-// if the server ran them.
+// failedHarmless is Failed for BEGIN, PREPARE and a ping. They leave nothing behind if their
+// connection breaks, even if the server ran them.
 func (c *Conn) failedHarmless(ctx context.Context, err error) error {
 	err = c.Failed(ctx, err)
 	pc := c.pgx.PgConn()

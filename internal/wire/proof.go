@@ -2,12 +2,13 @@ package wire
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"net"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgsafe/pgsafe/internal/failure"
 )
 
 // proof knows of the last request whether the server can have begun it.
@@ -89,8 +90,7 @@ func (w *Wire) Err() error {
 // isLastWord recognises the server's FATAL error of class 57P.
 func isLastWord(err error) bool {
 	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && strings.HasPrefix(pgErr.Code, "57P") &&
-		cmp.Or(pgErr.SeverityUnlocalized, pgErr.Severity) == "FATAL"
+	return errors.As(err, &pgErr) && strings.HasPrefix(pgErr.Code, "57P") && failure.IsFatal(pgErr)
 }
 
 // ask notes a request, and reports whether it does not continue one that has no answer yet.
