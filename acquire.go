@@ -25,8 +25,10 @@ var (
 )
 
 // acquire takes a connection out of the pool. waited is how long the caller has waited for it already.
-func (c *Connector) acquire(ctx context.Context, text string, waited time.Duration) (*pool.Conn, error) {
-	conn, err := c.pool.Acquire(ctx, text)
+func (c *Connector) acquire(
+	ctx context.Context, text string, a *pool.Affinity, waited time.Duration,
+) (*pool.Conn, error) {
+	conn, err := c.pool.Acquire(ctx, text, a)
 	if err != nil {
 		return nil, c.acquireError(ctx, err)
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/libpq"
 	"github.com/pgsafe/pgsafe/internal/pool"
 	"github.com/pgsafe/pgsafe/internal/records"
+	"github.com/pgsafe/pgsafe/internal/scope"
 	"github.com/pgsafe/pgsafe/internal/serverconn"
 	tracing "github.com/pgsafe/pgsafe/internal/telemetry"
 	"github.com/pgsafe/pgsafe/internal/wire"
@@ -37,6 +38,7 @@ type Connector struct {
 	comments bool
 
 	pool     *pool.Pool
+	home     *scope.Home // of sessions and transactions, nil with native connections
 	dialer   *connect.Dialer
 	canceler *canceler.Canceler // nil where pgx, or the application, cancels statements
 	conns    serverconn.Config  // what server connections have in common
@@ -118,9 +120,11 @@ func newConnector(server *libpq.Config, o options, opts []Option) (*Connector, e
 	c.conns = c.connConfig(o)
 	c.dialer = connect.New(c.dialOptions(o))
 	c.pool = pool.New(c.poolConfig())
-	c.inner = handleConnector{c}
 	if o.native {
 		c.inner = nativeConnector{c}
+	} else {
+		c.home = &scope.Home{Pool: c.pool, Tracer: c.tracer, Logger: c.logger, Acquire: c.acquire}
+		c.inner = handleConnector{c}
 	}
 	layer, err := c.tracer.Wrap(c.inner)
 	c.layer = layer
@@ -215,7 +219,9 @@ func (h handleConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Conn{connector: h.Connector, inherits: ctxsettings.Of(ctx), born: time.Now(), waited: waited}, nil
+	return &Conn{
+		connector: h.Connector, inherits: ctxsettings.Of(ctx), belongs: h.home.Of(ctx), born: time.Now(), waited: waited,
+	}, nil
 }
 
 // ensure makes sure that the pool has a connection. It returns how long it waited for one.

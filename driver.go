@@ -5,7 +5,7 @@ import (
 	"database/sql/driver"
 	"slices"
 
-	"github.com/pgsafe/pgsafe/internal/sqltext"
+	"github.com/pgsafe/pgsafe/internal/scope"
 )
 
 const (
@@ -102,16 +102,5 @@ func ConnectorOf(db *sql.DB) (*Connector, bool) {
 	return first.connector, true
 }
 
-// The methods that follow are for package session, which finds them at db.Driver().
-
-// Waiting reports whether a caller waits for a connection.
-func (d *connectorDriver) Waiting() bool { return d.connector.pool.Waiting() }
-
-// OnAcquire has f called whenever a caller begins to wait, by that caller, until stop is called.
-func (d *connectorDriver) OnAcquire(f func()) (stop func()) { return d.connector.pool.OnWait(f) }
-
-// Leaves reports whether a statement has lasting effects in the server's session.
-func (d *connectorDriver) Leaves(text string) bool { return d.connector.conns.Effects.Of(text) != nil }
-
-// Summary is what spans call a statement, without its literals.
-func (d *connectorDriver) Summary(text string) string { return sqltext.Read(text).Summary }
+// Home is for package session. It is nil with WithNativeConn.
+func (d *connectorDriver) Home() *scope.Home { return d.connector.home }

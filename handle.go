@@ -10,6 +10,7 @@ import (
 
 	"github.com/pgsafe/pgsafe/internal/ctxsettings"
 	"github.com/pgsafe/pgsafe/internal/pool"
+	"github.com/pgsafe/pgsafe/internal/scope"
 	"github.com/pgsafe/pgsafe/internal/serverconn"
 )
 
@@ -20,6 +21,10 @@ type Conn struct {
 	pooled    *pool.Conn       // nil while the handle has no connection
 	server    *serverconn.Conn // the same connection
 
+	belongs  *scope.Scope          // what the context belongs to with which database/sql took the handle
+	session  *scope.Session        // whose statements it runs, nil for none
+	level    *scope.Level          // on whose connection they run; then the handle has none of its own
+	use      scope.Use             // of a connection of its own, for the session
 	inherits *ctxsettings.Settings // what a statement runs with whose context has no settings
 	inTx     bool                  // database/sql has a transaction on it
 	isRaw    bool                  // native code has had the connection
@@ -56,35 +61,84 @@ func (h *Conn) bind(ctx context.Context, text string) (fresh bool, err error) {
 		h.pooled.Note(text)
 		return false, nil
 	}
-	c, err := h.connector.acquire(ctx, text, h.waited)
+	if h.join(ctx); h.level != nil {
+		return false, nil
+	}
+	c, err := h.connector.home.AcquireFor(ctx, h.session, text, h.waited)
 	h.waited = 0
 	if err != nil {
 		return false, err
 	}
 	h.pooled, h.server = c, c.Server.(*serverconn.Conn)
+	h.use.Begin(h.session, text)
 	return true, nil
 }
 
-// unbind gives the connection back to the pool.
+// join finds the session and the level that a statement belongs to, unless the handle has a connection already.
+func (h *Conn) join(ctx context.Context) {
+	switch {
+	case h.level != nil:
+		h.endNative(nil)
+		return
+	case h.pooled != nil:
+		return
+	}
+	s := h.belongs
+	if s == nil {
+		s = h.connector.home.Of(ctx)
+	}
+	h.session, h.level = s.Place()
+}
+
+// endNative ends the turn that native code has on the level's connection. It gives the code's error its identity.
+func (h *Conn) endNative(err error) error {
+	if h.level == nil || !h.isRaw {
+		return err
+	}
+	h.isRaw = false
+	return h.level.NativeDone(err)
+}
+
+// unbind gives the connection back to the pool, or to the session if it has session state. Native code has the
+// connection of a *sql.Conn for itself.
 func (h *Conn) unbind() {
-	c := h.pooled
+	_ = h.endNative(nil) // it was reported to the code
+	c, s := h.pooled, h.session
+	if h.isRaw {
+		s = nil
+	}
+	h.session, h.level = nil, nil
 	if c == nil {
 		return
 	}
+	server := h.server
 	h.pooled, h.server, h.inTx, h.isRaw = nil, nil, false, false
-	h.connector.pool.Release(c)
+	h.use.End()
+	h.connector.home.Release(c, server, s)
 }
 
 // maxTries is how often a statement is tried that certainly never began.
 const maxTries = 3
 
-// run runs a statement on the handle's connection. If the handle had none, and the connection that it got turns out to
-// be dead before the statement began, another one is tried.
-func run[T any](ctx context.Context, h *Conn, text string, f func(*serverconn.Conn) (T, error)) (res T, err error) {
+// run is attempt for a statement of the application, which counts in its session.
+func run[T any](ctx context.Context, h *Conn, text string, f func(*serverconn.Conn) (T, error)) (T, error) {
+	began := h.connector.home.Clock()
+	res, err := attempt(ctx, h, text, f)
+	h.session.Ran(text, began)
+	return res, err
+}
+
+// attempt runs a statement where its context belongs: on the connection of its transaction, else on the handle's own.
+// If the handle had none, and the connection that it got turns out to be dead before the statement began, another one
+// is tried.
+func attempt[T any](ctx context.Context, h *Conn, text string, f func(*serverconn.Conn) (T, error)) (res T, err error) {
 	for try := 1; ; try++ {
 		fresh, err := h.bind(ctx, text)
-		if err != nil {
+		switch {
+		case err != nil:
 			return res, err
+		case h.level != nil:
+			return scope.Run(ctx, h.level, text, f)
 		}
 		res, err = f(h.server)
 		if err == nil {
@@ -126,14 +180,30 @@ func (h *Conn) ExecContext(ctx context.Context, query string, args []driver.Name
 // QueryContext runs a statement with rows.
 func (h *Conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	args = h.connector.commented(ctx, args)
-	r, err := run(ctx, h, query, func(s *serverconn.Conn) (*stdRows, error) {
+	return h.query(ctx, query, func(s *serverconn.Conn) (*stdRows, error) {
 		return s.Query(ctx, h.settings(ctx), query, args)
+	})
+}
+
+// query runs a statement with rows.
+func (h *Conn) query(
+	ctx context.Context, text string, f func(*serverconn.Conn) (*stdRows, error),
+) (driver.Rows, error) {
+	rows, err := run(ctx, h, text, func(s *serverconn.Conn) (driver.Rows, error) {
+		std, err := f(s)
+		switch {
+		case err != nil:
+			return nil, err
+		case h.level != nil:
+			return h.level.Rows(ctx, text, std), nil
+		}
+		return h.lendRows(ctx, std), nil
 	})
 	if err != nil {
 		h.settle()
 		return nil, err
 	}
-	return h.lendRows(ctx, r), nil
+	return rows, nil
 }
 
 // PrepareContext returns a statement, which is a text. The server is asked once for each text, for its parameters and
@@ -143,7 +213,7 @@ func (h *Conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 	if known {
 		return &stmt{h, query, inputs}, nil
 	}
-	inputs, err := run(ctx, h, query, func(s *serverconn.Conn) (int, error) {
+	inputs, err := attempt(ctx, h, query, func(s *serverconn.Conn) (int, error) {
 		return s.Prepare(ctx, h.settings(ctx), query)
 	})
 	h.settle()
@@ -159,9 +229,13 @@ func (h *Conn) Prepare(query string) (driver.Stmt, error) {
 	return h.PrepareContext(context.Background(), query)
 }
 
-// BeginTx begins a transaction.
+// BeginTx begins a transaction. Within a transaction of package session it is a savepoint.
 func (h *Conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	_, err := run(ctx, h, "BEGIN", func(s *serverconn.Conn) (struct{}, error) {
+	h.begin()
+	if h.join(ctx); h.level != nil {
+		return h.nest(ctx, opts)
+	}
+	_, err := attempt(ctx, h, "BEGIN", func(s *serverconn.Conn) (struct{}, error) {
 		return struct{}{}, s.BeginTransaction(ctx, h.settings(ctx), opts)
 	})
 	if err != nil {
@@ -169,6 +243,7 @@ func (h *Conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 		return nil, err
 	}
 	h.inTx = true
+	h.use.Transaction()
 	return &tx{h, ctx}, nil
 }
 
@@ -179,7 +254,7 @@ func (h *Conn) Begin() (driver.Tx, error) {
 
 // Ping asks the server for a sign of life.
 func (h *Conn) Ping(ctx context.Context) error {
-	_, err := run(ctx, h, "a ping", func(s *serverconn.Conn) (struct{}, error) {
+	_, err := attempt(ctx, h, "a ping", func(s *serverconn.Conn) (struct{}, error) {
 		return struct{}{}, s.Ping(ctx)
 	})
 	h.settle()
@@ -202,14 +277,18 @@ func (h *Conn) Conn() *pgx.Conn {
 // native lends the connection to native code. sql.Conn.Raw has no context.
 func (h *Conn) native() (*pgx.Conn, error) {
 	ctx := context.Background()
-	_, err := run(ctx, h, "native code", func(s *serverconn.Conn) (struct{}, error) {
-		return struct{}{}, s.Raw(ctx, h.settings(ctx))
-	})
-	if err != nil {
-		return nil, err
+	prepare := func(s *serverconn.Conn) (*pgx.Conn, error) { return s.Pgx(), s.Raw(ctx, h.settings(ctx)) }
+	h.begin()
+	h.join(ctx)
+	var conn *pgx.Conn
+	var err error
+	if h.level != nil {
+		conn, err = h.level.Native(ctx, prepare)
+	} else {
+		conn, err = attempt(ctx, h, "native code", prepare)
 	}
-	h.isRaw = true
-	return h.server.Pgx(), nil
+	h.isRaw = h.isRaw || err == nil
+	return conn, err
 }
 
 // ResetSession is called by database/sql before it uses the handle again. The handle still has a connection if a layer
@@ -217,7 +296,7 @@ func (h *Conn) native() (*pgx.Conn, error) {
 func (h *Conn) ResetSession(ctx context.Context) error {
 	h.unbind()
 	h.reused()
-	h.inherits, h.isLost, h.waited = ctxsettings.Of(ctx), false, 0
+	h.belongs, h.inherits, h.isLost, h.waited = h.connector.home.Of(ctx), ctxsettings.Of(ctx), false, 0
 	return nil
 }
 
@@ -226,7 +305,7 @@ func (h *Conn) ResetSession(ctx context.Context) error {
 func (h *Conn) IsValid() bool {
 	h.connector.uses.Show()
 	h.unbind()
-	h.inherits, h.isLost, h.unused = nil, false, time.Now()
+	h.belongs, h.inherits, h.isLost, h.unused = nil, nil, false, time.Now()
 	return true
 }
 
@@ -234,6 +313,7 @@ func (h *Conn) IsValid() bool {
 // connection bad (DB.putConn). Where a layer hides IsValid, the connection's state decides whether it is.
 func (h *Conn) Close() error {
 	switch {
+	case h.level != nil: // its connection is not the handle's
 	case h.pooled == nil:
 		h.retire()
 		return nil

@@ -45,6 +45,7 @@ func (h *Conn) lendRows(ctx context.Context, std *stdRows) *rows {
 	}
 	r.stdRows, r.handle, r.server, r.ctx = std, h, h.server, ctx
 	h.openRows++
+	h.use.Rows()
 	return r
 }
 
@@ -59,6 +60,7 @@ func (r *rows) Close() error {
 	if r.isOpen() {
 		r.ctx = nil
 		r.handle.openRows--
+		r.handle.use.Idle()
 		r.handle.settle()
 	}
 	return err

@@ -26,7 +26,7 @@ type Stats struct {
 func (c *Connector) Stats() Stats {
 	s := c.pool.Stats()
 	return Stats{
-		Max: int(c.profile.MaxConns), Total: s.Total, InUse: s.InUse, Idle: s.Idle, Connecting: s.Dialing, Waiting: s.Waiting,
+		Max: s.Max, Total: s.Total, InUse: s.InUse, Idle: s.Idle, Connecting: s.Dialing, Waiting: s.Waiting,
 		Opened: s.Dialed, Failed: s.DialFailed, Acquired: s.Acquired, Waited: s.Waited, WaitTime: s.WaitTime,
 		ClosedForIdle: s.ClosedForIdle, ClosedForAge: s.ClosedForAge,
 	}

@@ -40,14 +40,10 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 // QueryContext runs the statement and returns its rows.
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	h := s.handle
-	r, err := run(ctx, h, s.text, func(c *serverconn.Conn) (*stdRows, error) {
+	rows, err := h.query(ctx, s.text, func(c *serverconn.Conn) (*stdRows, error) {
 		return c.QueryPrepared(ctx, h.settings(ctx), s.text, args)
 	})
-	if err != nil {
-		h.settle()
-		return nil, stmtFailed(err)
-	}
-	return h.lendRows(ctx, r), nil
+	return rows, stmtFailed(err)
 }
 
 // stmtFailed keeps the cause of a statement that never began on the connection of a *sql.Conn.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+
+	"github.com/pgsafe/pgsafe/internal/scope"
 )
 
 // tx is a transaction of database/sql.
@@ -23,8 +25,7 @@ func (t *tx) Commit() error {
 		return sql.ErrTxDone
 	}
 	err := h.server.Commit(t.ctx)
-	h.inTx = false
-	h.settle()
+	h.ended()
 	return err
 }
 
@@ -36,7 +37,49 @@ func (t *tx) Rollback() error {
 		return sql.ErrTxDone
 	}
 	err := h.server.Rollback(t.ctx)
-	h.inTx = false
-	h.settle()
+	h.ended()
 	return err
+}
+
+// ended notes that the transaction is over.
+func (h *Conn) ended() {
+	h.inTx = false
+	h.use.Idle()
+	h.settle()
+}
+
+// nestedTx is a transaction of database/sql within a transaction of package session.
+type nestedTx struct {
+	handle       *Conn
+	ctx          context.Context // BeginTx's
+	outer, inner *scope.Level
+}
+
+// nest begins a transaction within the handle's level.
+func (h *Conn) nest(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	inner, err := h.level.Nest(ctx, opts, 0)
+	if err != nil {
+		h.settle()
+		return nil, err
+	}
+	t := &nestedTx{h, ctx, h.level, inner}
+	h.level, h.inTx = inner, true
+	return t, nil
+}
+
+// Commit keeps what was done in the transaction, as far as the outer one is committed.
+func (t *nestedTx) Commit() error {
+	t.leave()
+	return t.inner.Commit(t.ctx, nil)
+}
+
+// Rollback undoes what was done in the transaction, and leaves the outer one as it is.
+func (t *nestedTx) Rollback() error {
+	t.leave()
+	return t.inner.Rollback(t.ctx, nil)
+}
+
+func (t *nestedTx) leave() {
+	t.handle.level = t.outer
+	t.handle.ended()
 }

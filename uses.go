@@ -21,7 +21,14 @@ func (h *Conn) begin() {
 // settle is called after each statement, transaction and set of rows. Where a use's end is not
 // shown, it releases the connection, unless the use may need it.
 func (h *Conn) settle() {
-	if h.connector.uses.Shown() || h.pooled == nil || h.inTx || h.openRows > 0 {
+	switch {
+	case h.connector.uses.Shown() || h.inTx || h.openRows > 0:
+		return
+	case h.level != nil:
+		h.unbind()
+		h.belongs = nil
+		return
+	case h.pooled == nil:
 		return
 	}
 	dead := h.server.Closed()
@@ -30,7 +37,7 @@ func (h *Conn) settle() {
 	}
 	h.isLost = dead && !h.isBrief
 	h.unbind()
-	h.inherits, h.unused = nil, time.Now()
+	h.belongs, h.inherits, h.unused = nil, nil, time.Now()
 	h.reused()
 }
 

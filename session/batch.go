@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 )
 
@@ -13,8 +14,8 @@ type batch struct {
 	progress func(done, items int)
 }
 
-// WithProgress calls f after each chunk that was committed, with the number of items done so far and in all. It is called by
-// the goroutine that called Batch.
+// WithProgress calls f after each chunk that was committed, with the number of items done so far and in
+// all. The goroutine that called Batch calls it.
 func WithProgress(f func(done, items int)) BatchOption {
 	return func(b *batch) { b.progress = f }
 }
@@ -24,28 +25,33 @@ func WithChunkTx(opts TxOptions) BatchOption {
 	return func(b *batch) { b.tx = &opts }
 }
 
-// BatchError tells how far Batch has come: all before From is committed, and nothing from there on.
+// BatchError says how far Batch has come: all items before From are committed, and none from there on.
 type BatchError struct {
 	From, To int // the chunk that failed: the items from From up to, but not including, To
 	Err      error
 }
 
+// Error names the chunk and the reason.
 func (e *BatchError) Error() string {
 	return fmt.Sprintf("session: items %d to %d: %v", e.From, e.To, e.Err)
 }
 
+// Unwrap returns the reason.
 func (e *BatchError) Unwrap() error { return e.Err }
 
-// Batch calls f for items 0 to items-1 in chunks of at most size, one after another in one session, each in a
-// transaction of its own (see Tx), with the chunk's bounds: from, and to, which is not part of it.
+// Batch calls f for items 0 to items-1 in chunks of at most size, one after another in one session,
+// each in a transaction of its own (see Tx), with the chunk's bounds: from, and to, which is not part
+// of it.
 //
-//	err := db.Batch(session.Detach(ctx), len(orders), 500, func(ctx context.Context, from, to int) error {
+//	err := session.Batch(session.Detach(ctx), db, len(orders), 500, func(ctx context.Context, from, to int) error {
 //		return insert(ctx, orders[from:to])
 //	})
 //
-// It stops at the first chunk that fails, and when ctx ends, with a *BatchError that tells which. If the cause is
+// It stops at the first chunk that fails, and when ctx ends, with a *BatchError. If the cause is
 // ErrCommitUnknown that chunk may be committed. It panics if size is below one.
-func (db *DB) Batch(ctx context.Context, items, size int, f func(ctx context.Context, from, to int) error, opts ...BatchOption) error {
+func Batch(
+	ctx context.Context, db *sql.DB, items, size int, f func(ctx context.Context, from, to int) error, opts ...BatchOption,
+) error {
 	if size < 1 {
 		panic("session: Batch with chunks of less than one item")
 	}
@@ -53,11 +59,10 @@ func (db *DB) Batch(ctx context.Context, items, size int, f func(ctx context.Con
 	for _, opt := range opts {
 		opt(b)
 	}
-	called := functionOf(f)
-	return db.run(ctx, called, func(ctx context.Context) error {
+	return Do(ctx, db, func(ctx context.Context) error {
 		for from := 0; from < items; from += size {
 			to := min(from+size, items)
-			err := db.tx(ctx, called, b.tx, func(ctx context.Context) error { return f(ctx, from, to) })
+			err := Tx(ctx, db, b.tx, func(ctx context.Context) error { return f(ctx, from, to) })
 			if err != nil {
 				return &BatchError{from, to, err}
 			}

@@ -2,129 +2,61 @@ package session
 
 import (
 	"context"
-	"database/sql"
+	"database/sql/driver"
 	"errors"
-	"time"
+	"fmt"
+
+	"github.com/pgsafe/pgsafe/internal/scope"
 )
 
-// commit ends the transaction, and gives its connection back.
-func (t *transaction) commit(ctx context.Context) error {
-	ended := t.root.end()
-	t.closeRows(func(o *openContext) { o.endQuietly(ended) })
-	if err := t.root.alone(ctx); err != nil && ctx.Err() == nil {
-		t.spoil(err)
-	}
-	spoiled, _ := t.troubles()
-	if spoiled != nil || ctx.Err() != nil {
-		t.rollBack()
-		return errors.Join(ctx.Err(), rolledBack(spoiled))
-	}
-	number := t.number(ctx)
-	if !t.stopAbort() {
-		<-t.aborted
-		t.cancel(ended)
-		t.lent.end(t.abortErr)
-		return ctx.Err()
-	}
-	t.begun.follow() // how long a COMMIT may take once its context has ended is the driver's to say
-	err := t.tx.Commit()
-	t.begun.stopFollowing()
-	t.cancel(ended)
-	if err == nil {
-		t.lent.end(nil)
-		return nil
-	}
-	known := t.known(ctx, err)
-	t.lent.end(err)
-	if known == nil {
-		known = t.session.db.resolve(ctx, number, err)
-	}
-	return known
-}
+// xact identifies a transaction, on one server and timeline.
+type xact struct{ id, server string }
 
-// rolledBack is the error for err having kept the transaction from being committed, nil if err is.
-func rolledBack(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &outcomeError{what: ErrRolledBack, causes: []error{err}}
-}
+// xactSQL is NULL for a transaction that has changed nothing. The name of the present WAL file begins
+// with the timeline, which changes when a standby is promoted.
+const xactSQL = "SELECT pg_catalog.pg_current_xact_id_if_assigned()::text, " + serverSQL
 
-// known returns the error of a COMMIT that certainly did not take place, nil if it may have. The connection tells:
-// after one that did the driver would have said so, as long as it can speak with the server. On one that is lost the
-// answer may be what was lost with it, even if there is an error of the server's, which ends a connection by one
-// (57P01) and may do so between COMMIT and its answer (postgres.c, ProcessInterrupts; xact.c, CommitTransaction holds
-// interrupts off).
-func (t *transaction) known(ctx context.Context, err error) error {
-	if errors.Is(err, ErrCommitUnknown) {
-		return nil
+const serverSQL = "(SELECT system_identifier FROM pg_catalog.pg_control_system())::text || ' ' || " +
+	"pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 8)"
+
+// statusSQL is what the server knows of a transaction.
+const statusSQL = "SELECT pg_catalog.pg_xact_status($1::text::xid8), " + serverSQL
+
+// errNotCommitted says that the server knows the transaction to be rolled back.
+var errNotCommitted = errors.New("the server says that it was not committed")
+
+// commit commits the transaction. If the answer is lost, it asks the server what became of it.
+func (t *transaction) commit(ctx context.Context, level *scope.Level, interrupt func()) error {
+	var x xact
+	if t.options.CommitCheck > 0 && !t.options.ReadOnly {
+		row, err := level.QueryRow(ctx, xactSQL)
+		if err == nil { // else COMMIT meets the reason too
+			x = xact{text(row[0]), text(row[1])}
+		}
 	}
-	certain := certainlyFailed(err) || t.alive(ctx)
-	switch {
-	case !certain:
-		return nil
-	case ctx.Err() != nil && stateOf(err) == "":
-		return errors.Join(ctx.Err(), rolledBack(err))
-	case stateOf(err) != "" || broken(err):
+	err := level.Commit(ctx, interrupt)
+	if !errors.Is(err, ErrCommitUnknown) || x.id == "" {
 		return err
 	}
-	e := &outcomeError{what: ErrRolledBack, causes: []error{err}}
-	if _, conflict := t.troubles(); conflict != nil {
-		e.causes = append(e.causes, conflict)
-	}
-	return e
+	return t.resolve(ctx, x, err)
 }
 
-// certainlyFailed recognises a COMMIT that was not sent, and those that the server refuses: for a constraint (class 23)
-// or a conflict (class 40).
-func certainlyFailed(err error) bool {
-	state := stateOf(err)
-	return broken(err) || len(state) == 5 && (state[:2] == "23" || state[:2] == "40")
-}
-
-// alive asks whether the server still listens on the connection.
-func (t *transaction) alive(ctx context.Context) bool {
-	if t.lent.conn == nil {
-		return false
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
-	defer cancel()
-	return t.lent.conn.PingContext(ctx) == nil
-}
-
-// number returns what the server calls the transaction, "" if it has no number yet, for want of changes, or if nobody
-// wants to know.
-func (t *transaction) number(ctx context.Context) string {
-	if t.session.db.options.commitCheck <= 0 || t.options.ReadOnly {
-		return ""
-	}
-	var id sql.NullString
-	if t.tx.QueryRowContext(ctx, "SELECT pg_catalog.pg_current_xact_id_if_assigned()::text").Scan(&id) != nil {
-		return "" // the COMMIT meets the reason too
-	}
-	return id.String
-}
-
-// resolve finds out what became of a COMMIT whose answer was lost, with the error err.
-func (db *DB) resolve(ctx context.Context, number string, err error) error {
-	err = underUnknown(err)
-	unknown := &outcomeError{what: ErrCommitUnknown, causes: []error{err}}
-	if number == "" {
-		return unknown
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), db.options.commitCheck)
+// resolve finds out what became of a COMMIT whose answer was lost, which is unknown.
+func (t *transaction) resolve(ctx context.Context, x xact, unknown error) error {
+	ctx, cancel := context.WithTimeout(scope.Detach(ctx), t.options.CommitCheck)
 	defer cancel()
 	for wait := firstPause; ; wait = min(2*wait, lastPause) {
-		var status sql.NullString
-		row := db.sql.QueryRowContext(ctx, "SELECT pg_catalog.pg_xact_status($1::text::xid8)", number)
-		if row.Scan(&status) == nil && status.String != "in progress" {
-			switch status.String {
-			case "committed":
-				return nil
-			case "aborted":
-				return &outcomeError{what: ErrRolledBack, causes: []error{err}, repeating: true}
-			}
-			return unknown // it is too long ago for the server to know
+		row, err := t.home.QueryRow(ctx, statusSQL, x.id)
+		switch {
+		case err != nil:
+		case text(row[1]) != x.server: // another server, or one that was promoted, may have lost it
+			return unknown
+		case text(row[0]) == "committed":
+			return nil
+		case text(row[0]) == "aborted":
+			return fmt.Errorf("%w: %w", ErrRolledBack, errNotCommitted)
+		case text(row[0]) == "": // too long ago for the server to know
+			return unknown
 		}
 		if pause(ctx, wait) != nil {
 			return unknown
@@ -132,26 +64,8 @@ func (db *DB) resolve(ctx context.Context, number string, err error) error {
 	}
 }
 
-// underUnknown returns what an error wraps beside ErrCommitUnknown, as that of pgsafe's driver does; else the error.
-func underUnknown(err error) error {
-	if several, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // what is wrapped is looked at
-		for _, e := range several.Unwrap() {
-			if !errors.Is(e, ErrCommitUnknown) {
-				return e
-			}
-		}
-	}
-	return err
-}
-
-// pause waits, unless ctx ends before.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+// text returns a value as a string, "" for NULL.
+func text(v driver.Value) string {
+	s, _ := v.(string)
+	return s
 }

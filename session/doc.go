@@ -1,62 +1,39 @@
-// Package session binds database work to a context: one request, one session, transactions that nest, and nothing left
-// behind. It works over any *sql.DB; over one of the pgsafe driver it also sees when somebody waits for a connection.
+// Package session makes sessions, transactions and settings follow the context through a plain
+// *sql.DB of the pgsafe driver, into mappers and generated code that know nothing of it:
 //
-//	db := session.Wrap(sqlDB)           // has the methods of *sql.DB that sqlc, gorm, bun and scan libraries use
-//	http.Handle("/", db.Middleware(h))  // or db.Do(ctx, func(ctx context.Context) error { ... })
+//	http.Handle("/", session.Middleware(db)(mux)) // or session.Do(ctx, db, func(ctx context.Context) error { ... })
 //
-//	err := db.Tx(ctx, nil, func(ctx context.Context) error {
-//		_, err := db.ExecContext(ctx, "UPDATE accounts SET ...") // in the transaction, as is all that gets this ctx
+//	err := session.Tx(ctx, db, nil, func(ctx context.Context) error {
+//		_, err := db.ExecContext(ctx, "UPDATE accounts SET ...") // in the transaction
 //		return err
 //	})
 //
-// Each call of db finds in its context what it belongs to: the transaction, else the session, else nothing, and then it
-// goes to the pool. Two databases never mix: each handle finds only what was begun through one of the same *sql.DB.
+// # What is in a transaction
 //
-// # The connection
+// Each statement that is run on the same *sql.DB with the context of Tx, or one derived from it: by
+// ExecContext, QueryContext, QueryRowContext, PrepareContext and the statement's methods, and by a
+// *sql.Conn or a *sql.Tx that is begun with it. So gorm, bun, ent, sqlx and sqlc on that *sql.DB are in
+// the transaction. Statements of several goroutines wait for each other, first come, first served. A
+// statement that comes while rows are open has the rest of them read into memory first.
 //
-// A session takes a connection with its first statement, and keeps it between statements for a few milliseconds (WithLinger):
-// so the five statements of a request make one checkout. Under load, from when somebody waits for a connection until nobody
-// has waited for a tenth of a second, it keeps none; or, where the statements of sessions follow one another within
-// microseconds, for half a millisecond and 16 statements at most. A statement that comes while the connection is busy (rows are
-// being read, say) goes to the pool. Within a transaction, and after a statement that leaves something in the server's
-// session (SET, LISTEN, temporary tables, advisory locks, ...: known over a pgsafe *sql.DB only), the connection is kept,
-// statements wait for each other, and rows in the way are ErrBusy.
+// Within Tx, both Tx and sql.DB.BeginTx begin a savepoint. While that is under way, statements with
+// the outer context wait for its end.
 //
-// # The end
+// Outside, because the driver cannot know better, are statements whose context does not come from
+// Tx's: of methods without a context, on another *sql.DB (of the same database too), and on a *sql.Conn
+// that was taken before. A statement outside that waits for what the transaction has locked, or for
+// the connection that it holds, waits in vain. Give the pool a timeout (pool_acquire_timeout).
 //
-// However the function ends that Do, Tx or Middleware has called, by a return, a panic or runtime.Goexit, its context is
-// cancelled, its transaction rolled back unless it returned nil, and its connection given back. What it left open is closed
-// and reported, with the line that opened it; rows that are closed so have ErrEnded as their Err. Goroutines that go on with
-// its context get ErrEnded; those that are meant to outlive it take Detach.
+// # Sessions
 //
-// # Telemetry
+// A session is one request or job. Its statements prefer one connection, but hold none between them.
+// A statement that leaves session state behind (SET, LISTEN, a temporary table, an advisory lock) makes
+// the session keep that connection, alone, until the session's end. What a session leaves open is
+// reported to the connector's logger and to telemetry, and closed. See the package telemetry for the
+// names.
 //
-// With an OpenTelemetry SDK in the application, each session has a span and is measured.
+// # Limits
 //
-// Spans:
-//
-//	SESSION   internal   from Do to its end; parent of what runs in it
-//
-// Attributes of spans:
-//
-//	pgsafe.session.statements     statements, those in transactions too, without BEGIN, COMMIT and savepoints
-//	pgsafe.session.checkouts      times that a connection was taken from the *sql.DB
-//	pgsafe.session.wait_time      in seconds, spent waiting for connections
-//	pgsafe.session.database_time  in seconds, spent in calls to the database, without the reading of rows
-//	pgsafe.session.outcome        ok, error, or aborted by a panic or Goexit
-//
-// Events on spans:
-//
-//	pgsafe.session.repeated     one statement was run more often than WithRepeatLimit says: db.query.summary
-//	pgsafe.session.left_open    what was left open: pgsafe.left_open.kind, code.file.path, code.line.number
-//	pgsafe.transaction.retry    a transaction runs again: pgsafe.transaction.attempt, db.response.status_code
-//
-// Metrics:
-//
-//	pgsafe.session.duration     histogram   s             from Do to its end
-//	pgsafe.session.statements   histogram   {statement}   statements in one session
-//	pgsafe.session.checkouts    histogram   {checkout}    times that one session took a connection
-//	pgsafe.session.wait_time    histogram   s             spent waiting for connections by one session
-//	pgsafe.session.left_open    counter     {object}      what was left open, by pgsafe.left_open.kind
-//	pgsafe.transaction.retries  counter     {retry}       transactions that ran again, by db.response.status_code
+// Do and Tx move a limit that was set with SetMaxOpenConns from the *sql.DB to the pool: a transaction's
+// next statement would else wait for a handle which a caller has that waits for a connection.
 package session

@@ -2,35 +2,43 @@ package session
 
 import (
 	"context"
+	"database/sql"
 	"net/http"
+
+	"github.com/pgsafe/pgsafe"
+	"github.com/pgsafe/pgsafe/internal/scope"
 )
 
-// Middleware runs each request of next in a session. The ResponseWriter is passed on as it is, so that next can stream,
-// hijack the connection and whatever else it can do. The session ends when ServeHTTP does.
-func (db *DB) Middleware(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if db.scopeOf(r.Context()) != nil {
-			next.ServeHTTP(w, r)
-			return
-		}
-		from := &route{}
-		s := db.begin(r.Context())
-		s.from = from
-		from.request = r.WithContext(&s.ctx)
-		_ = s.run(func(context.Context) error {
-			next.ServeHTTP(w, from.request)
-			return nil
-		})
+// Middleware returns a function that wraps a handler so that each request runs in a session of db. The
+// ResponseWriter is passed on as it is, so the handler can stream and hijack the connection. The session
+// ends when ServeHTTP does. Middleware panics with ErrForeign if db is not of the pgsafe driver.
+func Middleware(db *sql.DB, opts ...Option) func(http.Handler) http.Handler {
+	if _, err := homeOf(db); err != nil {
+		panic(err)
+	}
+	o := newOptions(opts)
+	return wrap(o, func() *scope.Home {
+		home, _ := homeOf(db) // it moves a limit that was set meanwhile
+		return home
 	})
 }
 
-// route is what a request's session is called.
-type route struct{ request *http.Request }
-
-// begun names the pattern that http.ServeMux has found. The path is not told, it may hold anything.
-func (r *route) begun() string {
-	if r.request.Pattern != "" {
-		return "of " + r.request.Pattern
+// MiddlewareOn is Middleware for a *sql.DB whose Connector a layer hides: c is that Connector.
+func MiddlewareOn(c *pgsafe.Connector, opts ...Option) func(http.Handler) http.Handler {
+	home, err := homeOn(c)
+	if err != nil {
+		panic(err)
 	}
-	return "of a " + r.request.Method + " request"
+	return wrap(newOptions(opts), func() *scope.Home { return home })
+}
+
+func wrap(o options, home func() *scope.Home) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_ = do(r.Context(), home(), o, func(ctx context.Context) error {
+				next.ServeHTTP(w, r.WithContext(ctx))
+				return nil
+			})
+		})
+	}
 }

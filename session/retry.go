@@ -5,40 +5,58 @@ import (
 	"errors"
 	"math/rand/v2"
 	"time"
+
+	"github.com/pgsafe/pgsafe/internal/sqlstate"
 )
 
-// The pauses between the runs of a transaction: the longest that the first may be, and any. Each is random between zero and
-// its longest ("full jitter"), so that those who met once do not meet again.
+// The upper bounds of the pauses between two runs of a transaction: of the first, and of any. Each
+// pause is random between zero and its bound, so that transactions that met do not meet again.
 const (
 	firstPause = 4 * time.Millisecond
 	lastPause  = 512 * time.Millisecond
 )
 
-// repeat calls run until it succeeds, as often as retries allow, and tells it how often it has.
-func (s *session) repeat(ctx context.Context, retries int, run func(ctx context.Context) error) error {
-	longest := firstPause
+// repeat runs the transaction until it succeeds, as often as the options allow.
+func (t *transaction) repeat(ctx context.Context, run func(attempt int) error) error {
+	bound := firstPause
 	for attempt := 1; ; attempt++ {
-		err := run(context.WithValue(ctx, attemptKey{}, attempt))
-		if err == nil || attempt > retries || !repeatable(err) {
+		err := run(attempt)
+		if err == nil || attempt > t.options.Retries || !isRepeatable(err) {
 			return err
 		}
-		d := rand.N(longest)
+		d := rand.N(bound)
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
 			return err
 		}
-		s.db.told.retry(ctx, &s.tally, attempt, err)
+		t.home.Tracer.Retry(ctx, attempt, err)
 		if pause(ctx, d) != nil {
 			return err
 		}
-		longest = min(2*longest, lastPause)
+		bound = min(2*bound, lastPause)
 	}
 }
 
-// repeatable tells whether a transaction certainly had no effect, for a reason that may be gone the next time.
-func repeatable(err error) bool {
+// isRepeatable reports whether a transaction certainly had no effect, for a reason that may be gone the
+// next time. SQLSTATEs 40001 and 40P01 come only from other transactions (PostgreSQL's manual, 13.5).
+func isRepeatable(err error) bool {
 	if errors.Is(err, ErrCommitUnknown) {
 		return false
 	}
-	var outcome *outcomeError
-	return lostConflict(err) || errors.As(err, &outcome) && outcome.repeating
+	if errors.Is(err, errNotCommitted) {
+		return true
+	}
+	state := sqlstate.Of(err)
+	return state == sqlstate.SerializationFailure || state == sqlstate.DeadlockDetected
+}
+
+// pause waits, unless ctx ends before.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -6,12 +6,6 @@ import (
 	"github.com/pgsafe/pgsafe/internal/ctxsettings"
 )
 
-// ErrSettings is returned, wrapped, by a statement that did not run because the settings or the role of its context
-// could not be applied: a name or value is refused, by this package or by the server (whose SQLSTATE errors.As finds),
-// they differ from those of the transaction under way, or there is no session of the server's own to apply them to. No
-// value of a setting is in the error.
-var ErrSettings = ctxsettings.Err
-
 // WithSettings returns a context whose statements run with these settings of PostgreSQL (any that SET takes, such as
 // app.tenant_id or search_path), on every *sql.DB that was opened with the pgsafe driver:
 //

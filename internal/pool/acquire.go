@@ -8,15 +8,16 @@ import (
 )
 
 // Acquire returns a connection. text is what the caller is about to run, for the errors of others.
-// The error is an *AcquireError if the wait was too long, ErrClosed, or the last failure to dial.
-func (p *Pool) Acquire(ctx context.Context, text string) (*Conn, error) {
+// The connection that a used last comes first; nil has no preference. The error is an *AcquireError
+// if the wait was too long, ErrClosed, or the last failure to dial.
+func (p *Pool) Acquire(ctx context.Context, text string, a *Affinity) (*Conn, error) {
 	p.acquired.Add(1)
-	return p.acquire(ctx, text)
+	return p.acquire(ctx, text, a)
 }
 
-func (p *Pool) acquire(ctx context.Context, text string) (*Conn, error) {
+func (p *Pool) acquire(ctx context.Context, text string, a *Affinity) (*Conn, error) {
 	for {
-		f, err := p.takeOrQueue(ctx, text)
+		f, err := p.takeOrQueue(ctx, text, a)
 		switch {
 		case err != nil:
 			return nil, err
@@ -39,7 +40,7 @@ type found struct {
 }
 
 // takeOrQueue returns an idle connection, or a place in the queue.
-func (p *Pool) takeOrQueue(ctx context.Context, text string) (found, error) {
+func (p *Pool) takeOrQueue(ctx context.Context, text string, a *Affinity) (found, error) {
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -47,9 +48,10 @@ func (p *Pool) takeOrQueue(ctx context.Context, text string) (found, error) {
 		return found{}, ErrClosed
 	}
 	p.started = true
-	c := p.idle.tail
+	c := p.idleLocked(a)
 	if c == nil {
-		w := p.queue.join(ctx, text)
+		w := p.queue.join(ctx, text, a)
+		w.bound = p.timeout
 		p.dialLocked()
 		p.expireLocked()
 		return found{waiter: w}, nil
@@ -58,7 +60,7 @@ func (p *Pool) takeOrQueue(ctx context.Context, text string) (found, error) {
 	if !c.since.After(p.suspectAt) {
 		f.trust = health.Suspect
 	}
-	p.useLocked(c, text, 0, now)
+	p.useLocked(c, text, a, 0, now)
 	return f, nil
 }
 

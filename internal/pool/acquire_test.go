@@ -59,7 +59,7 @@ func TestAcquire(t *testing.T) {
 			check.Equal(t, trust, health.Trusted)
 			return true
 		}
-		_, err := f.Acquire(context.WithValue(t.Context(), key, "the caller's"), "")
+		_, err := f.Acquire(context.WithValue(t.Context(), key, "the caller's"), "", nil)
 		check.OK(t, err)
 	})
 	bubble(t, "a connection that was idle reports no wait, a handed over one the time of the wait", func(t *testing.T) {

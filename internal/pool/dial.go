@@ -56,7 +56,7 @@ func (p *Pool) dialLocked() {
 func (p *Pool) wantsDialLocked() bool {
 	n, total := len(p.dials.underWay), p.totalLocked()
 	switch {
-	case p.closed, p.dials.paused, p.dials.failure != nil && n > 0, p.config.Max > 0 && total+n >= p.config.Max:
+	case p.closed, p.dials.paused, p.dials.failure != nil && n > 0, p.limit > 0 && total+n >= p.limit:
 		return false
 	case n+p.resetting < p.queue.n, n+total < p.warmTargetLocked():
 		return true

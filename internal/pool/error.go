@@ -49,7 +49,7 @@ const maxHolders = 3
 
 func (p *Pool) acquireErrorLocked(w *waiter, cause error) *AcquireError {
 	e := &AcquireError{
-		InUse: p.used.n, Max: p.config.Max, Dialing: len(p.dials.underWay), Waiting: p.queue.n,
+		InUse: p.used.n, Max: p.limit, Dialing: len(p.dials.underWay), Waiting: p.queue.n,
 		Waited: time.Since(w.since), Cause: cause,
 	}
 	if f := p.dials.failure; f != nil {

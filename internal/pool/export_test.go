@@ -39,7 +39,7 @@ func (p *Pool) Snapshot() Snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := Snapshot{
-		Idle: p.viewLocked(&p.idle), Used: p.viewLocked(&p.used), Closing: p.closing, Resetting: p.resetting,
+		Idle: append(p.viewLocked(&p.idle), p.viewLocked(&p.kept)...), Used: p.viewLocked(&p.used), Closing: p.closing, Resetting: p.resetting,
 		Losses: p.losses, Paused: p.dials.paused, Quiet: time.Now().Before(p.dials.quiet), Started: p.started,
 		Warming: len(p.warmers),
 	}

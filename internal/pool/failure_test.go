@@ -264,7 +264,7 @@ func TestConnectionsLostEarly(t *testing.T) {
 		until := time.Now().Add(3 * time.Second)
 		tries := 0
 		for time.Now().Before(until) { // as a handle does with one query
-			c, err := f.Acquire(t.Context(), "")
+			c, err := f.Acquire(t.Context(), "", nil)
 			if err != nil {
 				isError(t, err, io.EOF)
 				break
@@ -286,7 +286,7 @@ func TestConnectionsLostEarly(t *testing.T) {
 		for range 40 {
 			go func() {
 				for time.Now().Before(until) {
-					if c, err := f.Acquire(context.Background(), ""); err == nil {
+					if c, err := f.Acquire(context.Background(), "", nil); err == nil {
 						time.Sleep(time.Millisecond) // a round trip
 						f.Release(c)
 					}

@@ -316,7 +316,7 @@ func (f *fixture) call(text string) *call {
 	begun := time.Now()
 	go func() {
 		defer close(c.done)
-		c.got, c.err = f.Acquire(ctx, text)
+		c.got, c.err = f.Acquire(ctx, text, nil)
 		c.took = time.Since(begun)
 	}()
 	synctest.Wait()

@@ -442,7 +442,7 @@ func (w *model) come() {
 	c := &modelCaller{name: fmt.Sprintf("caller %d", len(w.callers)), cancel: cancel}
 	w.callers = append(w.callers, c)
 	go func() {
-		conn, err := w.pool.Acquire(ctx, c.name)
+		conn, err := w.pool.Acquire(ctx, c.name, nil)
 		w.mu.Lock()
 		c.returned, c.conn = true, conn
 		canceled, closed := c.canceled, w.closed

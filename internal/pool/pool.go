@@ -96,6 +96,7 @@ type Conn struct {
 
 	waited time.Duration // by the present user
 
+	affinity   *Affinity // of the present user; of an idle connection, of the last user
 	note       note
 	list       *list     // nil once it is discarded
 	since      time.Time // when it came into its list
@@ -110,12 +111,15 @@ type Pool struct {
 	acquired atomic.Int64 // calls of Acquire
 
 	mu         sync.Mutex // guards all below; nothing blocks under it
-	idle       list       // least recently used first
+	idle       list       // least recently used first; no Affinity wants them
+	kept       list       // idle too: an Affinity wants them, the first in the list for longest
 	used       list       // in longest use first
 	resetting  int        // connections being reset; they are among the used
 	closing    int        // connections being closed; they count against the cap
 	queue      queue
 	dials      dials
+	limit      int           // the cap, zero for none
+	timeout    time.Duration // bounds one wait, zero for no bound
 	warmers    []*warmer
 	started    bool // there was a use: the floor is kept from then on
 	closed     bool
@@ -134,7 +138,7 @@ var ErrClosed = errors.New("the pool is closed")
 
 // New returns a Pool that has no connection yet.
 func New(config Config) *Pool {
-	p := &Pool{config: config, work: background.New()}
+	p := &Pool{config: config, limit: config.Max, timeout: config.AcquireTimeout, work: background.New()}
 	p.reaper = newStoppedTimer(p.reap)
 	p.aborter = newStoppedTimer(p.abortRest)
 	p.dials.retry = newStoppedTimer(p.retry)
@@ -151,18 +155,19 @@ func newStoppedTimer(f func()) *time.Timer {
 // placeLocked hands a connection to the longest waiter, or keeps it idle.
 func (p *Pool) placeLocked(c *Conn, now time.Time) {
 	if w := p.queue.head; w != nil {
-		p.useLocked(c, w.text, now.Sub(w.since), now)
+		p.useLocked(c, w.text, w.affinity, now.Sub(w.since), now)
 		p.endWaitLocked(w, c, nil, now)
 		return
 	}
 	c.since = now
-	p.moveLocked(c, &p.idle)
+	p.moveLocked(c, p.listLocked(c))
 	p.reapLaterLocked()
 }
 
 // useLocked moves a connection to its new user.
-func (p *Pool) useLocked(c *Conn, text string, waited time.Duration, now time.Time) {
+func (p *Pool) useLocked(c *Conn, text string, a *Affinity, waited time.Duration, now time.Time) {
 	c.note.set(text)
+	c.affinity = a
 	c.waited, c.since = waited, now
 	p.moveLocked(c, &p.used)
 }
@@ -182,4 +187,7 @@ func (p *Pool) moveLocked(c *Conn, to *list) {
 }
 
 // totalLocked counts the connections that are open, or that are being closed.
-func (p *Pool) totalLocked() int { return p.idle.n + p.used.n + p.closing }
+func (p *Pool) totalLocked() int { return p.openLocked() + p.closing }
+
+// openLocked counts the connections that are open.
+func (p *Pool) openLocked() int { return p.countIdleLocked() + p.used.n }

@@ -13,6 +13,8 @@ type waiter struct {
 	err        error
 	ctx        context.Context // the caller's: see dialContext
 	text       string
+	affinity   *Affinity
+	bound      time.Duration // of the wait, zero for none
 	since      time.Time
 	timer      *time.Timer
 	queued     bool
@@ -27,14 +29,15 @@ type queue struct {
 	expiry     *time.Timer // fires when the longest waiter's patience with failing dials is spent
 }
 
-func (q *queue) join(ctx context.Context, text string) *waiter {
+func (q *queue) join(ctx context.Context, text string, a *Affinity) *waiter {
 	w := q.spare
 	if w != nil {
 		q.spare = w.next
 	} else {
 		w = &waiter{ready: make(chan struct{}, 1)}
 	}
-	w.ctx, w.text, w.since, w.queued, w.prev, w.next = ctx, text, time.Now(), true, q.tail, nil
+	w.ctx, w.text, w.affinity, w.since = ctx, text, a, time.Now()
+	w.queued, w.prev, w.next = true, q.tail, nil
 	if q.tail != nil {
 		q.tail.next = w
 	} else {
@@ -62,14 +65,14 @@ func (q *queue) remove(w *waiter) {
 
 // recycle keeps a waiter whose wait is over for the next caller.
 func (q *queue) recycle(w *waiter) {
-	w.conn, w.err, w.ctx, w.text = nil, nil, nil, ""
+	w.conn, w.err, w.ctx, w.text, w.affinity = nil, nil, nil, "", nil
 	w.next, q.spare = q.spare, w
 }
 
 // wait returns what a waiter is given.
 func (p *Pool) wait(ctx context.Context, w *waiter) (*Conn, error) {
 	p.arrivals.call()
-	late := w.startTimer(p.config.AcquireTimeout)
+	late := w.startTimer(w.bound)
 	var gaveUp error
 	select {
 	case <-w.ready:

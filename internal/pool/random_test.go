@@ -143,7 +143,7 @@ func (s *storm) caller(number uint64) {
 		if rnd.IntN(2) == 0 {
 			ctx, cancel = context.WithTimeout(ctx, time.Duration(rnd.IntN(10_000))*time.Microsecond)
 		}
-		c, err := s.Acquire(ctx, strconv.FormatUint(number, 10))
+		c, err := s.Acquire(ctx, strconv.FormatUint(number, 10), nil)
 		cancel()
 		switch {
 		case err == nil:

@@ -32,7 +32,7 @@ func (p *Pool) Release(c *Conn) {
 func (p *Pool) put(c *Conn, now time.Time) {
 	p.mu.Lock()
 	c.proven = true
-	keep := !p.closed && !p.overLocked(c, now)
+	keep := !p.closed && !p.overLocked(c, now) && !p.aboveLimitLocked()
 	if keep {
 		p.placeLocked(c, now)
 		p.usedLocked()

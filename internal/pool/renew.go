@@ -64,14 +64,16 @@ func (p *Pool) renewLocked() []*Conn {
 
 // takeIdleLocked takes the idle connections for which is holds. The caller has to shut them.
 func (p *Pool) takeIdleLocked(is func(*Conn) bool) (taken []*Conn) {
-	for c := p.idle.head; c != nil; {
-		next := c.next
-		if is(c) {
-			p.moveLocked(c, nil)
-			p.closing++
-			taken = append(taken, c)
+	for _, l := range []*list{&p.idle, &p.kept} {
+		for c := l.head; c != nil; {
+			next := c.next
+			if is(c) {
+				p.moveLocked(c, nil)
+				p.closing++
+				taken = append(taken, c)
+			}
+			c = next
 		}
-		c = next
 	}
 	return taken
 }

@@ -34,7 +34,7 @@ func (p *Pool) RetireOlder(age time.Duration) {
 	p.maxAge = age
 	old := p.takeOverLocked(now)
 	p.reaping = false // the next look may have to come sooner
-	if p.idle.n > 0 {
+	if p.countIdleLocked() > 0 {
 		p.reapLaterLocked()
 	}
 	p.mu.Unlock()
@@ -112,7 +112,7 @@ func (p *Pool) reap() {
 	}
 	old = append(old, p.takeIdleLocked(func(c *Conn) bool { return c.Server.Ended(health.Trusted) })...)
 	p.dialLocked()
-	if p.idle.n > 0 || p.totalLocked() < p.config.MinIdle {
+	if p.countIdleLocked() > 0 || p.totalLocked() < p.config.MinIdle {
 		p.reapLaterLocked()
 	}
 	p.mu.Unlock()

@@ -4,6 +4,7 @@ import "time"
 
 // Stats is a snapshot of a Pool.
 type Stats struct {
+	Max     int // the cap, zero for none
 	Total   int // connections open or being opened
 	InUse   int // in use, or being reset
 	Idle    int
@@ -36,7 +37,7 @@ func (p *Pool) Stats() Stats {
 	defer p.mu.Unlock()
 	n := len(p.dials.underWay)
 	return Stats{
-		Total: p.idle.n + p.used.n + n, InUse: p.used.n, Idle: p.idle.n, Dialing: n, Waiting: p.queue.n,
+		Max: p.limit, Total: p.openLocked() + n, InUse: p.used.n, Idle: p.countIdleLocked(), Dialing: n, Waiting: p.queue.n,
 		Dialed: p.counts.dialed, DialFailed: p.counts.dialFailed, Acquired: p.acquired.Load(),
 		Waited: p.counts.waits, WaitTime: p.counts.waitTime,
 		ClosedForIdle: p.counts.closedForIdle, ClosedForAge: p.counts.closedForAge,

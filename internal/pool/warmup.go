@@ -19,7 +19,7 @@ func (p *Pool) Ensure(ctx context.Context) error {
 	if !p.Empty() {
 		return nil
 	}
-	c, err := p.acquire(ctx, "")
+	c, err := p.acquire(ctx, "", nil)
 	if err == nil {
 		p.putBack(c)
 	}
@@ -30,7 +30,7 @@ func (p *Pool) Ensure(ctx context.Context) error {
 func (p *Pool) Empty() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.idle.n+p.used.n == 0 || p.closed
+	return p.openLocked() == 0 || p.closed
 }
 
 // putBack gives a connection back on which nothing ran.
@@ -72,8 +72,8 @@ func (p *Pool) beginWarmUp(n int) (*warmer, error) {
 	switch {
 	case p.closed:
 		return nil, ErrClosed
-	case p.config.Max > 0 && n > p.config.Max:
-		return nil, fmt.Errorf("cannot warm up %d connections: the pool holds at most %d", n, p.config.Max)
+	case p.limit > 0 && n > p.limit:
+		return nil, fmt.Errorf("cannot warm up %d connections: the pool holds at most %d", n, p.limit)
 	}
 	w := &warmer{n, make(chan error, 1)}
 	p.warmers = append(p.warmers, w)
@@ -95,7 +95,7 @@ func (p *Pool) warmTargetLocked() int {
 // warmedLocked ends the warm-ups that have what they asked for. An error ends all of them.
 func (p *Pool) warmedLocked(err error) {
 	p.warmers = slices.DeleteFunc(p.warmers, func(w *warmer) bool {
-		if err == nil && p.idle.n+p.used.n < w.n {
+		if err == nil && p.openLocked() < w.n {
 			return false
 		}
 		w.done <- err

@@ -31,6 +31,7 @@ type metrics struct {
 	useTime    metric.Float64Histogram
 	timeouts   metric.Int64Counter
 	recovery
+	sessionMetrics
 
 	meter metric.Meter
 	where []attribute.KeyValue  // attributes of the pool's measurements
@@ -58,10 +59,11 @@ func newMetrics(meter metric.Meter, where []attribute.KeyValue) (*metrics, error
 	useTime, e5 := dbconv.NewClientConnectionUseTime(meter, durationBounds)
 	timeouts, e6 := dbconv.NewClientConnectionTimeouts(meter)
 	recovery, e7 := newRecovery(meter)
-	if err := errors.Join(e1, e2, e3, e4, e5, e6, e7); err != nil {
+	sessions, e8 := newSessionMetrics(meter)
+	if err := errors.Join(e1, e2, e3, e4, e5, e6, e7, e8); err != nil {
 		return nil, err
 	}
-	m.recovery = recovery
+	m.recovery, m.sessionMetrics = recovery, sessions
 	m.duration, m.rows = duration.Inst(), rows.Inst()
 	m.createTime, m.waitTime, m.useTime = createTime.Inst(), waitTime.Inst(), useTime.Inst()
 	m.timeouts = timeouts.Inst()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -55,6 +56,9 @@ func (t *Tracer) enter(ctx context.Context, c *conn, s *statement) (context.Cont
 	}
 	if !parent.IsValid() || parent.Equal(c.tx.parent) {
 		return trace.ContextWithSpan(ctx, c.tx.span), trace.SpanContext{}
+	}
+	if parent.Equal(c.tx.span.SpanContext()) {
+		return ctx, trace.SpanContext{}
 	}
 	return ctx, c.tx.span.SpanContext()
 }
@@ -154,4 +158,22 @@ func (c *conn) endTransactionLocked(how string) {
 		span.End()
 	}
 	c.tx = nil
+}
+
+// InTransaction returns ctx with the span of the transaction that is under way on conn, so that what
+// the application does in the transaction is below it. It is ctx if there is no such span.
+func (t *Tracer) InTransaction(ctx context.Context, conn *pgx.Conn) context.Context {
+	if t == nil {
+		return ctx
+	}
+	c, known := knownConn(conn)
+	if !known {
+		return ctx
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tx == nil {
+		return ctx
+	}
+	return trace.ContextWithSpan(ctx, c.tx.span)
 }

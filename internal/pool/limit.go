@@ -1,0 +1,26 @@
+package pool
+
+import (
+	"cmp"
+	"time"
+)
+
+// waitUnderLimit bounds a wait for a connection under a limit that LimitTo has set, if the pool has
+// no AcquireTimeout. A caller that waits for a connection which it holds itself would wait for ever.
+const waitUnderLimit = 30 * time.Second
+
+// LimitTo sets the cap to n, which must be above zero, from now on. Connections above it close when
+// they come back. A lower cap of the Config stays.
+func (p *Pool) LimitTo(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.config.Max > 0 {
+		n = min(n, p.config.Max)
+	}
+	p.limit = n
+	p.timeout = cmp.Or(p.config.AcquireTimeout, waitUnderLimit)
+	p.dialLocked()
+}
+
+// aboveLimitLocked reports whether the pool has more connections than its cap allows, since LimitTo.
+func (p *Pool) aboveLimitLocked() bool { return p.limit > 0 && p.totalLocked() > p.limit }

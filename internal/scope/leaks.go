@@ -1,0 +1,110 @@
+package scope
+
+import (
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/pgsafe/pgsafe/internal/sqltext"
+)
+
+// leaks remembers the texts whose rows, transactions or connections were left open. When such a text
+// runs again its call site is captured, so that the next report has it. The capture walks the call
+// stack, which costs as much as a twentieth of a quick query (BenchmarkCallSite), so no other text
+// pays for it. The zero value is ready to use.
+type leaks struct {
+	any   atomic.Bool
+	mu    sync.RWMutex
+	texts map[string]struct{}
+}
+
+// maxLeaks bounds the texts that are remembered.
+const maxLeaks = 256
+
+// site is a call site of the application, as a return address. Zero is unknown.
+type site uintptr
+
+// siteDepth is how far the call stack is searched: the mapper's frames lie between the application
+// and database/sql.
+const siteDepth = 48
+
+// site returns the call site of a text that was left open before.
+func (l *leaks) site(text string) site {
+	if !l.any.Load() || !l.known(text) {
+		return 0
+	}
+	return callSite()
+}
+
+func (l *leaks) known(text string) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	_, known := l.texts[text]
+	return known
+}
+
+func (l *leaks) add(text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.texts == nil {
+		l.texts = make(map[string]struct{})
+	}
+	if len(l.texts) < maxLeaks {
+		l.texts[text] = struct{}{}
+	}
+	l.any.Store(true)
+}
+
+// callSite returns the first frame of the application: the first outside pgsafe, database/sql and
+// modules that were downloaded, such as mappers.
+func callSite() site {
+	var pcs [siteDepth]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	for {
+		frame, more := frames.Next()
+		if isApplication(frame) {
+			return site(frame.PC + 1) // as in a list of callers, whose frames are looked up at PC-1
+		}
+		if !more {
+			return 0
+		}
+	}
+}
+
+func isApplication(f runtime.Frame) bool {
+	switch {
+	case strings.HasPrefix(f.Function, "github.com/pgsafe/pgsafe.("), strings.HasPrefix(f.Function, "github.com/pgsafe/pgsafe.run"),
+		strings.HasPrefix(f.Function, "github.com/pgsafe/pgsafe/internal/"),
+		strings.HasPrefix(f.Function, "database/sql."), strings.HasPrefix(f.Function, "runtime."):
+		return false
+	}
+	return !strings.Contains(f.File, "/pkg/mod/") && !strings.Contains(f.File, "/vendor/")
+}
+
+// frame looks the call site up.
+func (s site) frame() runtime.Frame {
+	frame, _ := runtime.CallersFrames([]uintptr{uintptr(s)}).Next()
+	return frame
+}
+
+// leftOpen reports what was left open: on the session's span, in the metrics and in the log.
+func (h *Home) leftOpen(s *Session, kind left, text string, at site) {
+	h.leaks.add(text)
+	summary := sqltext.Read(text).Summary
+	attrs := []any{slog.String("what", kind.String()), slog.String("statement", summary)}
+	var file string
+	var line int
+	if at != 0 {
+		frame := at.frame()
+		file, line = frame.File, frame.Line
+		attrs = append(attrs, slog.String("opened", place(file, line)))
+	}
+	if s != nil {
+		s.telling.LeftOpen(kind.String(), summary, file, line)
+	} else {
+		h.Tracer.LeftOpen(kind.String())
+	}
+	h.Logger.Warn("pgsafe: left open at the end of its session or transaction, and closed now", attrs...)
+}

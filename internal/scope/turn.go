@@ -1,0 +1,147 @@
+package scope
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// BusyTimeout is how long a statement waits for a nested transaction, or for native code, that does
+// nothing. It is a variable for tests.
+var BusyTimeout = 5 * time.Second
+
+// turn is a lock, first come first served. A wait for it ends with a context too, or with ErrBusy
+// once its holder has kept it for BusyTimeout without doing anything. The zero value is free.
+type turn struct {
+	mu     sync.Mutex
+	taken  bool
+	holder string // what keeps it beyond one statement, "" for a statement
+	inner  *turn  // the holder's own turn, nil for native code
+	seen   time.Time
+	queue  []chan struct{}
+}
+
+// take takes the turn for a statement.
+func (t *turn) take(ctx context.Context) error {
+	ready := t.takeOrQueue()
+	if ready == nil {
+		return nil
+	}
+	late := time.NewTimer(BusyTimeout)
+	defer late.Stop()
+	for {
+		select {
+		case <-ready:
+			return nil
+		case <-ctx.Done():
+			t.giveUp(ready)
+			return ctx.Err()
+		case <-late.C:
+			holder, left := t.stuck()
+			if holder != "" {
+				t.giveUp(ready)
+				return &busyError{holder}
+			}
+			late.Reset(left)
+		}
+	}
+}
+
+// await takes the turn, whatever keeps it. The error is the context's.
+func (t *turn) await(ctx context.Context) error {
+	ready := t.takeOrQueue()
+	if ready == nil {
+		return nil
+	}
+	select {
+	case <-ready:
+		return nil
+	case <-ctx.Done():
+		t.giveUp(ready)
+		return ctx.Err()
+	}
+}
+
+// takeOrQueue returns nil if it has taken the turn, else what is closed when the turn comes.
+func (t *turn) takeOrQueue() (ready chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.taken {
+		t.taken = true
+		return nil
+	}
+	ready = make(chan struct{})
+	t.queue = append(t.queue, ready)
+	return ready
+}
+
+// giveUp leaves the queue, or passes the turn on if it has come meanwhile.
+func (t *turn) giveUp(ready chan struct{}) {
+	t.mu.Lock()
+	i := slices.Index(t.queue, ready)
+	if i >= 0 {
+		t.queue = slices.Delete(t.queue, i, i+1)
+	}
+	t.mu.Unlock()
+	if i < 0 {
+		t.leave()
+	}
+}
+
+// leave passes the turn on to the longest waiter.
+func (t *turn) leave() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.holder, t.inner = "", nil
+	if len(t.queue) == 0 {
+		t.taken = false
+		return
+	}
+	close(t.queue[0])
+	t.queue = slices.Delete(t.queue, 0, 1)
+}
+
+// keep notes that the caller, which has the turn, keeps it beyond its statement. inner is the turn of
+// the holder's own statements, nil if it has none.
+func (t *turn) keep(holder string, inner *turn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.holder, t.inner, t.seen = holder, inner, time.Now()
+}
+
+// touch notes that the holder does something.
+func (t *turn) touch() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.queue) > 0 {
+		t.seen = time.Now()
+	}
+}
+
+// stuck returns the holder if it has done nothing for BusyTimeout, else when to look again.
+func (t *turn) stuck() (holder string, again time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.holder == "" || t.inner != nil && t.inner.runs() {
+		return "", BusyTimeout
+	}
+	if left := BusyTimeout - time.Since(t.seen); left > 0 {
+		return "", left
+	}
+	return t.holder, 0
+}
+
+// runs reports whether a statement has the turn, or that of a transaction nested within.
+func (t *turn) runs() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.taken && (t.holder == "" || t.inner != nil && t.inner.runs())
+}
+
+// isTaken reports whether anything has the turn.
+func (t *turn) isTaken() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.taken
+}

@@ -1,0 +1,35 @@
+package serverconn
+
+import (
+	"context"
+
+	"github.com/pgsafe/pgsafe/internal/sqltext"
+)
+
+// Busy reports whether the answer to a statement is not read to its end.
+func (c *Conn) Busy() bool { return c.pgx.PgConn().IsBusy() }
+
+// Aborted reports whether a statement has failed in the transaction, so that COMMIT will roll back.
+func (c *Conn) Aborted() bool { return c.pgx.PgConn().TxStatus() == 'E' }
+
+// HasEffects reports whether statements have left session state that their session may need, and the
+// connection can still have it.
+func (c *Conn) HasEffects() bool {
+	return !c.facts.Nameless && c.session.effects != 0 && c.reusable()
+}
+
+// Summary is what messages call a statement, without its literals.
+func (c *Conn) Summary(text string) string { return sqltext.Read(text).Summary }
+
+// Control runs a statement that controls the transaction, such as SAVEPOINT, under the settings that
+// the transaction has.
+func (c *Conn) Control(ctx context.Context, text string) error {
+	if err := c.ready(ctx, c.session.applied, nil); err != nil {
+		return err
+	}
+	_, err := c.pgx.Exec(ctx, text)
+	return c.Failed(ctx, err)
+}
+
+// Cut ends what runs on the connection, and the connection. It may be called at any time.
+func (c *Conn) Cut() { _ = c.pgx.PgConn().Conn().Close() } // it is gone either way
