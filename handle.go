@@ -78,8 +78,11 @@ func (h *Conn) bind(ctx context.Context, text string) (fresh bool, err error) {
 func (h *Conn) join(ctx context.Context) {
 	switch {
 	case h.level != nil:
-		h.endNative(nil)
-		return
+		_ = h.endNative(nil) // it was reported to the code
+		if h.belongs != nil || h.inTx || !h.level.Ended() {
+			return
+		}
+		h.session, h.level = nil, nil // a *sql.Conn from outside, which has outlived the transaction
 	case h.pooled != nil:
 		return
 	}
@@ -278,6 +281,9 @@ func (h *Conn) Conn() *pgx.Conn {
 func (h *Conn) native() (*pgx.Conn, error) {
 	ctx := context.Background()
 	prepare := func(s *serverconn.Conn) (*pgx.Conn, error) { return s.Pgx(), s.Raw(ctx, h.settings(ctx)) }
+	if h.level != nil && h.isRaw {
+		return h.level.Pgx(), nil
+	}
 	h.begin()
 	h.join(ctx)
 	var conn *pgx.Conn

@@ -4,7 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/pgsafe/pgsafe"
@@ -33,7 +33,7 @@ type TxOptions struct {
 
 	// StatementTimeout has the server end each statement of the transaction after that time. Zero leaves
 	// the session's own limit. UntilDeadline takes the time that is left until the context's deadline.
-	// It costs one round trip.
+	// It costs one round trip, and three in a nested transaction, whose limit ends with it.
 	StatementTimeout time.Duration
 }
 
@@ -90,12 +90,13 @@ func newTransaction(home *scope.Home, opts *TxOptions, f func(ctx context.Contex
 // run runs the transaction within what ctx belongs to.
 func (t *transaction) run(ctx context.Context) error {
 	session, level := t.home.Of(ctx).Place()
-	switch {
-	case level != nil && !level.IsBase():
+	if level != nil && !level.IsBase() {
 		return t.nest(ctx, session, level)
-	default:
-		return t.repeat(ctx, func(attempt int) error { return t.once(ctx, session, level, attempt) })
 	}
+	return t.repeat(ctx, func(attempt int) error {
+		session, base := t.home.Of(ctx).Place() // the run before may have given the session state
+		return t.once(ctx, session, base, attempt)
+	})
 }
 
 // driverOptions are the options for BEGIN.
@@ -109,7 +110,19 @@ func (t *transaction) nest(ctx context.Context, session *scope.Session, outer *s
 	if err != nil {
 		return err
 	}
+	var limit string // the outer transaction's
+	if t.statementTimeout(ctx) > 0 {
+		row, err := level.QueryRow(ctx, "SHOW statement_timeout")
+		if err != nil {
+			_ = level.Rollback(ctx, nil) // it is over either way
+			return err
+		}
+		limit = text(row[0])
+	}
 	return t.within(ctx, scope.Scope{Session: session, Level: level}, func(ctx context.Context, interrupt func()) error {
+		if limit != "" {
+			_ = setLimit(ctx, level, limit) // RELEASE meets the reason too
+		}
 		return level.Commit(ctx, interrupt)
 	})
 }
@@ -162,14 +175,25 @@ func (t *transaction) within(
 
 // limit tells the server how long each statement may take.
 func (t *transaction) limit(ctx context.Context, level *scope.Level) error {
-	d := t.options.StatementTimeout
-	if deadline, ok := ctx.Deadline(); ok && d == UntilDeadline {
-		d = max(time.Millisecond, time.Until(deadline)) // zero would mean no limit
-	}
+	d := t.statementTimeout(ctx)
 	if d <= 0 {
 		return nil
 	}
-	text := fmt.Sprintf("SET LOCAL statement_timeout = %d", max(1, d.Milliseconds()))
+	return setLimit(ctx, level, strconv.FormatInt(max(1, d.Milliseconds()), 10)) // zero would mean no limit
+}
+
+// statementTimeout is how long each statement may take, zero or less for no limit.
+func (t *transaction) statementTimeout(ctx context.Context) time.Duration {
+	d := t.options.StatementTimeout
+	if deadline, ok := ctx.Deadline(); ok && d == UntilDeadline {
+		return max(time.Millisecond, time.Until(deadline))
+	}
+	return d
+}
+
+// setLimit sets the limit until the transaction ends, or what is done since a savepoint is undone.
+func setLimit(ctx context.Context, level *scope.Level, limit string) error {
+	text := "SET LOCAL statement_timeout = '" + limit + "'"
 	_, err := scope.Run(ctx, level, text, func(c *serverconn.Conn) (struct{}, error) {
 		return struct{}{}, c.Control(ctx, text)
 	})

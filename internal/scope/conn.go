@@ -23,7 +23,6 @@ type conn struct {
 	inTx       bool
 	options    driver.TxOptions // of the transaction
 	savepoints int              // begun so far
-	isOver     bool             // it is back in the pool
 
 	mu    sync.Mutex // guards the fields below; nothing else is locked under it
 	lost  error      // why nothing runs on it any more
@@ -47,10 +46,12 @@ func (c *conn) lostNow() error {
 func (c *conn) settle(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err != nil && c.first == nil {
+	if err != nil && c.first == nil && c.server.Aborted() {
 		c.first = err
 	}
 	switch {
+	case c.lost != nil && err != nil: // it was cut off meanwhile
+		return withCause(c.lost, err)
 	case c.lost != nil:
 	case c.server.Closed():
 		cause := err
@@ -87,7 +88,6 @@ func (c *conn) forgive() {
 func (c *conn) free() {
 	c.wire.Lock()
 	defer c.wire.Unlock()
-	c.isOver = true
 	c.mu.Lock()
 	if c.lost == nil {
 		c.lost = ErrEnded
@@ -97,7 +97,14 @@ func (c *conn) free() {
 }
 
 // cut ends what runs on the connection, and the connection.
-func (c *conn) cut() { c.server.Cut() }
+func (c *conn) cut() {
+	c.server.Cut()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lost == nil {
+		c.lost = withCause(ErrLost, errCut)
+	}
+}
 
 // exec runs a statement that belongs to the transaction itself. The caller has the wire.
 func (c *conn) exec(ctx context.Context, text string) error {

@@ -70,6 +70,7 @@ func (e *causeError) Unwrap() []error {
 var (
 	errEndedByText = errors.New("a statement has ended it")
 	errEndsByText  = fmt.Errorf("%w: a text within session.Tx must not begin or end a transaction: use session.Tx", ErrOptions)
+	errCut         = errors.New("what ran on it did not end in time")
 	errNativeRows  = errors.New("native code has left rows open")
 	errTooLong     = errors.New("the rows that are open are too long to be kept in memory: read or close them first")
 )

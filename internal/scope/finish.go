@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/pgsafe/pgsafe/internal/serverconn"
 )
 
 // endTimeout bounds the end of a transaction whose context has ended.
@@ -28,7 +30,10 @@ func (l *Level) Commit(ctx context.Context, interrupt func()) error {
 	case child != nil:
 		obstacle = withCause(ErrRolledBack, &busyError{"a nested transaction that was left open, begun at " + child.begun.String()})
 	default:
-		obstacle = l.turn.await(ctx)
+		obstacle = l.turn.take(ctx)
+		if errors.Is(obstacle, ErrBusy) { // native code keeps its connection
+			obstacle = withCause(ErrRolledBack, obstacle)
+		}
 	}
 	if obstacle != nil {
 		return errors.Join(obstacle, l.undoAs(ctx, child, interrupt))
@@ -63,7 +68,9 @@ func (l *Level) undoAs(ctx context.Context, child *Level, interrupt func()) erro
 	if interrupt != nil && (child != nil || l.turn.isTaken() || l.conn.streams()) {
 		interrupt()
 	}
-	l.force(child)
+	if !l.force(child) {
+		return l.conn.lostNow()
+	}
 	defer l.yield()
 	c := l.conn
 	c.wire.Lock()
@@ -76,21 +83,46 @@ func (l *Level) undoAs(ctx context.Context, child *Level, interrupt func()) erro
 	return l.undo(ctx)
 }
 
-// force takes the turn of a level that is rolled back, from what runs and from the levels within. What
-// does not end in time is cut off with the connection.
-func (l *Level) force(child *Level) {
+// force takes the turn of a level that is rolled back, from what runs and from the levels within. If
+// something does not end in time, the connection is cut off and force reports false: the level is
+// buried when that leaves.
+func (l *Level) force(child *Level) bool {
 	if child != nil {
 		if inner, err := child.end(); err == nil {
-			child.force(inner)
+			if !child.force(inner) {
+				return l.abandon()
+			}
 			child.turn.leave() // for statements in its queue, which find that it has ended
-			return             // the turn of l was the child's, and is now l's
+			return true        // the turn of l was the child's, and is now l's
 		}
 	}
 	within, cancel := context.WithTimeout(context.Background(), endTimeout)
 	defer cancel()
-	if l.turn.await(within) != nil {
-		l.conn.cut()
-		_ = l.turn.await(context.Background()) // it cannot fail
+	return l.turn.take(within) == nil || l.abandon()
+}
+
+// abandon cuts the connection off. It reports true if the turn has become free nonetheless. Else what
+// keeps the turn may still use the connection, such as native code: until that leaves, nothing else does.
+func (l *Level) abandon() (free bool) {
+	l.conn.cut()
+	l.abandoned.Store(true)
+	if !l.turn.inherit(l.bury) {
+		return false
+	}
+	l.abandoned.Store(false)
+	return true
+}
+
+// bury ends an abandoned level, when what kept its turn has left.
+func (l *Level) bury() {
+	c := l.conn
+	c.wire.Lock()
+	c.closeRows()
+	l.over()
+	c.wire.Unlock()
+	l.yield()
+	if l.parent == nil {
+		c.free()
 	}
 }
 
@@ -128,13 +160,14 @@ func (l *Level) commit(ctx context.Context) error {
 		return c.exec(context.WithoutCancel(ctx), "RELEASE SAVEPOINT "+l.savepoint)
 	}
 	err := c.server.Commit(ctx)
-	if errors.Is(err, pgx.ErrTxCommitRollback) {
+	switch {
+	case errors.Is(err, pgx.ErrTxCommitRollback):
 		return withCause(ErrRolledBack, errors.Join(err, c.firstError()))
-	}
-	if c.server.Closed() {
+	case errors.Is(err, serverconn.ErrCommitUnknown):
 		_ = c.settle(err)
+		return err
 	}
-	return err
+	return c.settleEnd(err)
 }
 
 // undo rolls the level back on the server. The caller has the wire.
@@ -161,4 +194,8 @@ func (c *conn) settleEnd(err error) error {
 }
 
 // Free gives the connection of a transaction that has ended back to the pool.
-func (l *Level) Free() { l.conn.free() }
+func (l *Level) Free() {
+	if !l.abandoned.Load() {
+		l.conn.free()
+	}
+}

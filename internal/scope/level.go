@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 
@@ -24,11 +25,11 @@ type Level struct {
 	savepoint string // its name, "" for a transaction and a base
 	isBase    bool   // it is no transaction
 	turn      turn
+	abandoned atomic.Bool // see abandon
 
 	mu    sync.Mutex // guards the fields below
 	child *Level
 	ended bool
-	keeps bool // native code has the turn
 }
 
 // maxTries is how often BEGIN is tried that certainly had no effect.
@@ -105,10 +106,7 @@ func (l *Level) leave() {
 
 // refusal returns why the level takes no statement any more, nil if it does.
 func (l *Level) refusal() error {
-	l.mu.Lock()
-	ended := l.ended
-	l.mu.Unlock()
-	if ended {
+	if l.Ended() {
 		return l.endedError()
 	}
 	return l.conn.lostNow()
@@ -137,6 +135,9 @@ func (l *Level) Native(
 	l.turn.keep("native code", nil)
 	return conn, nil
 }
+
+// Pgx returns the connection for native code that has the turn already.
+func (l *Level) Pgx() *pgx.Conn { return l.conn.server.Pgx() }
 
 // NativeDone ends the turn of native code, which has ended with err. Code that leaves rows open loses
 // the connection: nothing else could close them.
@@ -220,6 +221,13 @@ func strength(level driver.IsolationLevel) int {
 		return 2
 	}
 	return 0
+}
+
+// Ended reports whether the level takes no statement any more.
+func (l *Level) Ended() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ended
 }
 
 // IsBase reports whether the level is no transaction, but the base of a session with session state.

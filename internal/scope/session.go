@@ -102,7 +102,9 @@ func (l *Level) endBase() {
 	if err != nil {
 		return
 	}
-	l.force(child)
+	if !l.force(child) {
+		return
+	}
 	l.conn.wire.Lock()
 	l.conn.closeRows()
 	l.conn.wire.Unlock()

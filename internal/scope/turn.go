@@ -20,6 +20,7 @@ type turn struct {
 	inner  *turn  // the holder's own turn, nil for native code
 	seen   time.Time
 	queue  []chan struct{}
+	heir   func() // gets the turn before the queue does, nil for none
 }
 
 // take takes the turn for a statement.
@@ -89,17 +90,41 @@ func (t *turn) giveUp(ready chan struct{}) {
 	}
 }
 
-// leave passes the turn on to the longest waiter.
+// leave passes the turn on to the heir, else to the longest waiter.
 func (t *turn) leave() {
+	if heir := t.pass(); heir != nil {
+		heir()
+	}
+}
+
+// pass passes the turn on. It returns the heir, which has the turn then, nil for none.
+func (t *turn) pass() (heir func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.holder, t.inner = "", nil
-	if len(t.queue) == 0 {
+	heir, t.heir = t.heir, nil
+	switch {
+	case heir != nil:
+	case len(t.queue) == 0:
 		t.taken = false
-		return
+	default:
+		close(t.queue[0])
+		t.queue = slices.Delete(t.queue, 0, 1)
 	}
-	close(t.queue[0])
-	t.queue = slices.Delete(t.queue, 0, 1)
+	return heir
+}
+
+// inherit takes the turn if it is free. Else it reports false, and heir is called with the turn when
+// the holder leaves.
+func (t *turn) inherit(heir func()) (taken bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.taken {
+		t.taken = true
+		return true
+	}
+	t.heir = heir
+	return false
 }
 
 // keep notes that the caller, which has the turn, keeps it beyond its statement. inner is the turn of
