@@ -198,7 +198,7 @@ func (h *Conn) query(
 		case err != nil:
 			return nil, err
 		case h.level != nil:
-			return h.level.Rows(ctx, text, std), nil
+			return h.level.Rows(ctx, text, std, h.onRowsClosed()), nil
 		}
 		return h.lendRows(ctx, std), nil
 	})

@@ -41,6 +41,14 @@ func (h *Conn) settle() {
 	h.reused()
 }
 
+// onRowsClosed is settle for rows of a level. It is nil where the use's end is shown.
+func (h *Conn) onRowsClosed() func() {
+	if h.connector.uses.Shown() {
+		return nil
+	}
+	return h.settle
+}
+
 // reused notes that database/sql uses the handle again.
 func (h *Conn) reused() {
 	if h.connector.ages.Reused(time.Since(h.born)) {

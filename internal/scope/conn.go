@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pgsafe/pgsafe/internal/pool"
 	"github.com/pgsafe/pgsafe/internal/serverconn"
@@ -23,6 +24,8 @@ type conn struct {
 	inTx       bool
 	options    driver.TxOptions // of the transaction
 	savepoints int              // begun so far
+	native     atomic.Bool      // native code has the wire
+	types      types
 
 	mu    sync.Mutex // guards the fields below; nothing else is locked under it
 	lost  error      // why nothing runs on it any more

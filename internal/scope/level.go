@@ -132,6 +132,7 @@ func (l *Level) Native(
 		defer l.leave()
 		return nil, l.conn.settle(err)
 	}
+	l.conn.native.Store(true)
 	l.turn.keep("native code", nil)
 	return conn, nil
 }
@@ -144,6 +145,7 @@ func (l *Level) Pgx() *pgx.Conn { return l.conn.server.Pgx() }
 func (l *Level) NativeDone(err error) error {
 	defer l.leave()
 	c := l.conn
+	c.native.Store(false)
 	err = c.settle(c.server.RawFailed(err))
 	if c.server.Busy() {
 		c.cut()

@@ -23,14 +23,18 @@ type rows struct {
 	text  string
 	site  site // of the query, if it is known
 	names []string
+	done  func() // is called once they are closed, nil for no call
 
 	// detached is set once nothing of the rows is on the network any more. Until then the conn's wire
 	// guards the fields below, and from then on they belong to the reader.
 	detached atomic.Bool
 	err      error // how the rows end
 	kept     [][]driver.Value
-	next     int // of kept
+	next     int  // of kept
+	size     int  // of kept, in bytes
+	reported bool // as left open
 	columns  []column
+	scanner
 }
 
 var (
@@ -41,9 +45,13 @@ var (
 	_ driver.RowsColumnTypeScanType         = (*rows)(nil)
 )
 
-// Rows shares the rows of a query that has just run on the level, within Run.
-func (l *Level) Rows(ctx context.Context, text string, std *stdlib.Rows) driver.Rows {
-	r := &rows{conn: l.conn, std: std, ctx: ctx, text: text, site: l.conn.home.leaks.site(text), names: std.Columns()}
+// Rows shares the rows of a query that has just run on the level, within Run. done is called when the
+// reader has closed them; nil means no call.
+func (l *Level) Rows(ctx context.Context, text string, std *stdlib.Rows, done func()) driver.Rows {
+	r := &rows{
+		conn: l.conn, std: std, ctx: ctx, text: text, site: l.conn.home.leaks.site(text), names: std.Columns(),
+		done: done,
+	}
 	l.conn.rows = r
 	return r
 }
@@ -55,8 +63,8 @@ func (c *conn) clearWire() error {
 		return nil
 	}
 	r.describe()
-	for size := 0; ; {
-		if size > maxBuffered {
+	for {
+		if r.size > maxBuffered {
 			return withCause(ErrBusy, &openRowsError{c.server.Summary(r.text)})
 		}
 		row := make([]driver.Value, len(r.names))
@@ -65,7 +73,7 @@ func (c *conn) clearWire() error {
 			return c.lostNow()
 		}
 		r.kept = append(r.kept, row)
-		size += sizeOf(row)
+		r.size += sizeOf(row)
 	}
 }
 
@@ -92,8 +100,8 @@ func sizeOf(row []driver.Value) int {
 
 // detach is called when the last row was read, with io.EOF or the error. The caller has the wire.
 func (r *rows) detach(err error) {
+	_ = r.std.Close() // more rows may follow one that pgx could not convert
 	if err == io.EOF {
-		_ = r.std.Close() // there is nothing left to fail
 		err = r.conn.settle(nil)
 		if err == nil {
 			err = io.EOF
@@ -130,9 +138,14 @@ func (r *rows) fromMemory(dest []driver.Value) error {
 	if r.next == len(r.kept) {
 		return r.err
 	}
-	copy(dest, r.kept[r.next])
+	row := r.kept[r.next]
+	copy(dest, row)
 	r.kept[r.next] = nil
 	r.next++
+	r.size -= sizeOf(row)
+	if r.next == len(r.kept) {
+		r.kept, r.next = nil, 0
+	}
 	return nil
 }
 
@@ -143,6 +156,10 @@ func (r *rows) Close() error {
 		r.conn.wire.Lock()
 		r.closeOnWire(io.EOF)
 		r.conn.wire.Unlock()
+	}
+	if done := r.done; done != nil {
+		r.done = nil
+		done()
 	}
 	if r.err == io.EOF {
 		return nil
@@ -168,18 +185,28 @@ func (r *rows) closeOnWire(how error) {
 // closeRows ends the rows on the network, because their transaction ends. The caller has the wire.
 func (c *conn) closeRows() {
 	if r := c.rows; r != nil {
-		c.home.leftOpen(c.session, leftRows, r.text, r.site)
+		c.reportRows()
 		r.describe()
 		r.closeOnWire(ErrEnded)
 	}
 }
 
-// streams reports whether rows are on the network.
+// reportRows reports the rows on the network, because their transaction ends. The caller has the wire.
+func (c *conn) reportRows() {
+	if r := c.rows; r != nil && !r.reported {
+		r.reported = true
+		c.home.leftOpen(c.session, leftRows, r.text, r.site)
+	}
+}
+
+// streams reports whether rows are on the network. It reports them as left open, since their context
+// is about to end, upon which database/sql closes them.
 func (c *conn) streams() bool {
 	if !c.wire.TryLock() {
 		return true // something is being read
 	}
 	defer c.wire.Unlock()
+	c.reportRows()
 	return c.rows != nil && c.server.Busy()
 }
 

@@ -46,7 +46,7 @@ func (s *Session) Base() *Level {
 // keep makes a connection with session state the session's own. It reports false if the session has
 // one already, or is over.
 func (s *Session) keep(c *pool.Conn) bool {
-	base := &Level{conn: s.home.take(c, nil), isBase: true}
+	base := &Level{conn: s.home.take(c, s), isBase: true}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.base != nil || s.Ended() {
@@ -88,12 +88,26 @@ func (s *Session) End(outcome tracing.Outcome, cancel context.CancelFunc) {
 	for _, o := range open {
 		s.home.leftOpen(s, o.kind, o.text, o.site)
 	}
+	if base != nil {
+		base.reportOpen(s)
+	}
 	cancel()
 	if base != nil {
 		base.endBase()
 	}
 	s.home.Pool.Forget(&s.affinity)
 	s.telling.End(outcome)
+}
+
+// reportOpen reports what is open on the session's connection.
+func (l *Level) reportOpen(s *Session) {
+	l.conn.streams()
+	l.mu.Lock()
+	child := l.child
+	l.mu.Unlock()
+	if child != nil {
+		s.home.leftOpen(s, leftTransaction, "BEGIN", 0)
+	}
 }
 
 // endBase ends the level of a session, and gives its connection back.
