@@ -73,14 +73,20 @@ func callSite() site {
 	}
 }
 
+// below are the prefixes of functions between the application and the call stack's top.
+var below = []string{
+	"runtime.", "database/sql.",
+	"github.com/pgsafe/pgsafe.", "github.com/pgsafe/pgsafe/session.", "github.com/pgsafe/pgsafe/internal/",
+}
+
 func isApplication(f runtime.Frame) bool {
-	switch {
-	case strings.HasPrefix(f.Function, "github.com/pgsafe/pgsafe.("), strings.HasPrefix(f.Function, "github.com/pgsafe/pgsafe.run"),
-		strings.HasPrefix(f.Function, "github.com/pgsafe/pgsafe/internal/"),
-		strings.HasPrefix(f.Function, "database/sql."), strings.HasPrefix(f.Function, "runtime."):
-		return false
+	for _, prefix := range below {
+		if strings.HasPrefix(f.Function, prefix) {
+			return false
+		}
 	}
-	return !strings.Contains(f.File, "/pkg/mod/") && !strings.Contains(f.File, "/vendor/")
+	// A module's folder has its version in its name, with -trimpath too.
+	return !strings.Contains(f.File, "@v") && !strings.Contains(f.File, "/vendor/")
 }
 
 // frame looks the call site up.
