@@ -168,7 +168,7 @@ func (r *rows) closeOnWire(how error) {
 // closeRows ends the rows on the network, because their transaction ends. The caller has the wire.
 func (c *conn) closeRows() {
 	if r := c.rows; r != nil {
-		c.home.leftOpen(c.session, leftRows, r.text, r.site)
+		c.home.leftOpen(c.session, LeftRows, r.text, r.site)
 		r.describe()
 		r.closeOnWire(ErrEnded)
 	}
