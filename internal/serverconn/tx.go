@@ -58,7 +58,7 @@ func (c *Conn) Commit(ctx context.Context) error {
 		}
 		return err
 	}
-	if c.pgx.IsClosed() {
+	if c.listen(ctx); c.pgx.IsClosed() {
 		return c.whyUnsent()
 	}
 	tag, err := c.pgx.Exec(canceler.Patient(ctx, c.config.CancelTimeout), "commit")
