@@ -74,11 +74,11 @@ func callSite() site {
 }
 
 func isApplication(f runtime.Frame) bool {
-	switch {
-	case strings.HasPrefix(f.Function, "github.com/pgsafe/pgsafe.("), strings.HasPrefix(f.Function, "github.com/pgsafe/pgsafe.run"),
-		strings.HasPrefix(f.Function, "github.com/pgsafe/pgsafe/internal/"),
-		strings.HasPrefix(f.Function, "database/sql."), strings.HasPrefix(f.Function, "runtime."):
-		return false
+	for _, ours := range [...]string{"github.com/pgsafe/pgsafe.", "github.com/pgsafe/pgsafe/session.",
+		"github.com/pgsafe/pgsafe/internal/", "database/sql.", "runtime."} {
+		if strings.HasPrefix(f.Function, ours) {
+			return false
+		}
 	}
 	return !strings.Contains(f.File, "/pkg/mod/") && !strings.Contains(f.File, "/vendor/")
 }
