@@ -176,6 +176,9 @@ func (l *Level) nest(ctx context.Context, opts driver.TxOptions, f Function) (*L
 	c := l.conn
 	inner := &Level{conn: c, parent: l, begun: f}
 	if !c.inTx {
+		if c.server.InTransaction() {
+			return nil, withCause(ErrOptions, errors.New("a transaction that a text has begun is open"))
+		}
 		if err := c.server.BeginTransaction(ctx, ctxsettings.Of(ctx), opts); err != nil {
 			return nil, c.settle(err)
 		}
