@@ -62,7 +62,7 @@ func TestSavepoints(t *testing.T) {
 				check.OK(t, n.Add(ctx, "one"))
 				check.OK(t, n.Add(ctx, "two"))
 				var ids int // of rows that another subtransaction than the transaction itself wrote
-				row := db.QueryRowContext(ctx, "SELECT count(DISTINCT xmin) FROM notes WHERE xmin <> pg_current_xact_id()::xid")
+				row := db.QueryRowContext(ctx, "SELECT count(DISTINCT xmin::text) FROM notes WHERE xmin <> pg_current_xact_id()::xid")
 				check.OK(t, row.Scan(&ids))
 				check.Equal(t, ids, want)
 				return nil
