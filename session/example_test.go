@@ -3,7 +3,6 @@ package session_test
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"log"
 	"net/http"
@@ -55,7 +54,10 @@ func ExampleTx() {
 	}
 	transfer := func(ctx context.Context, db *sql.DB, from, to, amount int64) error {
 		return session.Tx(ctx, db, nil, func(ctx context.Context) error {
-			return errors.Join(withdraw(ctx, db, from, amount), withdraw(ctx, db, to, -amount))
+			if err := withdraw(ctx, db, from, amount); err != nil {
+				return err
+			}
+			return withdraw(ctx, db, to, -amount)
 		})
 	}
 	_ = transfer
