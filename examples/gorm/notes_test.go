@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
@@ -20,7 +21,10 @@ import (
 	"github.com/pgsafe/pgsafe/session"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+// gorm's cache of prepared statements has a goroutine that never ends (internal/lru/lru.go, NewLRU).
+func TestMain(m *testing.M) {
+	pgtest.Main(m, goleak.IgnoreAnyFunction("gorm.io/gorm/internal/lru.NewLRU[...].func1"))
+}
 
 // configs are the settings of gorm that change how it runs a statement.
 var configs = map[string]gorm.Config{
@@ -49,6 +53,7 @@ func TestNotes(t *testing.T) {
 		db := notestest.Open(t)
 		g, err := notes.Open(db)
 		check.OK(t, err)
+		g.Logger = logger.Discard
 		notestest.Check(t, db, notes.New(g))
 	})
 }
