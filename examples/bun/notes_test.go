@@ -2,6 +2,7 @@ package bun_test
 
 import (
 	"context"
+	"database/sql"
 	"testing"
 
 	notes "github.com/pgsafe/pgsafe/examples/bun"
@@ -14,8 +15,7 @@ import (
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 func TestNotes(t *testing.T) {
-	db := notestest.Open(t)
-	notestest.Check(t, db, notes.New(db))
+	notestest.Check(t, func(db *sql.DB) notestest.Notes { return notes.New(db) })
 }
 
 func TestPage(t *testing.T) {

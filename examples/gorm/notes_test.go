@@ -38,23 +38,25 @@ var configs = map[string]gorm.Config{
 func TestNotes(t *testing.T) {
 	for name, config := range configs {
 		t.Run("gorm with "+name+" on the application's *sql.DB", func(t *testing.T) {
-			db := notestest.Open(t)
-			notestest.Check(t, db, notes.New(open(t, postgres.Config{Conn: db}, config)))
+			notestest.Check(t, func(db *sql.DB) notestest.Notes {
+				return notes.New(open(t, postgres.Config{Conn: db}, config))
+			})
 		})
 		t.Run("gorm with "+name+" that opens the *sql.DB by the driver's name", func(t *testing.T) {
 			g := open(t, postgres.Config{DriverName: pgsafe.DriverName, DSN: notestest.NewDatabase(t)}, config)
 			db, err := g.DB()
 			check.OK(t, err)
 			defer db.Close()
-			notestest.Check(t, db, notes.New(g))
+			notestest.CheckOn(t, db, notes.New(g))
 		})
 	}
 	t.Run("gorm as this example opens it", func(t *testing.T) {
-		db := notestest.Open(t)
-		g, err := notes.Open(db)
-		check.OK(t, err)
-		g.Logger = logger.Discard
-		notestest.Check(t, db, notes.New(g))
+		notestest.Check(t, func(db *sql.DB) notestest.Notes {
+			g, err := notes.Open(db)
+			check.OK(t, err)
+			g.Logger = logger.Discard
+			return notes.New(g)
+		})
 	})
 }
 

@@ -1,6 +1,7 @@
 package scany_test
 
 import (
+	"database/sql"
 	"testing"
 
 	"github.com/pgsafe/pgsafe/examples/internal/notestest"
@@ -11,8 +12,7 @@ import (
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 func TestNotes(t *testing.T) {
-	db := notestest.Open(t)
-	notestest.Check(t, db, notes.New(db))
+	notestest.Check(t, func(db *sql.DB) notestest.Notes { return notes.New(db) })
 }
 
 func TestTenants(t *testing.T) {

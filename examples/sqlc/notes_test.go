@@ -14,13 +14,11 @@ import (
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 func TestNotes(t *testing.T) {
-	db := notestest.Open(t)
-	notestest.Check(t, db, notes.New(db))
+	notestest.Check(t, func(db *sql.DB) notestest.Notes { return notes.New(db) })
 }
 
 func TestExistingCode(t *testing.T) {
-	db := notestest.Open(t)
-	notestest.Check(t, db, withTx{db, queries.New(db)})
+	notestest.Check(t, func(db *sql.DB) notestest.Notes { return withTx{db, queries.New(db)} })
 }
 
 func TestTenants(t *testing.T) {

@@ -2,6 +2,7 @@ package sqlx_test
 
 import (
 	"context"
+	"database/sql"
 	"testing"
 
 	"github.com/jmoiron/sqlx"
@@ -17,8 +18,7 @@ import (
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 func TestNotes(t *testing.T) {
-	db := notestest.Open(t)
-	notestest.Check(t, db, notes.New(db))
+	notestest.Check(t, func(db *sql.DB) notestest.Notes { return notes.New(db) })
 }
 
 func TestTenants(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	_ "embed"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/pgsafe/pgsafe"
@@ -58,8 +59,50 @@ func OpenAt(t *testing.T, uri string) *sql.DB {
 	return db
 }
 
-// Check runs the library's statements in sessions and transactions of db, whose notes it changes.
-func Check(t *testing.T, db *sql.DB, notes Notes) {
+// Check runs the statements of a library in sessions and transactions of several databases. use gives
+// the library the application's *sql.DB.
+func Check(t *testing.T, use func(db *sql.DB) Notes) {
+	db := Open(t)
+	CheckOn(t, db, use(db))
+	t.Run("all statements of a transaction run in a pool of one connection", func(t *testing.T) {
+		db := OpenAt(t, NewDatabase(t)+"&pool_max_conns=1&pool_acquire_timeout=5s")
+		onOneConnection(t, db, use(db))
+	})
+	t.Run("all statements of a transaction run with SetMaxOpenConns(1)", func(t *testing.T) {
+		db := Open(t)
+		db.SetMaxOpenConns(1)
+		onOneConnection(t, db, use(db))
+	})
+}
+
+// onOneConnection runs transactions of a library in several goroutines.
+func onOneConnection(t *testing.T, db *sql.DB, notes Notes) {
+	t.Helper()
+	errs := make([]error, 4)
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() {
+			errs[i] = session.Tx(t.Context(), db, nil, func(ctx context.Context) error {
+				if err := notes.Add(ctx, "one"); err != nil {
+					return err
+				}
+				if err := notes.AddAll(ctx, "two", "three"); err != nil {
+					return err
+				}
+				_, err := notes.List(ctx)
+				return err
+			})
+		})
+	}
+	wg.Wait()
+	check.OK(t, errors.Join(errs...))
+	texts, err := notes.List(t.Context())
+	check.OK(t, err)
+	check.Equal(t, len(texts), 3*len(errs))
+}
+
+// CheckOn runs the statements of a library in sessions and transactions of db, whose notes it changes.
+func CheckOn(t *testing.T, db *sql.DB, notes Notes) {
 	t.Run("a statement in a transaction is rolled back with it", func(t *testing.T) {
 		empty(t, db)
 		IsError(t, session.Tx(t.Context(), db, nil, func(ctx context.Context) error {
