@@ -182,7 +182,7 @@ func TestSessionRoundTrips(t *testing.T) {
 	}
 }
 
-// sessionBounds are the most allocations and bytes of work in a session or transaction of the context.
+// sessionBounds bound the allocations and bytes of work in a session or transaction of the context.
 var sessionBounds = map[string]struct{ allocs, bytes float64 }{
 	"tx of 3": {100, 6000},
 }
@@ -208,8 +208,8 @@ func TestSessionAllocations(t *testing.T) {
 	}
 }
 
-// allocated returns what one run of an entrant allocates once it is warm. It takes the least of some
-// tries, because goroutines in the background allocate too.
+// allocated returns what one run of an entrant allocates once it is warm. It takes the least of
+// some tries, because goroutines in the background allocate too.
 func allocated(tb testing.TB, e entrant) (allocs, bytes float64) {
 	tb.Helper()
 	const runs = 100

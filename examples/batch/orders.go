@@ -28,9 +28,9 @@ type Worker struct {
 // NewWorker returns a worker on db. It calls progress after each chunk of orders.
 func NewWorker(db *sql.DB, progress func(done, all int)) *Worker { return &Worker{db, progress} }
 
-// Import adds the orders, in transactions of 500. A transaction that loses to another one runs again.
-// It returns how many orders are imported for certain, so that a caller can go on from there. The
-// import does not end with the request that began it.
+// Import adds the orders, in transactions of 500. A transaction that loses to another one runs
+// again. Import returns how many orders are imported for certain, so that a caller can go on from
+// there. The import does not end with the request that began it.
 func (w *Worker) Import(ctx context.Context, orders []Order) (imported int, err error) {
 	err = session.Batch(session.Detach(ctx), w.db, len(orders), chunk,
 		func(ctx context.Context, from, to int) error { return w.add(ctx, orders[from:to]) },

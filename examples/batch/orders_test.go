@@ -13,7 +13,8 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-const schema = "CREATE TABLE orders (id bigint PRIMARY KEY, amount bigint); CREATE TABLE sums AS SELECT 0::bigint AS amount"
+const schema = `CREATE TABLE orders (id bigint PRIMARY KEY, amount bigint);
+	CREATE TABLE sums AS SELECT 0::bigint AS amount`
 
 // orders returns orders with the ids from 1 to n, of one cent each.
 func orders(n int) []batch.Order {

@@ -20,8 +20,8 @@ type Notes struct{ db *bun.DB }
 
 // New returns the notes of db.
 //
-// bun writes all values into the text. So that pgx does not prepare each text, the connection string
-// should say default_query_exec_mode=exec.
+// bun writes all values into the text. With default_query_exec_mode=exec in the connection string
+// pgx does not prepare each text.
 func New(db *sql.DB) *Notes { return &Notes{bun.NewDB(db, pgdialect.New())} }
 
 // Add adds a note.
