@@ -16,8 +16,9 @@ type Order struct {
 	Amount int64 // in cents
 }
 
-// chunk is how many orders are in one transaction.
-const chunk = 500
+// chunk is how many orders are in one transaction. Each is a savepoint, and more than 64 of them in a
+// transaction overflow a cache of the server (PGPROC_MAX_CACHED_SUBXIDS).
+const chunk = 50
 
 // Worker imports orders. It is safe for concurrent use.
 type Worker struct {
@@ -28,7 +29,7 @@ type Worker struct {
 // NewWorker returns a worker on db. It calls progress after each chunk of orders.
 func NewWorker(db *sql.DB, progress func(done, all int)) *Worker { return &Worker{db, progress} }
 
-// Import adds the orders, in transactions of 500. A transaction that loses to another one runs
+// Import adds the orders, in transactions of 50. A transaction that loses to another one runs
 // again. Import returns how many orders are imported for certain, so that a caller can go on from
 // there. The import does not end with the request that began it.
 func (w *Worker) Import(ctx context.Context, orders []Order) (imported int, err error) {
@@ -36,14 +37,17 @@ func (w *Worker) Import(ctx context.Context, orders []Order) (imported int, err 
 		func(ctx context.Context, from, to int) error { return w.add(ctx, orders[from:to]) },
 		session.WithProgress(w.progress),
 		session.WithChunkTx(session.TxOptions{Isolation: sql.LevelSerializable, Retries: 5}))
-	if failed, ok := errors.AsType[*session.BatchError](err); ok {
-		return failed.From, err
+	if err == nil {
+		return len(orders), nil
 	}
-	return len(orders), err
+	if failed, ok := errors.AsType[*session.BatchError](err); ok {
+		imported = failed.From
+	}
+	return imported, err
 }
 
-// add adds orders in the transaction of ctx. An order that the server refuses is skipped: its
-// savepoint alone is rolled back.
+// add adds orders in the transaction of ctx. An invalid order is skipped: its savepoint alone is
+// rolled back.
 func (w *Worker) add(ctx context.Context, orders []Order) error {
 	for _, o := range orders {
 		err := session.Tx(ctx, w.db, nil, func(ctx context.Context) error { return w.addOne(ctx, o) })

@@ -33,9 +33,9 @@ func TestImport(t *testing.T) {
 		state              string // SQLSTATE of the error
 		progressAfterFirst int
 	}{
-		{"all orders of an import are added", func([]batch.Order) {}, 1200, 1200, "", 500},
-		{"an invalid order is skipped", func(o []batch.Order) { o[700].Amount = -10_000 }, 1200, 1199, "", 500},
-		{"an import that fails keeps the chunks before", func(o []batch.Order) { o[700].ID = 1 }, 500, 500, "23505", 500},
+		{"all orders of an import are added", func([]batch.Order) {}, 1200, 1200, "", 50},
+		{"an invalid order is skipped", func(o []batch.Order) { o[700].Amount = -10_000 }, 1200, 1199, "", 50},
+		{"an import that fails keeps the chunks before", func(o []batch.Order) { o[700].ID = 1 }, 700, 700, "23505", 50},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			db := notestest.Open(t)
