@@ -1,6 +1,7 @@
 package scope
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"io"
@@ -94,16 +95,26 @@ func sizeOf(row []driver.Value) int {
 func (r *rows) detach(err error) {
 	if err == io.EOF {
 		_ = r.std.Close() // there is nothing left to fail
+		err = nil
+	}
+	r.publish(r.settled(err, io.EOF))
+}
+
+// settled returns how the rows end: with how, unless their query or their connection has failed.
+func (r *rows) settled(err, how error) error {
+	if err == nil {
 		err = r.conn.settle(nil)
-		if err == nil {
-			err = io.EOF
-		}
 	} else {
 		err = r.conn.settle(r.conn.server.Failed(r.ctx, err))
 	}
+	return cmp.Or(err, how)
+}
+
+// publish hands the rows over to their reader. They end with err. The caller has the wire.
+func (r *rows) publish(err error) {
 	r.err = err
 	r.conn.rows = nil
-	r.detached.Store(true)
+	r.detached.Store(true) // from here on the fields are the reader's
 }
 
 // Columns returns the names of the columns.
@@ -155,14 +166,7 @@ func (r *rows) closeOnWire(how error) {
 	if r.detached.Load() {
 		return
 	}
-	err := r.std.Close()
-	if err == nil {
-		err = io.EOF
-	}
-	r.detach(err)
-	if r.err == io.EOF {
-		r.err = how
-	}
+	r.publish(r.settled(r.std.Close(), how))
 }
 
 // closeRows ends the rows on the network, because their transaction ends. The caller has the wire.
