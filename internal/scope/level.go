@@ -167,7 +167,7 @@ func (l *Level) Nest(ctx context.Context, opts driver.TxOptions, f Function) (*L
 		l.turn.leave()
 		return nil, err
 	}
-	l.turn.keep("a transaction nested in it, begun at "+f.String(), &inner.turn)
+	l.turn.keep("the nested transaction of "+f.String(), &inner.turn)
 	return inner, nil
 }
 
