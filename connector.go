@@ -42,7 +42,7 @@ type Connector struct {
 	dialer   *connect.Dialer
 	canceler *canceler.Canceler // nil where pgx, or the application, cancels statements
 	conns    serverconn.Config  // what server connections have in common
-	texts    *texts             // of prepared statements
+	texts    *serverconn.Texts  // of prepared statements
 	uses     dbsql.Uses         // of handles
 	ages     dbsql.Ages         // of handles
 	tracer   *tracing.Tracer    // nil without telemetry
@@ -108,7 +108,7 @@ func newConnector(server *libpq.Config, o options, opts []Option) (*Connector, e
 	}
 	c := &Connector{
 		server: server, profile: *o.profile, logger: o.logger, opts: opts, comments: o.telemetry.TraceComments,
-		texts: newTexts(), work: background.New(),
+		texts: serverconn.NewTexts(), work: background.New(),
 	}
 	c.tracer = o.newTracer(server.Conn, c.name())
 	server.Conn.Tracer = tracers(server.Conn.Tracer, c.tracer)
@@ -161,7 +161,7 @@ func (c *Connector) dialOptions(o options) connect.Options {
 // The Tracer is there already, unless the application has replaced it for this connection.
 func (c *Connector) watch(cc *pgx.ConnConfig, o options) {
 	if o.native {
-		cc.Tracer = refusing(cc.Tracer)
+		cc.Tracer = serverconn.Refusing(cc.Tracer)
 	}
 	if c.canceler != nil {
 		c.canceler.Watch(&cc.Config)
@@ -220,7 +220,7 @@ func (h handleConnector) Connect(ctx context.Context) (driver.Conn, error) {
 		return nil, err
 	}
 	return &Conn{
-		connector: h.Connector, inherits: ctxsettings.Of(ctx), belongs: h.home.Of(ctx), born: time.Now(), waited: waited,
+		connector: h.Connector, inherits: ctxsettings.Of(ctx), place: h.home.NewPlace(ctx), born: time.Now(), waited: waited,
 	}, nil
 }
 

@@ -49,12 +49,14 @@
 //
 // # Sessions
 //
-// Package session binds work to a context: one request, one session, transactions that nest.
-// Settings for row-level security follow the context on plain *sql.DB calls too. Session state that
-// statements leave behind is reset before the next user gets the connection:
+// With package session, transactions and settings follow the context through the plain *sql.DB:
 //
-//	ctx = session.WithSettings(ctx, map[string]string{"app.tenant_id": tenant})
-//	rows, err := db.QueryContext(ctx, "SELECT * FROM orders")
+//	err := session.Tx(ctx, db, nil, func(ctx context.Context) error {
+//		_, err := db.ExecContext(ctx, "UPDATE accounts SET ...") // in the transaction, as are mappers on db
+//		return err
+//	})
+//
+// Session state that statements leave behind is reset before the next user gets the connection.
 //
 // # Telemetry
 //

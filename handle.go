@@ -21,10 +21,7 @@ type Conn struct {
 	pooled    *pool.Conn       // nil while the handle has no connection
 	server    *serverconn.Conn // the same connection
 
-	belongs  *scope.Scope          // what the context belongs to with which database/sql took the handle
-	session  *scope.Session        // whose statements it runs, nil for none
-	level    *scope.Level          // on whose connection they run; then the handle has none of its own
-	use      scope.Use             // of a connection of its own, for the session
+	place    scope.Place           // where its statements run
 	inherits *ctxsettings.Settings // what a statement runs with whose context has no settings
 	inTx     bool                  // database/sql has a transaction on it
 	isRaw    bool                  // native code has had the connection
@@ -61,63 +58,23 @@ func (h *Conn) bind(ctx context.Context, text string) (fresh bool, err error) {
 		h.pooled.Note(text)
 		return false, nil
 	}
-	if h.join(ctx); h.level != nil {
+	if h.place.Join(ctx) != nil {
 		return false, nil
 	}
-	c, err := h.connector.home.AcquireFor(ctx, h.session, text, h.waited)
+	c, err := h.place.Acquire(ctx, text, h.waited)
 	h.waited = 0
 	if err != nil {
 		return false, err
 	}
 	h.pooled, h.server = c, c.Server.(*serverconn.Conn)
-	h.use.Begin(h.session, text)
 	return true, nil
 }
 
-// join finds the session and the level that a statement belongs to, unless the handle has a connection already.
-func (h *Conn) join(ctx context.Context) {
-	switch {
-	case h.level != nil:
-		_ = h.endNative(nil) // it was reported to the code
-		if h.belongs != nil || h.inTx || !h.level.Ended() {
-			return
-		}
-		h.session, h.level = nil, nil // a *sql.Conn from outside, which has outlived the transaction
-	case h.pooled != nil:
-		return
-	}
-	s := h.belongs
-	if s == nil {
-		s = h.connector.home.Of(ctx)
-	}
-	h.session, h.level = s.Place()
-}
-
-// endNative ends the turn that native code has on the level's connection. It gives the code's error its identity.
-func (h *Conn) endNative(err error) error {
-	if h.level == nil || !h.isRaw {
-		return err
-	}
-	h.isRaw = false
-	return h.level.NativeDone(err)
-}
-
-// unbind gives the connection back to the pool, or to the session if it has session state. Native code has the
-// connection of a *sql.Conn for itself.
+// unbind gives back what the handle has.
 func (h *Conn) unbind() {
-	_ = h.endNative(nil) // it was reported to the code
-	c, s := h.pooled, h.session
-	if h.isRaw {
-		s = nil
-	}
-	h.session, h.level = nil, nil
-	if c == nil {
-		return
-	}
-	server := h.server
+	c, wasNative := h.pooled, h.isRaw
 	h.pooled, h.server, h.inTx, h.isRaw = nil, nil, false, false
-	h.use.End()
-	h.connector.home.Release(c, server, s)
+	h.place.Release(c, wasNative)
 }
 
 // maxTries is how often a statement is tried that certainly never began.
@@ -125,9 +82,9 @@ const maxTries = 3
 
 // run is attempt for a statement of the application, which counts in its session.
 func run[T any](ctx context.Context, h *Conn, text string, f func(*serverconn.Conn) (T, error)) (T, error) {
-	began := h.connector.home.Clock()
+	began := h.place.Began()
 	res, err := attempt(ctx, h, text, f)
-	h.session.Ran(text, began)
+	h.place.Ran(text, began)
 	return res, err
 }
 
@@ -140,8 +97,8 @@ func attempt[T any](ctx context.Context, h *Conn, text string, f func(*servercon
 		switch {
 		case err != nil:
 			return res, err
-		case h.level != nil:
-			return scope.Run(ctx, h.level, text, f)
+		case h.place.Level() != nil:
+			return scope.Run(ctx, h.place.Level(), text, f)
 		}
 		res, err = f(h.server)
 		if err == nil {
@@ -197,8 +154,8 @@ func (h *Conn) query(
 		switch {
 		case err != nil:
 			return nil, err
-		case h.level != nil:
-			return h.level.Rows(ctx, text, std, h.onRowsClosed()), nil
+		case h.place.Level() != nil:
+			return h.place.Level().Rows(ctx, text, std, h.onRowsClosed()), nil
 		}
 		return h.lendRows(ctx, std), nil
 	})
@@ -212,7 +169,7 @@ func (h *Conn) query(
 // PrepareContext returns a statement, which is a text. The server is asked once for each text, for its parameters and
 // whether it is sound.
 func (h *Conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	inputs, known := h.connector.texts.get(query)
+	inputs, known := h.connector.texts.Get(query)
 	if known {
 		return &stmt{h, query, inputs}, nil
 	}
@@ -223,7 +180,7 @@ func (h *Conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 	if err != nil {
 		return nil, err
 	}
-	h.connector.texts.put(query, inputs)
+	h.connector.texts.Put(query, inputs)
 	return &stmt{h, query, inputs}, nil
 }
 
@@ -234,8 +191,7 @@ func (h *Conn) Prepare(query string) (driver.Stmt, error) {
 
 // BeginTx begins a transaction. Within a transaction of package session it is a savepoint.
 func (h *Conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	h.begin()
-	if h.join(ctx); h.level != nil {
+	if h.begin(); h.pooled == nil && h.place.Join(ctx) != nil {
 		return h.nest(ctx, opts)
 	}
 	_, err := attempt(ctx, h, "BEGIN", func(s *serverconn.Conn) (struct{}, error) {
@@ -246,7 +202,7 @@ func (h *Conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 		return nil, err
 	}
 	h.inTx = true
-	h.use.Transaction()
+	h.place.Opened(scope.LeftTransaction)
 	return &tx{h, ctx}, nil
 }
 
@@ -281,18 +237,13 @@ func (h *Conn) Conn() *pgx.Conn {
 func (h *Conn) native() (*pgx.Conn, error) {
 	ctx := context.Background()
 	prepare := func(s *serverconn.Conn) (*pgx.Conn, error) { return s.Pgx(), s.Raw(ctx, h.settings(ctx)) }
-	if h.level != nil && h.isRaw {
-		return h.level.Pgx(), nil
+	if conn := h.place.NativeConn(); conn != nil {
+		return conn, nil
 	}
-	h.begin()
-	h.join(ctx)
-	var conn *pgx.Conn
-	var err error
-	if h.level != nil {
-		conn, err = h.level.Native(ctx, prepare)
-	} else {
-		conn, err = attempt(ctx, h, "native code", prepare)
+	if h.begin(); h.pooled == nil && h.place.Join(ctx) != nil {
+		return h.place.Native(ctx, prepare)
 	}
+	conn, err := attempt(ctx, h, "native code", prepare)
 	h.isRaw = h.isRaw || err == nil
 	return conn, err
 }
@@ -302,7 +253,8 @@ func (h *Conn) native() (*pgx.Conn, error) {
 func (h *Conn) ResetSession(ctx context.Context) error {
 	h.unbind()
 	h.reused()
-	h.belongs, h.inherits, h.isLost, h.waited = h.connector.home.Of(ctx), ctxsettings.Of(ctx), false, 0
+	h.place.Take(ctx)
+	h.inherits, h.isLost, h.waited = ctxsettings.Of(ctx), false, 0
 	return nil
 }
 
@@ -311,7 +263,8 @@ func (h *Conn) ResetSession(ctx context.Context) error {
 func (h *Conn) IsValid() bool {
 	h.connector.uses.Show()
 	h.unbind()
-	h.belongs, h.inherits, h.isLost, h.unused = nil, nil, false, time.Now()
+	h.place.Forget()
+	h.inherits, h.isLost, h.unused = nil, false, time.Now()
 	return true
 }
 
@@ -319,7 +272,7 @@ func (h *Conn) IsValid() bool {
 // connection bad (DB.putConn). Where a layer hides IsValid, the connection's state decides whether it is.
 func (h *Conn) Close() error {
 	switch {
-	case h.level != nil: // its connection is not the handle's
+	case h.place.Level() != nil: // its connection is not the handle's
 	case h.pooled == nil:
 		h.retire()
 		return nil

@@ -19,10 +19,12 @@ func TestImports(t *testing.T) {
 	const pgx, otel = "github.com/jackc/pgx/v5", "go.opentelemetry.io/otel"
 	allowed := map[string][]string{
 		".": {pgx, otel, "telemetry", "internal/background", "internal/connect", "internal/ctxsettings", "internal/dbsql", "internal/driverkeys", "internal/failure",
-			"internal/canceler", "internal/driverkeys", "internal/libpq", "internal/pool", "internal/records", "internal/serverconn",
+			"internal/canceler", "internal/driverkeys", "internal/libpq", "internal/pool", "internal/records", "internal/scope", "internal/serverconn",
 			"internal/sqlstate", "internal/sqltext", "internal/telemetry", "internal/urlfix", "internal/wire"},
-		"session":   {otel, "internal/ctxsettings", "internal/serverconn"},
-		"telemetry": {otel, "internal/telemetry/layer", "internal/telemetry/options"},
+		"session": {"github.com/pgsafe/pgsafe", "internal/ctxsettings", "internal/scope", "internal/serverconn", "internal/sqlstate",
+			"internal/telemetry"},
+		"internal/scope": {pgx, "internal/ctxsettings", "internal/pool", "internal/serverconn", "internal/sqltext", "internal/telemetry"},
+		"telemetry":      {otel, "internal/telemetry/layer", "internal/telemetry/options"},
 
 		"internal/pool": {"internal/background", "internal/health"},
 		"internal/serverconn": {pgx, "internal/canceler", "internal/ctxsettings", "internal/failure", "internal/health", "internal/socket",
@@ -38,7 +40,7 @@ func TestImports(t *testing.T) {
 		"internal/records": {pgx, "internal/connect", "internal/ratelog", "internal/serverconn", "internal/sqlstate",
 			"internal/telemetry"},
 
-		"internal/telemetry":         {pgx, otel, "telemetry", "internal/sqltext", "internal/telemetry/layer"},
+		"internal/telemetry":         {pgx, otel, "telemetry", "internal/sqlstate", "internal/sqltext", "internal/telemetry/layer"},
 		"internal/telemetry/layer":   {otel},
 		"internal/telemetry/options": {otel, "internal/telemetry/layer"},
 

@@ -36,8 +36,8 @@ func (h *Conn) raw(f func(*pgx.Conn) error) error {
 	if err != nil {
 		return err
 	}
-	if h.level != nil {
-		return h.endNative(f(conn))
+	if h.place.Level() != nil {
+		return h.place.NativeDone(f(conn))
 	}
 	return h.server.RawFailed(f(conn))
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/pgsafe/pgsafe/internal/scope"
 	"github.com/pgsafe/pgsafe/internal/serverconn"
 )
 
@@ -45,7 +46,7 @@ func (h *Conn) lendRows(ctx context.Context, std *stdRows) *rows {
 	}
 	r.stdRows, r.handle, r.server, r.ctx = std, h, h.server, ctx
 	h.openRows++
-	h.use.Rows()
+	h.place.Opened(scope.LeftRows)
 	return r
 }
 
@@ -60,7 +61,7 @@ func (r *rows) Close() error {
 	if r.isOpen() {
 		r.ctx = nil
 		r.handle.openRows--
-		r.handle.use.Idle()
+		r.handle.place.Opened(scope.LeftConnection)
 		r.handle.settle()
 	}
 	return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
-	"sync"
 
 	"github.com/pgsafe/pgsafe/internal/serverconn"
 )
@@ -68,35 +67,3 @@ func (s *stmt) Query([]driver.Value) (driver.Rows, error) {
 
 // Close does nothing: pgx's cache bounds how many statements stay prepared.
 func (s *stmt) Close() error { return nil }
-
-// textsLimit bounds the texts of prepared statements that are remembered.
-const textsLimit = 2048
-
-// texts remembers the number of parameters of each prepared text.
-type texts struct {
-	mu     sync.RWMutex
-	inputs map[string]int
-}
-
-func newTexts() *texts { return &texts{inputs: make(map[string]int)} }
-
-func (t *texts) get(text string) (inputs int, known bool) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	inputs, known = t.inputs[text]
-	return inputs, known
-}
-
-// put remembers a text. At the limit any other one goes: it costs one round trip to be asked for
-// again.
-func (t *texts) put(text string, inputs int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.inputs) >= textsLimit {
-		for other := range t.inputs {
-			delete(t.inputs, other)
-			break
-		}
-	}
-	t.inputs[text] = inputs
-}

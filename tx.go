@@ -44,42 +44,14 @@ func (t *tx) Rollback() error {
 // ended notes that the transaction is over.
 func (h *Conn) ended() {
 	h.inTx = false
-	h.use.Idle()
+	h.place.Opened(scope.LeftConnection)
 	h.settle()
 }
 
-// nestedTx is a transaction of database/sql within a transaction of package session.
-type nestedTx struct {
-	handle       *Conn
-	ctx          context.Context // BeginTx's
-	outer, inner *scope.Level
-}
-
-// nest begins a transaction within the handle's level.
+// nest begins a transaction within a transaction of package session.
 func (h *Conn) nest(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	inner, err := h.level.Nest(ctx, opts, 0)
-	if err != nil {
-		h.settle()
-		return nil, err
-	}
-	t := &nestedTx{h, ctx, h.level, inner}
-	h.level, h.inTx = inner, true
-	return t, nil
-}
-
-// Commit keeps what was done in the transaction, as far as the outer one is committed.
-func (t *nestedTx) Commit() error {
-	t.leave()
-	return t.inner.Commit(t.ctx, nil)
-}
-
-// Rollback undoes what was done in the transaction, and leaves the outer one as it is.
-func (t *nestedTx) Rollback() error {
-	t.leave()
-	return t.inner.Rollback(t.ctx, nil)
-}
-
-func (t *nestedTx) leave() {
-	t.handle.level = t.outer
-	t.handle.ended()
+	tx, err := h.place.Nest(ctx, opts, h.ended)
+	h.inTx = err == nil
+	h.settle()
+	return tx, err
 }

@@ -24,9 +24,9 @@ func (h *Conn) settle() {
 	switch {
 	case h.connector.uses.Shown() || h.inTx || h.openRows > 0:
 		return
-	case h.level != nil:
+	case h.place.Level() != nil:
 		h.unbind()
-		h.belongs = nil
+		h.place.Forget()
 		return
 	case h.pooled == nil:
 		return
@@ -37,7 +37,8 @@ func (h *Conn) settle() {
 	}
 	h.isLost = dead && !h.isBrief
 	h.unbind()
-	h.belongs, h.inherits, h.unused = nil, nil, time.Now()
+	h.place.Forget()
+	h.inherits, h.unused = nil, time.Now()
 	h.reused()
 }
 
@@ -56,24 +57,13 @@ func (h *Conn) reused() {
 	}
 }
 
-// retire carries out the limits that the application has set on its *sql.DB, from one second on.
-//
-// With SetConnMaxLifetime(d) database/sql closes handles that are older than d. From the first one on, connections close
-// within 2d, or when they come back. A handle that is used again at a greater age lifts that limit: d was raised. Nothing
-// is learned while database/sql closes all handles before that age, because it keeps few idle (SetMaxIdleConns).
-//
-// With SetConnMaxIdleTime(d) it closes handles that were idle for d. Connections that were idle as long go with them.
+// retire carries out the limits that the application has set on its *sql.DB, when that closes the handle.
 func (h *Conn) retire() {
-	now := time.Now()
-	age := now.Sub(h.born)
-	if age < dbsql.LeastLimit {
-		return
+	older, idle := h.connector.ages.Limits(h.born, h.unused)
+	if older > 0 {
+		h.connector.pool.RetireOlder(older)
 	}
-	why := dbsql.WhyClosed()
-	if h.connector.ages.Closed(age, why) {
-		h.connector.pool.RetireOlder(age)
-	}
-	if idle := now.Sub(h.unused); why == dbsql.ByCleaner && !h.unused.IsZero() && idle >= dbsql.LeastLimit {
+	if idle > 0 {
 		h.connector.pool.RetireIdle(idle)
 	}
 }

@@ -39,21 +39,7 @@ func (c sqlClient) exec(ctx context.Context) error {
 }
 
 func (c sqlClient) tx(ctx context.Context) error {
-	tx, err := c.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }()
-	if err := scanInt(tx.QueryRowContext(ctx, query, 42)); err != nil {
-		return err
-	}
-	if _, err := tx.ExecContext(ctx, insert, 1, 2); err != nil {
-		return err
-	}
-	if err := scanInt(tx.QueryRowContext(ctx, query, 42)); err != nil {
-		return err
-	}
-	return tx.Commit()
+	return inSQLTx(ctx, c.DB, three)
 }
 
 func (c sqlClient) rows(ctx context.Context, n int) error {

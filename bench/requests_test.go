@@ -31,11 +31,9 @@ func request(ctx context.Context, think time.Duration, query func(ctx context.Co
 }
 
 // inSession is a request in a session.
-func inSession(ctx context.Context, think time.Duration, sessions *session.DB) error {
-	return sessions.Do(ctx, func(ctx context.Context) error {
-		return request(ctx, think, func(ctx context.Context) error {
-			return scanInt(sessions.QueryRowContext(ctx, query, 42))
-		})
+func inSession(ctx context.Context, think time.Duration, db *sql.DB) error {
+	return session.Do(ctx, db, func(ctx context.Context) error {
+		return request(ctx, think, func(ctx context.Context) error { return oneQuery(ctx, db) })
 	})
 }
 
@@ -77,8 +75,7 @@ func requestEntrants(tb testing.TB, uri string, think time.Duration) (entrants [
 		add(c.label, func(ctx context.Context) error { return request(ctx, think, c.query) })
 	}
 	db := openPgsafeCapped(tb, uri, tableConns)
-	sessions := session.Wrap(db)
-	add("pgsafe-session", func(ctx context.Context) error { return inSession(ctx, think, sessions) })
+	add(labelBound, func(ctx context.Context) error { return inSession(ctx, think, db) })
 	add("pgsafe-sql.Conn", func(ctx context.Context) error { return pinned(ctx, think, db) })
 	return entrants
 }

@@ -36,15 +36,17 @@ func faultTime() time.Duration {
 //
 //	go test -run '^$' -bench Table -benchtime 1x ./bench
 //	go test -run '^$' -bench Table -benchtime 1x -short ./bench
-//	go test -run '^$' -bench Table/requests -benchtime 1x -rounds 160 ./bench
+//	go test ./bench -run '^$' -bench Table/requests -benchtime 1x -rounds 160
+//	go test ./bench -run '^$' -bench Table/sessions -benchtime 1x -rounds 160
 //
-// The first takes about five minutes, the second about one. Each driver is a benchmark with
+// The first takes about seven minutes, the second about two. Each driver is a benchmark with
 // metrics for benchstat. They were measured once, before that benchmark began, so its number of
 // iterations means nothing.
 func BenchmarkTable(b *testing.B) {
 	var all document
 	b.Run("statements", func(b *testing.B) { benchStatements(b, &all) })
 	b.Run("requests", func(b *testing.B) { benchRequests(b, &all) })
+	b.Run("sessions", func(b *testing.B) { benchSessions(b, &all) })
 	b.Run("allocations", func(b *testing.B) { benchAllocations(b, &all) })
 	b.Run("storm", func(b *testing.B) { benchStorm(b, &all) })
 	b.Run("burst", func(b *testing.B) { benchBurst(b, &all) })

@@ -4,6 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+
+	"github.com/pgsafe/pgsafe"
+	"github.com/pgsafe/pgsafe/internal/scope"
 )
 
 // BatchOption changes how Batch works.
@@ -52,6 +55,29 @@ func (e *BatchError) Unwrap() error { return e.Err }
 func Batch(
 	ctx context.Context, db *sql.DB, items, size int, f func(ctx context.Context, from, to int) error, opts ...BatchOption,
 ) error {
+	home, err := homeOf(db)
+	if err != nil {
+		return err
+	}
+	return runBatch(ctx, home, items, size, f, opts)
+}
+
+// BatchOn is Batch for a *sql.DB whose Connector a layer hides: c is that Connector.
+func BatchOn(
+	ctx context.Context, c *pgsafe.Connector, items, size int, f func(ctx context.Context, from, to int) error,
+	opts ...BatchOption,
+) error {
+	home, err := homeOn(c)
+	if err != nil {
+		return err
+	}
+	return runBatch(ctx, home, items, size, f, opts)
+}
+
+func runBatch(
+	ctx context.Context, home *scope.Home, items, size int, f func(ctx context.Context, from, to int) error,
+	opts []BatchOption,
+) error {
 	if size < 1 {
 		panic("session: Batch with chunks of less than one item")
 	}
@@ -59,10 +85,10 @@ func Batch(
 	for _, opt := range opts {
 		opt(b)
 	}
-	return Do(ctx, db, func(ctx context.Context) error {
+	return do(ctx, home, newOptions(nil), func(ctx context.Context) error {
 		for from := 0; from < items; from += size {
 			to := min(from+size, items)
-			err := Tx(ctx, db, b.tx, func(ctx context.Context) error { return f(ctx, from, to) })
+			err := newTransaction(home, b.tx, func(ctx context.Context) error { return f(ctx, from, to) }).run(ctx)
 			if err != nil {
 				return &BatchError{from, to, err}
 			}

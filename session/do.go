@@ -17,8 +17,9 @@ type options struct{ repeats int }
 // defaultRepeats is the limit of WithRepeatLimit.
 const defaultRepeats = 10
 
-// WithRepeatLimit sets how often one text may run in a session before the session's span has an event
-// that says so, which a loop of single queries (N+1) causes. The default is 10. Zero means no event.
+// WithRepeatLimit sets how often statements of one summary, such as "SELECT orders", may run in a
+// session before the session's span has an event that says so. A loop of single queries (N+1) causes
+// it. The default is 10. Zero means no event.
 func WithRepeatLimit(n int) Option { return func(o *options) { o.repeats = n } }
 
 func newOptions(opts []Option) options {

@@ -35,8 +35,8 @@ var (
 	// run again. See TxOptions.CommitCheck.
 	ErrCommitUnknown = serverconn.ErrCommitUnknown
 
-	// ErrOptions is the error of a nested transaction that asks for a higher isolation level than the
-	// outer one has, and of a text such as COMMIT within Tx.
+	// ErrOptions is the error of what is not possible within a transaction: a nested one with a higher
+	// isolation level than the outer one has, and a text such as COMMIT.
 	ErrOptions = scope.ErrOptions
 
 	// ErrSettings is the error of a statement that did not run because the settings or the role of its
@@ -46,5 +46,6 @@ var (
 
 	// ErrForeign is the error of Do and Tx for a *sql.DB that is not of the pgsafe driver, that has
 	// native connections (WithNativeConn), or whose Connector a layer hides: see DoOn and TxOn.
-	ErrForeign = errors.New("session: the *sql.DB is not one of the pgsafe driver, or a layer hides its Connector")
+	ErrForeign = errors.New("session: the *sql.DB is not of the pgsafe driver, has native connections, " +
+		"or a layer hides its Connector (then use DoOn, TxOn)")
 )

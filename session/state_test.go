@@ -152,13 +152,16 @@ func TestState(t *testing.T) {
 	t.Run("a transaction that is left open in a session that has state is rolled back and logged", func(t *testing.T) {
 		var log logged
 		db := open(t, log.option())
+		var inner *sql.Tx
 		check.OK(t, session.Do(t.Context(), db, func(ctx context.Context) error {
 			exec(t, ctx, db, "SET application_name = 'left'")
-			inner, err := db.BeginTx(context.WithoutCancel(ctx), nil)
+			var err error
+			inner, err = db.BeginTx(context.WithoutCancel(ctx), nil)
 			check.OK(t, err)
 			enter(t, ctx, inner, "left")
 			return nil
 		}))
+		isError(t, inner.Rollback(), sql.ErrTxDone)
 		allBack(t, db)
 		check.Equal(t, entries(t, db), "")
 		log.shows(t, "what=transaction")

@@ -11,6 +11,7 @@
 //	{db.query.summary}   client     a statement, batch or COPY, until its rows are closed
 //	TRANSACTION          internal   from BEGIN to COMMIT or ROLLBACK; parent of its statements
 //	CONNECT              client     one dial, until the connection is ready or has failed
+//	SESSION              internal   one call of session.Do, or one request of session.Middleware
 //
 // Attributes of spans:
 //
@@ -33,13 +34,21 @@
 //	pgsafe.transaction.read_only        only if BEGIN sets the access mode
 //	pgsafe.transaction.outcome          commit, rollback, prepared, or unknown: COMMIT was sent, no answer came
 //	pgsafe.transaction.statements       number of statements, BEGIN and the last one not counted
+//	pgsafe.session.outcome              ok, error, or aborted by a panic or runtime.Goexit
+//	pgsafe.session.statements           number of statements, BEGIN and COMMIT of session.Tx not counted
+//	pgsafe.session.checkouts            how often the session took a connection from the pool
+//	pgsafe.session.wait_time            seconds that its statements waited for connections
+//	pgsafe.session.database_time        seconds that its statements took
 //
 // Events on spans:
 //
-//	pgsafe.pool.wait      a statement waited for its connection: pgsafe.pool.wait_time, in seconds
-//	pgsafe.prepare        pgx prepared the statement first: one more round trip
-//	pgsafe.batch.failed   a statement of a batch failed: pgsafe.batch.position
-//	dns tcp tls auth      a step of a dial has ended; error.type if it failed
+//	pgsafe.pool.wait           a statement waited for its connection: pgsafe.pool.wait_time, in seconds
+//	pgsafe.prepare             pgx prepared the statement first: one more round trip
+//	pgsafe.batch.failed        a statement of a batch failed: pgsafe.batch.position
+//	dns tcp tls auth           a step of a dial has ended; error.type if it failed
+//	pgsafe.session.repeated    a text ran more often in one session than WithRepeatLimit allows (N+1)
+//	pgsafe.session.left_open   rows, a transaction or a connection were open at the session's end
+//	pgsafe.transaction.retry   session.Tx runs again after a lost conflict: pgsafe.transaction.attempt
 //
 // Metrics:
 //
@@ -57,6 +66,12 @@
 //	pgsafe.cancel.count                     counter        {request}     cancel requests, by pgsafe.cancel.outcome
 //	pgsafe.recovery.count                   counter        {recovery}    failures hidden from the application, by cause
 //	pgsafe.session.leaked_state             counter        {state}       effects that a reset removed, by statement
+//	pgsafe.session.duration                 histogram      s             time of a session
+//	pgsafe.session.statements               histogram      {statement}   statements in a session
+//	pgsafe.session.checkouts                histogram      {checkout}    connections that a session took, one after another
+//	pgsafe.session.wait_time                histogram      s             time that a session waited for connections
+//	pgsafe.session.left_open                counter        {object}      what was left open, by pgsafe.left_open.kind
+//	pgsafe.transaction.retries              counter        {retry}       runs of session.Tx after a lost conflict
 //	pgsafe.tls.certificate.expiry           gauge          s             until the client certificate expires
 //
 // docs/telemetry.md lists the attributes of each metric.

@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
 	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/pgtest/oteltest"
+	"github.com/pgsafe/pgsafe/session"
 	"github.com/pgsafe/pgsafe/telemetry"
 )
 
@@ -186,6 +188,7 @@ func everything(t *testing.T, r *oteltest.Recorder) map[string]metricdata.Metric
 	}()
 	_, _ = conn.ExecContext(canceled, "SELECT pg_sleep(30)")
 	check.OK(t, conn.Close())
+	inSession(t, db)
 	refuseWrites(t, db)
 	rows, err := db.Query("SELECT * FROM generate_series(1, 3)")
 	check.OK(t, err)
@@ -193,6 +196,25 @@ func everything(t *testing.T, r *oteltest.Recorder) map[string]metricdata.Metric
 	check.OK(t, db.Close())
 	check.OK(t, rows.Close())
 	return metrics
+}
+
+// inSession emits what sessions and their transactions have. It leaves rows open.
+func inSession(t *testing.T, db *sql.DB) {
+	t.Helper()
+	lost := &pgconn.PgError{Code: "40001"}
+	check.OK(t, session.Do(t.Context(), db, func(ctx context.Context) error {
+		for range 2 {
+			_, err := db.ExecContext(ctx, "SELECT 1")
+			check.OK(t, err)
+		}
+		return session.Tx(ctx, db, &session.TxOptions{Retries: 1}, func(ctx context.Context) error {
+			if session.Attempt(ctx) == 1 {
+				return lost
+			}
+			_, err := db.QueryContext(ctx, "SELECT * FROM generate_series(1, 3)")
+			return err
+		})
+	}, session.WithRepeatLimit(1)))
 }
 
 // refuseWrites has the server refuse a write, as one does that has become a standby. All connections are renewed then.

@@ -27,7 +27,7 @@ const (
 )
 
 // Logins are the users and their passwords. They are safe for concurrent use.
-type Logins struct{ db *session.DB }
+type Logins struct{ db *sql.DB }
 
 // Open opens a pool, with pgsafe.AuthProfile() or a profile like it.
 func Open(dsn string, profile pgsafe.Profile) (*Logins, error) {
@@ -35,11 +35,11 @@ func Open(dsn string, profile pgsafe.Profile) (*Logins, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Logins{session.Wrap(db)}, nil
+	return &Logins{db}, nil
 }
 
 // Close closes the pool.
-func (l *Logins) Close() error { return l.db.Unwrap().Close() }
+func (l *Logins) Close() error { return l.db.Close() }
 
 // Add adds a user.
 func (l *Logins) Add(ctx context.Context, user, password string) error {
@@ -57,7 +57,7 @@ func (l *Logins) Add(ctx context.Context, user, password string) error {
 // the transaction that reads the password, so that each of many attempts at once is counted.
 func (l *Logins) Check(ctx context.Context, user, password string) error {
 	var denied error
-	err := l.db.Tx(ctx, nil, func(ctx context.Context) error {
+	err := session.Tx(ctx, l.db, nil, func(ctx context.Context) error {
 		var salt, want []byte
 		row := l.db.QueryRowContext(ctx, "SELECT salt, key FROM logins WHERE name = $1 FOR UPDATE", user)
 		if err := row.Scan(&salt, &want); errors.Is(err, sql.ErrNoRows) {
@@ -80,7 +80,7 @@ func (l *Logins) Check(ctx context.Context, user, password string) error {
 	return errors.Join(err, denied)
 }
 
-// Middleware lets requests pass that have a user and his password (RFC 7617). It answers 401 to
+// Middleware lets requests pass that have a user and the password (RFC 7617). It answers 401 to
 // others, and 503 when too many want to log in at once.
 func (l *Logins) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

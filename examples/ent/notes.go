@@ -1,19 +1,24 @@
-// Package ent keeps notes by a client that ent has generated, over a *session.DB.
+// Package ent keeps notes by a client that ent has generated.
 package ent
 
 import (
 	"context"
+	"database/sql"
+
+	"entgo.io/ent/dialect"
+	entsql "entgo.io/ent/dialect/sql"
 
 	"github.com/pgsafe/pgsafe/examples/ent/ent"
 	"github.com/pgsafe/pgsafe/examples/ent/ent/note"
-	"github.com/pgsafe/pgsafe/session"
 )
 
 // Notes keeps notes. It is safe for concurrent use.
 type Notes struct{ client *ent.Client }
 
 // New returns the notes of db.
-func New(db *session.DB) *Notes { return &Notes{ent.NewClient(ent.Driver(Driver(db)))} }
+func New(db *sql.DB) *Notes {
+	return &Notes{ent.NewClient(ent.Driver(entsql.OpenDB(dialect.Postgres, db)))}
+}
 
 // Add adds a note.
 func (n *Notes) Add(ctx context.Context, text string) error {
@@ -35,7 +40,7 @@ func (n *Notes) AddAll(ctx context.Context, texts ...string) error {
 	return tx.Commit()
 }
 
-// Rename gives the notes of a text another.
+// Rename replaces a text. ent makes a transaction of each update (sqlgraph.UpdateNode).
 func (n *Notes) Rename(ctx context.Context, from, to string) error {
 	found, err := n.client.Note.Query().Where(note.Text(from)).All(ctx)
 	for _, one := range found {

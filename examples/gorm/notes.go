@@ -1,63 +1,25 @@
-// Package gorm keeps notes by gorm, over a *session.DB.
+// Package gorm keeps notes by gorm.
 package gorm
 
 import (
 	"context"
 	"database/sql"
-	"errors"
-	"slices"
 
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
-
-	"github.com/pgsafe/pgsafe/examples/nest"
-	"github.com/pgsafe/pgsafe/session"
 )
 
-// A *session.DB fits as it is. Then gorm's own transactions are refused within Tx, and it begins
-// one for each write unless it is told SkipDefaultTransaction (callbacks/transaction.go,
-// BeginTransaction): pool makes them savepoints instead.
-var (
-	_ gorm.ConnPool   = (*session.DB)(nil)
-	_ gorm.TxBeginner = (*session.DB)(nil)
-
-	_ gorm.ConnPoolBeginner = pool{}
-	_ gorm.GetDBConnector   = pool{}
-)
-
-// Open returns gorm over db. With PrepareStmt it fails, and a gorm.Session must not have it: gorm
-// would run a statement that it has prepared once in whatever transaction it was prepared in, or
-// outside of any (PreparedStmtDB.prepare). pgx prepares statements anyway.
-func Open(db *session.DB, opts ...gorm.Option) (*gorm.DB, error) {
-	return gorm.Open(postgres.New(postgres.Config{Conn: pool{db}}), slices.Concat(opts, []gorm.Option{unprepared{}})...)
+// Open returns gorm over db.
+//
+// SkipDefaultTransaction is worth setting. gorm else begins a transaction for each write
+// (callbacks/transaction.go, BeginTransaction), which within session.Tx is a savepoint: two more
+// round trips. More than 64 savepoints with writes in one transaction overflow a cache of the server
+// (PGPROC_MAX_CACHED_SUBXIDS), which makes all its sessions slower.
+func Open(db *sql.DB) (*gorm.DB, error) {
+	return gorm.Open(postgres.New(postgres.Config{Conn: db}), &gorm.Config{SkipDefaultTransaction: true})
 }
 
-// unprepared is asked before gorm begins to keep prepared statements, by a goroutine that does not
-// end.
-type unprepared struct{}
-
-// Apply refuses PrepareStmt.
-func (unprepared) Apply(config *gorm.Config) error {
-	if config.PrepareStmt {
-		return errors.New("gorm's PrepareStmt does not go with transactions of the context")
-	}
-	return nil
-}
-
-// AfterInitialize does nothing.
-func (unprepared) AfterInitialize(*gorm.DB) error { return nil }
-
-type pool struct{ *session.DB }
-
-// BeginTx begins all of gorm's transactions, also the transaction of each write.
-func (p pool) BeginTx(ctx context.Context, opts *sql.TxOptions) (gorm.ConnPool, error) {
-	return nest.Begin(ctx, p.DB, opts)
-}
-
-// GetDBConn lets gorm's DB() find the *sql.DB.
-func (p pool) GetDBConn() (*sql.DB, error) { return p.Unwrap(), nil }
-
-// Note is a row of notes. What the database fills in by itself is left to it.
+// Note is a row of notes, without the columns that the database fills in.
 type Note struct {
 	ID   int64
 	Text string
@@ -66,10 +28,10 @@ type Note struct {
 // Notes keeps notes. It is safe for concurrent use.
 type Notes struct{ db *gorm.DB }
 
-// New returns the notes of db, be that over a *session.DB or not.
+// New returns the notes of db.
 func New(db *gorm.DB) *Notes { return &Notes{db} }
 
-// Add adds a note.
+// Add adds a note. Without WithContext it would be outside of the context's transaction.
 func (n *Notes) Add(ctx context.Context, text string) error {
 	return n.db.WithContext(ctx).Create(&Note{Text: text}).Error
 }

@@ -1,5 +1,6 @@
 // Command http is a service on net/http and database/sql: it keeps a list of notes. All of pgsafe
-// that it names is the driver and the kinds of errors.
+// that it names is the driver, the kinds of errors, and the middleware that makes each request a
+// session.
 //
 //	DATABASE_URL='postgres://app:p@ss[word@localhost/notes' go run ./examples/http
 //	curl -d 'milk' localhost:8080/notes
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/pgsafe/pgsafe"
+	"github.com/pgsafe/pgsafe/session"
 )
 
 func main() {
@@ -82,7 +84,7 @@ func handler(db *sql.DB) http.Handler {
 		}
 		w.WriteHeader(http.StatusCreated)
 	})
-	return mux
+	return session.Middleware(db)(mux)
 }
 
 func list(ctx context.Context, db *sql.DB) ([]string, error) {

@@ -1,21 +1,20 @@
-// Package scany keeps notes by scany's sqlscan, over a *session.DB, which it takes as it is.
+// Package scany keeps notes by scany's sqlscan.
 package scany
 
 import (
 	"context"
+	"database/sql"
 
 	"github.com/georgysavva/scany/v2/sqlscan"
 
 	"github.com/pgsafe/pgsafe/session"
 )
 
-var _ sqlscan.Querier = (*session.DB)(nil)
-
 // Notes keeps notes. It is safe for concurrent use.
-type Notes struct{ db *session.DB }
+type Notes struct{ db *sql.DB }
 
 // New returns the notes of db.
-func New(db *session.DB) *Notes { return &Notes{db} }
+func New(db *sql.DB) *Notes { return &Notes{db} }
 
 // Add adds a note.
 func (n *Notes) Add(ctx context.Context, text string) error {
@@ -23,9 +22,9 @@ func (n *Notes) Add(ctx context.Context, text string) error {
 	return err
 }
 
-// AddAll adds all notes or none.
+// AddAll adds all notes or none. scany has no transactions.
 func (n *Notes) AddAll(ctx context.Context, texts ...string) error {
-	return n.db.Tx(ctx, nil, func(ctx context.Context) error {
+	return session.Tx(ctx, n.db, nil, func(ctx context.Context) error {
 		for _, text := range texts {
 			if err := n.Add(ctx, text); err != nil {
 				return err

@@ -48,3 +48,28 @@ func (s *Ages) Closed(age time.Duration, why Closing) (learned bool) {
 	limit := s.limit.Load()
 	return (limit == 0 || int64(age) < limit) && s.limit.CompareAndSwap(limit, int64(age))
 }
+
+// Limits is called when database/sql closes a handle that was made at born and is idle since unused, zero for never. It
+// returns the limits that the application has set on its *sql.DB, from one second on, as far as that shows them: the age
+// of connections, and their time of idleness. Zero is none.
+//
+// With SetConnMaxLifetime(d) database/sql closes handles that are older than d. From the first one on, connections close
+// within 2d, or when they come back. A handle that is used again at a greater age lifts that limit: d was raised. Nothing
+// is learned while database/sql closes all handles before that age, because it keeps few idle (SetMaxIdleConns).
+//
+// With SetConnMaxIdleTime(d) it closes handles that were idle for d. Connections that were idle as long go with them.
+func (s *Ages) Limits(born, unused time.Time) (older, idle time.Duration) {
+	now := time.Now()
+	age := now.Sub(born)
+	if age < LeastLimit {
+		return 0, 0
+	}
+	why := WhyClosed()
+	if s.Closed(age, why) {
+		older = age
+	}
+	if d := now.Sub(unused); why == ByCleaner && !unused.IsZero() && d >= LeastLimit {
+		idle = d
+	}
+	return older, idle
+}

@@ -5,6 +5,9 @@ import (
 	"time"
 )
 
+// OnWait has f called by each caller that begins to wait, between the queue and the wait.
+func (p *Pool) OnWait(f func()) { p.onWait = f }
+
 // Snapshot is what the model sees of a pool's inside.
 type Snapshot struct {
 	Idle, Used []ConnView

@@ -107,7 +107,7 @@ type Conn struct {
 type Pool struct {
 	config   Config
 	work     *background.Group
-	arrivals arrivals
+	onWait   func()       // called by each caller that begins to wait, for tests; nil for no call
 	acquired atomic.Int64 // calls of Acquire
 
 	mu         sync.Mutex // guards all below; nothing blocks under it

@@ -71,7 +71,9 @@ func (q *queue) recycle(w *waiter) {
 
 // wait returns what a waiter is given.
 func (p *Pool) wait(ctx context.Context, w *waiter) (*Conn, error) {
-	p.arrivals.call()
+	if p.onWait != nil {
+		p.onWait()
+	}
 	late := w.startTimer(w.bound)
 	var gaveUp error
 	select {

@@ -205,7 +205,6 @@ func (s *storm) owner() {
 		case 4:
 			_ = s.Ensure(ctx) // as above
 		case 5:
-			s.Pool.Waiting()
 			s.Pool.Stats()
 		}
 		cancel()

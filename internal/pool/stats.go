@@ -43,11 +43,3 @@ func (p *Pool) Stats() Stats {
 		ClosedForIdle: p.counts.closedForIdle, ClosedForAge: p.counts.closedForAge,
 	}
 }
-
-// Waiting reports whether a caller waits for a connection that another caller has to release: no dial
-// under way is for it, or dials fail.
-func (p *Pool) Waiting() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.queue.n > len(p.dials.underWay) || p.queue.n > 0 && p.dials.failure != nil
-}

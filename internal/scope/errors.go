@@ -14,7 +14,7 @@ var (
 	ErrBusy       = errors.New("session: the transaction's connection is busy")
 	ErrLost       = errors.New("session: the connection is lost")
 	ErrRolledBack = errors.New("session: the transaction was rolled back")
-	ErrOptions    = errors.New("session: the options cannot hold in a nested transaction")
+	ErrOptions    = errors.New("session: not possible within a transaction")
 )
 
 // endedError says that a transaction is over.
@@ -69,7 +69,7 @@ func (e *causeError) Unwrap() []error {
 
 var (
 	errEndedByText = errors.New("a statement has ended it")
-	errEndsByText  = fmt.Errorf("%w: a text within session.Tx must not begin or end a transaction: use session.Tx", ErrOptions)
+	errEndsByText  = fmt.Errorf("%w: a text that begins or ends one; use session.Tx, which nests", ErrOptions)
 	errCut         = errors.New("what ran on it did not end in time")
 	errNativeRows  = errors.New("native code has left rows open")
 	errTooLong     = errors.New("the rows that are open are too long to be kept in memory: read or close them first")

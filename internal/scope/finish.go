@@ -28,7 +28,7 @@ func (l *Level) Commit(ctx context.Context, interrupt func()) error {
 	case ctx.Err() != nil:
 		obstacle = ctx.Err()
 	case child != nil:
-		obstacle = withCause(ErrRolledBack, &busyError{"a nested transaction that was left open, begun at " + child.begun.String()})
+		obstacle = withCause(ErrRolledBack, &busyError{"the nested transaction of " + child.begun.String() + ", which was left open"})
 	default:
 		obstacle = l.turn.take(ctx)
 		if errors.Is(obstacle, ErrBusy) { // native code keeps its connection

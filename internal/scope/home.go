@@ -42,11 +42,3 @@ func (h *Home) Release(c *pool.Conn, server *serverconn.Conn, s *Session) {
 	}
 	h.Pool.Release(c)
 }
-
-// Clock returns the time if a session may want to know how long something takes.
-func (h *Home) Clock() (now time.Time) {
-	if h.inUse.Load() {
-		now = time.Now()
-	}
-	return now
-}

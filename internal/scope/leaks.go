@@ -96,7 +96,7 @@ func (s site) frame() runtime.Frame {
 }
 
 // leftOpen reports what was left open: on the session's span, in the metrics and in the log.
-func (h *Home) leftOpen(s *Session, kind left, text string, at site) {
+func (h *Home) leftOpen(s *Session, kind Left, text string, at site) {
 	h.leaks.add(text)
 	summary := sqltext.Read(text).Summary
 	attrs := []any{slog.String("what", kind.String()), slog.String("statement", summary)}

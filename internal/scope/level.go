@@ -137,9 +137,6 @@ func (l *Level) Native(
 	return conn, nil
 }
 
-// Pgx returns the connection for native code that has the turn already.
-func (l *Level) Pgx() *pgx.Conn { return l.conn.server.Pgx() }
-
 // NativeDone ends the turn of native code, which has ended with err. Code that leaves rows open loses
 // the connection: nothing else could close them.
 func (l *Level) NativeDone(err error) error {
@@ -170,7 +167,7 @@ func (l *Level) Nest(ctx context.Context, opts driver.TxOptions, f Function) (*L
 		l.turn.leave()
 		return nil, err
 	}
-	l.turn.keep("a transaction nested in it, begun at "+f.String(), &inner.turn)
+	l.turn.keep("the nested transaction of "+f.String(), &inner.turn)
 	return inner, nil
 }
 
@@ -179,6 +176,9 @@ func (l *Level) nest(ctx context.Context, opts driver.TxOptions, f Function) (*L
 	c := l.conn
 	inner := &Level{conn: c, parent: l, begun: f}
 	if !c.inTx {
+		if c.server.InTransaction() {
+			return nil, withCause(ErrOptions, errors.New("a transaction that a text has begun is open"))
+		}
 		if err := c.server.BeginTransaction(ctx, ctxsettings.Of(ctx), opts); err != nil {
 			return nil, c.settle(err)
 		}

@@ -1,6 +1,7 @@
 package scope
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"io"
@@ -102,16 +103,26 @@ func sizeOf(row []driver.Value) int {
 func (r *rows) detach(err error) {
 	_ = r.std.Close() // more rows may follow one that pgx could not convert
 	if err == io.EOF {
+		err = nil
+	}
+	r.publish(r.settled(err, io.EOF))
+}
+
+// settled returns how the rows end: with how, unless their query or their connection has failed.
+func (r *rows) settled(err, how error) error {
+	if err == nil {
 		err = r.conn.settle(nil)
-		if err == nil {
-			err = io.EOF
-		}
 	} else {
 		err = r.conn.settle(r.conn.server.Failed(r.ctx, err))
 	}
+	return cmp.Or(err, how)
+}
+
+// publish hands the rows over to their reader. They end with err. The caller has the wire.
+func (r *rows) publish(err error) {
 	r.err = err
 	r.conn.rows = nil
-	r.detached.Store(true)
+	r.detached.Store(true) // from here on the fields are the reader's
 }
 
 // Columns returns the names of the columns.
@@ -172,14 +183,7 @@ func (r *rows) closeOnWire(how error) {
 	if r.detached.Load() {
 		return
 	}
-	err := r.std.Close()
-	if err == nil {
-		err = io.EOF
-	}
-	r.detach(err)
-	if r.err == io.EOF {
-		r.err = how
-	}
+	r.publish(r.settled(r.std.Close(), how))
 }
 
 // closeRows ends the rows on the network, because their transaction ends. The caller has the wire.
@@ -195,7 +199,7 @@ func (c *conn) closeRows() {
 func (c *conn) reportRows() {
 	if r := c.rows; r != nil && !r.reported {
 		r.reported = true
-		c.home.leftOpen(c.session, leftRows, r.text, r.site)
+		c.home.leftOpen(c.session, LeftRows, r.text, r.site)
 	}
 }
 

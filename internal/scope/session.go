@@ -24,8 +24,8 @@ type Session struct {
 	open *Use       // what the session has in use, the last one first
 }
 
-// NewSession begins a session. The context that it returns has the session's span. A text that runs
-// more often than repeats is reported on the span; zero reports none.
+// NewSession begins a session. The context that it returns has the session's span. A summary
+// that runs more often than repeats is reported on the span; zero reports none.
 func (h *Home) NewSession(ctx context.Context, repeats int) (*Session, context.Context) {
 	s := &Session{home: h}
 	s.telling, ctx = h.Tracer.BeginSession(ctx, repeats)
@@ -106,7 +106,7 @@ func (l *Level) reportOpen(s *Session) {
 	child := l.child
 	l.mu.Unlock()
 	if child != nil {
-		s.home.leftOpen(s, leftTransaction, "BEGIN", 0)
+		s.home.leftOpen(s, LeftTransaction, "BEGIN", 0)
 	}
 }
 

@@ -8,26 +8,27 @@ type Use struct {
 	session *Session
 	text    string
 	site    site
-	state   atomic.Uint32 // a left
+	state   atomic.Uint32 // a Left
 
 	prev, next *Use // guarded by the session's mutex
 }
 
-// left is what a session may leave open.
-type left uint32
+// Left is what a session may leave open.
+type Left uint32
 
+// What may be left open.
 const (
-	leftConnection left = iota // a *sql.Conn, or a statement that still runs
-	leftRows
-	leftTransaction
+	LeftConnection Left = iota // a *sql.Conn, or a statement that still runs
+	LeftRows
+	LeftTransaction
 )
 
 // String is the value of pgsafe.left_open.kind.
-func (l left) String() string {
+func (l Left) String() string {
 	switch l {
-	case leftRows:
+	case LeftRows:
 		return "rows"
-	case leftTransaction:
+	case LeftTransaction:
 		return "transaction"
 	}
 	return "connection"
@@ -39,7 +40,7 @@ func (u *Use) Begin(s *Session, text string) {
 		return
 	}
 	u.session, u.text, u.site = s, text, s.home.leaks.site(text)
-	u.state.Store(uint32(leftConnection))
+	u.state.Store(uint32(LeftConnection))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u.prev, u.next = nil, s.open
@@ -47,21 +48,6 @@ func (u *Use) Begin(s *Session, text string) {
 		s.open.prev = u
 	}
 	s.open = u
-}
-
-// Rows notes that the use has open rows.
-func (u *Use) Rows() { u.is(leftRows) }
-
-// Transaction notes that the use has an open transaction.
-func (u *Use) Transaction() { u.is(leftTransaction) }
-
-// Idle notes that what the use had open is closed.
-func (u *Use) Idle() { u.is(leftConnection) }
-
-func (u *Use) is(l left) {
-	if u.session != nil {
-		u.state.Store(uint32(l))
-	}
 }
 
 // End ends the use.
@@ -87,7 +73,7 @@ func (u *Use) End() {
 
 // opened is what a session has open when it ends.
 type opened struct {
-	kind left
+	kind Left
 	text string
 	site site
 }
@@ -96,7 +82,7 @@ type opened struct {
 func (s *Session) openLocked() []opened {
 	var all []opened
 	for u := s.open; u != nil; u = u.next {
-		all = append(all, opened{left(u.state.Load()), u.text, u.site})
+		all = append(all, opened{Left(u.state.Load()), u.text, u.site})
 	}
 	return all
 }

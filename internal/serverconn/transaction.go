@@ -3,6 +3,8 @@ package serverconn
 import (
 	"context"
 
+	"github.com/pgsafe/pgsafe/internal/canceler"
+	"github.com/pgsafe/pgsafe/internal/socket"
 	"github.com/pgsafe/pgsafe/internal/sqltext"
 )
 
@@ -33,3 +35,22 @@ func (c *Conn) Control(ctx context.Context, text string) error {
 
 // Cut ends what runs on the connection, and the connection. It may be called at any time.
 func (c *Conn) Cut() { _ = c.pgx.PgConn().Conn().Close() } // it is gone either way
+
+// listen reads what the server has said since the last statement. A session that is over closes here:
+// a COMMIT that is sent to it would have an unknown outcome.
+func (c *Conn) listen(ctx context.Context) {
+	switch c.socket.Peek() {
+	case socket.Closed:
+		c.Close()
+		return
+	case socket.Waiting:
+	default:
+		return
+	}
+	within, cancel := context.WithTimeout(canceler.Patient(context.WithoutCancel(ctx), 0), c.config.PingTimeout)
+	defer cancel()
+	if err := c.pgx.Ping(within); err != nil {
+		c.cause = err
+		c.Close()
+	}
+}

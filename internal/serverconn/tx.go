@@ -5,13 +5,11 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
-	"io"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgsafe/pgsafe/internal/canceler"
 	"github.com/pgsafe/pgsafe/internal/ctxsettings"
-	"github.com/pgsafe/pgsafe/internal/socket"
 )
 
 // ErrCommitUnknown is the error of a COMMIT whose connection broke after it was sent and before its answer came.
@@ -60,8 +58,7 @@ func (c *Conn) Commit(ctx context.Context) error {
 		}
 		return err
 	}
-	c.hearOut(ctx)
-	if c.pgx.IsClosed() {
+	if c.listen(ctx); c.pgx.IsClosed() {
 		return c.whyUnsent()
 	}
 	tag, err := c.pgx.Exec(canceler.Patient(ctx, c.config.CancelTimeout), "commit")
@@ -78,28 +75,6 @@ func (c *Conn) Commit(ctx context.Context) error {
 		}
 	}
 	return err
-}
-
-// hearOut reads what the server has sent unasked. If those are its last words, COMMIT is not sent, and its outcome is
-// certain.
-func (c *Conn) hearOut(ctx context.Context) {
-	for !c.pgx.IsClosed() {
-		switch c.socket.Peek() {
-		case socket.Closed:
-			c.cause = io.ErrUnexpectedEOF
-			c.Close()
-		case socket.Waiting:
-			within, cancel := context.WithTimeout(canceler.Patient(context.WithoutCancel(ctx), 0), closeTimeout)
-			_, err := c.pgx.PgConn().ReceiveMessage(within)
-			cancel()
-			if err != nil {
-				c.cause = err
-				c.Close()
-			}
-		default:
-			return
-		}
-	}
 }
 
 // Rollback rolls back the transaction that was begun with ctx. It does not depend on ctx: database/sql rolls back when

@@ -77,12 +77,12 @@ type Session struct {
 	waited, busy          atomic.Int64 // nanoseconds
 
 	mu      sync.Mutex
-	limit   int            // how often a text may run without an event, zero for any number
-	repeats map[string]int // how often each text ran
+	limit   int            // how often a summary may run without an event, zero for any number
+	repeats map[string]int // how often each summary ran
 }
 
-// maxTexts bounds the texts whose runs one session counts.
-const maxTexts = 256
+// maxSummaries bounds the summaries whose runs one session counts.
+const maxSummaries = 256
 
 // BeginSession begins a session, and its span in the context that it returns.
 func (t *Tracer) BeginSession(ctx context.Context, repeats int) (*Session, context.Context) {
@@ -122,28 +122,29 @@ func (s *Session) Ran(text string, d time.Duration) {
 		return
 	}
 	s.busy.Add(int64(d))
-	if s.isRepeated(text) {
-		s.span.AddEvent("pgsafe.session.repeated",
-			trace.WithAttributes(semconv.DBQuerySummary(sqltext.Read(text).Summary)))
+	if s.limit == 0 {
+		return
+	}
+	if summary := summaries.Get(text); s.isRepeated(summary) {
+		s.span.AddEvent("pgsafe.session.repeated", trace.WithAttributes(semconv.DBQuerySummary(summary)))
 	}
 }
 
-// isRepeated counts a text by its summary, and reports whether that has run once more than the limit
-// just now.
-func (s *Session) isRepeated(text string) bool {
-	if s.limit == 0 {
-		return false
-	}
+// summaries are the summaries of texts, which a loop with literals in its texts has in common.
+var summaries = sqltext.NewCache(cacheLimit, func(sql string) string { return sqltext.Read(sql).Summary })
+
+// isRepeated counts a summary, and reports whether it has run once more than the limit just now.
+func (s *Session) isRepeated(summary string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.repeats == nil {
 		s.repeats = make(map[string]int)
 	}
-	if _, known := s.repeats[text]; !known && len(s.repeats) >= maxTexts {
+	if _, known := s.repeats[summary]; !known && len(s.repeats) >= maxSummaries {
 		return false
 	}
-	s.repeats[text]++
-	return s.repeats[text] == s.limit+1
+	s.repeats[summary]++
+	return s.repeats[summary] == s.limit+1
 }
 
 // LeftOpen reports what the session has left open. file and line are its call site, "" if that is not

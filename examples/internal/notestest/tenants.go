@@ -1,4 +1,4 @@
-package fit
+package notestest
 
 import (
 	"context"
@@ -16,13 +16,14 @@ import (
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
+	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/session"
 )
 
 // Tenants is a database with the notes of two tenants, "1" and "2": each of their texts is the
 // tenant it belongs to.
 type Tenants struct {
-	DB    *sql.DB // four connections, of a user who sees the notes of app.tenant only
+	DB    *sql.DB // four connections of a user that sees the notes of app.tenant only
 	owner *sql.DB
 }
 
@@ -30,7 +31,7 @@ type Tenants struct {
 func NewTenants(t *testing.T) *Tenants {
 	t.Helper()
 	uri := pgtest.Shared(t).Database(t)
-	owner := open(t, uri)
+	owner := OpenAt(t, uri)
 	user := fmt.Sprintf("app_%d", rand.Uint64())
 	for _, statements := range []string{
 		schema,
@@ -39,39 +40,40 @@ func NewTenants(t *testing.T) *Tenants {
 		"GRANT SELECT, INSERT ON notes TO " + user,
 	} {
 		_, err := owner.ExecContext(t.Context(), statements)
-		must(t, err)
+		check.OK(t, err)
 	}
 	t.Cleanup(func() {
 		_, err := owner.Exec("DROP OWNED BY " + user + "; DROP ROLE " + user)
-		must(t, err)
+		check.OK(t, err)
 	})
 	u, err := url.Parse(uri)
-	must(t, err)
+	check.OK(t, err)
 	u.User = url.UserPassword(user, "app")
 	query := u.Query()
 	query.Set("pool_max_conns", "4")
 	u.RawQuery = query.Encode()
-	return &Tenants{open(t, u.String()), owner}
+	return &Tenants{OpenAt(t, u.String()), owner}
 }
 
-// A Scope is what a call of a library runs in, such as (*session.DB).Do.
-type Scope func(ctx context.Context, f func(ctx context.Context) error) error
+// scope calls f in no session, in a session, or in a transaction.
+type scope func(ctx context.Context, db *sql.DB, f func(ctx context.Context) error) error
 
-// Bare is no scope.
-func Bare(ctx context.Context, f func(ctx context.Context) error) error { return f(ctx) }
-
-// Scopes are all that a handle offers.
-func Scopes(db *session.DB) []Scope {
-	return []Scope{Bare, db.Do, func(ctx context.Context, f func(ctx context.Context) error) error {
-		return db.Tx(ctx, nil, f)
-	}}
+var scopes = []scope{
+	func(ctx context.Context, _ *sql.DB, f func(ctx context.Context) error) error { return f(ctx) },
+	func(ctx context.Context, db *sql.DB, f func(ctx context.Context) error) error {
+		return session.Do(ctx, db, f)
+	},
+	func(ctx context.Context, db *sql.DB, f func(ctx context.Context) error) error {
+		return session.Tx(ctx, db, nil, f)
+	},
 }
 
-// Check has 16 goroutines read and write notes for both tenants and without a tenant, with contexts
-// that end at random. It checks that none ever reads a note of another tenant.
-func (d *Tenants) Check(t *testing.T, notes Notes, scopes ...Scope) {
+// Check has 16 goroutines read and write notes for both tenants and without a tenant, in sessions,
+// in transactions and in neither, with contexts that end at random. It checks that none ever reads a
+// note of another tenant.
+func (d *Tenants) Check(t *testing.T, notes Notes) {
 	t.Helper()
-	c := &tenantCode{notes: notes, scopes: scopes}
+	c := &tenantCode{db: d.DB, notes: notes}
 	errs := make([]error, 16)
 	var wg sync.WaitGroup
 	for worker := range errs {
@@ -83,7 +85,7 @@ func (d *Tenants) Check(t *testing.T, notes Notes, scopes ...Scope) {
 		})
 	}
 	wg.Wait()
-	must(t, errors.Join(errs...))
+	check.OK(t, errors.Join(errs...))
 	t.Logf("%d notes read, %d of them of others; %d calls succeeded, %d were ended by their contexts", c.seen.Load(),
 		c.strangers.Load(), c.succeeded.Load(), c.ended.Load())
 	if misplaced := d.misplaced(t); c.strangers.Load() > 0 || misplaced > 0 {
@@ -92,20 +94,20 @@ func (d *Tenants) Check(t *testing.T, notes Notes, scopes ...Scope) {
 	if c.seen.Load() == 0 || c.succeeded.Load() == 0 || c.ended.Load() == 0 {
 		t.Error("nothing was read, or nothing was ended: the test shows nothing")
 	}
-	pgtest.Eventually(t, "every connection is back", func() bool { return d.DB.Stats().InUse == 0 })
+	AllReleased(t, d.DB)
 }
 
-// misplaced counts the notes whose tenant is not the one who wrote them.
+// misplaced counts the notes whose tenant is not their writer's.
 func (d *Tenants) misplaced(t *testing.T) int {
 	t.Helper()
 	var n int
-	must(t, d.owner.QueryRowContext(t.Context(), "SELECT count(*) FROM notes WHERE text <> tenant::text").Scan(&n))
+	check.OK(t, d.owner.QueryRowContext(t.Context(), "SELECT count(*) FROM notes WHERE text <> tenant::text").Scan(&n))
 	return n
 }
 
 type tenantCode struct {
-	notes  Notes
-	scopes []Scope
+	db    *sql.DB
+	notes Notes
 
 	seen, strangers  atomic.Int64 // notes
 	succeeded, ended atomic.Int64 // calls
@@ -123,8 +125,8 @@ func (c *tenantCode) once(ctx context.Context, rnd *rand.Rand) error {
 		timer := time.AfterFunc(rand.N(2*time.Millisecond), cancel)
 		defer timer.Stop()
 	}
-	scope, way := c.scopes[rnd.IntN(len(c.scopes))], rnd.IntN(3)
-	err := scope(ctx, func(ctx context.Context) error { return c.call(ctx, way, strconv.Itoa(tenant)) })
+	scope, way := scopes[rnd.IntN(len(scopes))], rnd.IntN(3)
+	err := scope(ctx, c.db, func(ctx context.Context) error { return c.call(ctx, way, strconv.Itoa(tenant)) })
 	switch {
 	case err == nil:
 		c.succeeded.Add(1)

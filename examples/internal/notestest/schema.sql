@@ -1,4 +1,4 @@
--- A note is its tenant's, and tells which of the server's processes has written it.
+-- A note belongs to a tenant, and names the server process that wrote it.
 CREATE TABLE notes (
     id      bigint  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     text    text    NOT NULL CHECK (text <> ''),
