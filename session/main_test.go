@@ -4,7 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"log/slog"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
@@ -82,4 +85,15 @@ func allBack(tb testing.TB, db *sql.DB) {
 	c, ok := pgsafe.ConnectorOf(db)
 	check.Equal(tb, ok, true)
 	pgtest.Eventually(tb, "every connection is back", func() bool { return c.Stats().InUse == 0 })
+}
+
+// quiet is a Logger that drops everything.
+var quiet = slog.New(slog.DiscardHandler)
+
+// databaseOf returns the name of the database in uri.
+func databaseOf(tb testing.TB, uri string) string {
+	tb.Helper()
+	config, err := pgx.ParseConfig(uri)
+	check.OK(tb, err)
+	return config.Database
 }
