@@ -9,17 +9,23 @@ import (
 // no AcquireTimeout. A caller that waits for a connection which it holds itself would wait for ever.
 const waitUnderLimit = 30 * time.Second
 
-// LimitTo sets the cap to n, which must be above zero, from now on. Connections above it close when
-// they come back. A lower cap of the Config stays.
+// LimitTo sets the cap to n, which must be above zero, from now on. Idle connections above it close,
+// and connections in use when they come back. A lower cap of the Config stays.
 func (p *Pool) LimitTo(n int) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.config.Max > 0 {
 		n = min(n, p.config.Max)
 	}
 	p.limit = n
 	p.timeout = cmp.Or(p.config.AcquireTimeout, waitUnderLimit)
+	above := p.openLocked() - n
+	closing := p.takeIdleLocked(func(*Conn) bool {
+		above--
+		return above >= 0
+	})
 	p.dialLocked()
+	p.mu.Unlock()
+	p.shutAll(closing)
 }
 
 // aboveLimitLocked reports whether the pool has more connections than its cap allows, since LimitTo.
