@@ -163,6 +163,34 @@ func TestRawInside(t *testing.T) {
 			}))
 		})
 	})
+	t.Run("a statement waits for native code that is at work, and gets ErrBusy when that does nothing", func(t *testing.T) {
+		busySoon(t)
+		tx(t, t.Context(), db, func(ctx context.Context) {
+			c := conn(t, ctx, db)
+			defer c.Close()
+			waits := func() <-chan error {
+				got := make(chan error, 1)
+				go func() { _, err := db.ExecContext(ctx, "SELECT 'waits'"); got <- err }()
+				return got
+			}
+			var worked, idle error
+			check.OK(t, pgsafe.Raw(c, func(pc *pgx.Conn) error {
+				_, err := pc.Exec(ctx, "SELECT 1")
+				check.OK(t, err)
+				got := waits()
+				_, err = pc.Exec(ctx, "SELECT pg_sleep(0.5)") // ten times the timeout
+				check.OK(t, err)
+				select {
+				case worked = <-got:
+				default:
+				}
+				idle = <-waits()
+				return nil
+			}))
+			check.OK(t, worked)
+			isError(t, idle, session.ErrBusy)
+		})
+	})
 	t.Run("native code that leaves rows open loses the transaction", func(t *testing.T) {
 		err := session.Tx(t.Context(), db, nil, func(ctx context.Context) error {
 			c := conn(t, ctx, db)

@@ -20,14 +20,8 @@ func (t *Turn) Await(ctx context.Context) error { return t.await(ctx) }
 // Leave is leave.
 func (t *Turn) Leave() { t.leave() }
 
-// Keep is keep. inner may be nil.
-func (t *Turn) Keep(holder string, inner *Turn) {
-	if inner == nil {
-		t.keep(holder, nil)
-		return
-	}
-	t.keep(holder, &inner.turn)
-}
+// Keep is keep.
+func (t *Turn) Keep(holder string, inner *Turn) { t.keep(holder, inner.runs) }
 
 // Touch is touch.
 func (t *Turn) Touch() { t.touch() }

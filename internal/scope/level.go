@@ -133,7 +133,7 @@ func (l *Level) Native(
 		return nil, l.conn.settle(err)
 	}
 	l.conn.native.Store(true)
-	l.turn.keep("native code", nil)
+	l.turn.keep("native code", l.conn.server.AtWork)
 	return conn, nil
 }
 
@@ -167,7 +167,7 @@ func (l *Level) Nest(ctx context.Context, opts driver.TxOptions, f Function) (*L
 		l.turn.leave()
 		return nil, err
 	}
-	l.turn.keep("the nested transaction of "+f.String(), &inner.turn)
+	l.turn.keep("the nested transaction of "+f.String(), inner.turn.runs)
 	return inner, nil
 }
 

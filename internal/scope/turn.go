@@ -16,8 +16,8 @@ var BusyTimeout = 5 * time.Second
 type turn struct {
 	mu     sync.Mutex
 	taken  bool
-	holder string // what keeps it beyond one statement, "" for a statement
-	inner  *turn  // the holder's own turn, nil for native code
+	holder string      // what keeps it beyond one statement, "" for a statement
+	works  func() bool // reports whether the holder does something now
 	seen   time.Time
 	queue  []chan struct{}
 	heir   func() // gets the turn before the queue does, nil for none
@@ -101,7 +101,7 @@ func (t *turn) leave() {
 func (t *turn) pass() (heir func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.holder, t.inner = "", nil
+	t.holder, t.works = "", nil
 	heir, t.heir = t.heir, nil
 	switch {
 	case heir != nil:
@@ -127,12 +127,12 @@ func (t *turn) inherit(heir func()) (taken bool) {
 	return false
 }
 
-// keep notes that the caller, which has the turn, keeps it beyond its statement. inner is the turn of
-// the holder's own statements, nil if it has none.
-func (t *turn) keep(holder string, inner *turn) {
+// keep notes that the caller, which has the turn, keeps it beyond its statement. works reports whether
+// it does something.
+func (t *turn) keep(holder string, works func() bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.holder, t.inner, t.seen = holder, inner, time.Now()
+	t.holder, t.works, t.seen = holder, works, time.Now()
 }
 
 // touch notes that the holder does something.
@@ -148,7 +148,8 @@ func (t *turn) touch() {
 func (t *turn) stuck() (holder string, again time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.holder == "" || t.inner != nil && t.inner.runs() {
+	if t.holder == "" || t.works() {
+		t.seen = time.Now()
 		return "", BusyTimeout
 	}
 	if left := BusyTimeout - time.Since(t.seen); left > 0 {
@@ -157,11 +158,11 @@ func (t *turn) stuck() (holder string, again time.Duration) {
 	return t.holder, 0
 }
 
-// runs reports whether a statement has the turn, or that of a transaction nested within.
+// runs reports whether a statement runs, or what keeps the turn does something.
 func (t *turn) runs() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.taken && (t.holder == "" || t.inner != nil && t.inner.runs())
+	return t.taken && (t.holder == "" || t.works())
 }
 
 // isTaken reports whether anything has the turn.

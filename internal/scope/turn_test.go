@@ -122,9 +122,9 @@ func TestTurn(t *testing.T) {
 		check.OK(t, <-got)
 	})
 	bubble(t, "await waits for an idle holder until its context ends", func(t *testing.T) {
-		var turn scope.Turn
+		var turn, inner scope.Turn
 		check.OK(t, turn.Take(t.Context()))
-		turn.Keep("the holder", nil)
+		turn.Keep("the holder", &inner)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*scope.Busy())
 		defer cancel()
 		check.Equal(t, turn.Await(ctx), context.DeadlineExceeded)

@@ -11,6 +11,9 @@ import (
 // Busy reports whether the answer to a statement is not read to its end.
 func (c *Conn) Busy() bool { return c.pgx.PgConn().IsBusy() }
 
+// AtWork reports whether the server owes the answer to a statement. It may be called at any time.
+func (c *Conn) AtWork() bool { return c.wire.Owes() }
+
 // Aborted reports whether a statement has failed in the transaction, so that COMMIT will roll back.
 func (c *Conn) Aborted() bool { return c.pgx.PgConn().TxStatus() == 'E' }
 
