@@ -78,7 +78,7 @@ func (c *Conn) begin(ctx context.Context, want *ctxsettings.Settings, effects *E
 
 // Raw makes the connection fit for native code.
 func (c *Conn) Raw(ctx context.Context, want *ctxsettings.Settings) error {
-	return c.begin(ctx, want, nil)
+	return c.begin(ctx, want, nativeCode)
 }
 
 // Ping asks the server for a sign of life. If there is none the connection is closed, unless ctx has ended: then
