@@ -159,6 +159,7 @@ func TestNoEffectOfATextReachesTheNextUser(t *testing.T) {
 				}
 				if left := fingerprintOf(t, db); left != clean {
 					t.Errorf("%s\nleaves    %s\ninstead of %s", text.text, left, clean)
+					exec(t, db, "discard all")
 				}
 			}
 			check.Equal(t, one[int](t, db, "select pg_backend_pid()"), pid)

@@ -389,7 +389,7 @@ var hidden = []struct {
 		[]string{"always", "auth"}},
 	{"nextval()", "select nextval('numbers')", "select has_lastval()", []string{"always", "auth"}},
 	{"LOAD", "load 'plpgsql'", "select current_setting('plpgsql.variable_conflict', true) is not null", []string{"close"}},
-	{"dblink", `select dblink_connect(format('host=%s port=%s user=%s dbname=%s', host(inet_server_addr()), inet_server_port(),
+	{"dblink", `select dblink_connect('other', format('host=%s port=%s user=%s dbname=%s', host(inet_server_addr()), inet_server_port(),
 		current_user, current_database()))`, "select dblink_get_connections() is not null",
 		[]string{"close"}},
 }
