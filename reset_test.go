@@ -570,6 +570,21 @@ func TestWhatHooksLeaveIsThereAfterAReset(t *testing.T) {
 		exec(t, db, "discard all")
 		check.Equal(t, one[int](t, db, "answer"), 42)
 	})
+	t.Run("the effects of a statement that a hook has prepared do not reach the next user", func(t *testing.T) {
+		t.Parallel()
+		db, err := pgsafe.Open(with(pgtest.Shared(t).Database(t), "pool_max_conns=1"),
+			pgsafe.WithAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
+				_, err := c.Prepare(ctx, "enter", "select set_config('app.tenant', $1, false)")
+				return err
+			}))
+		check.OK(t, err)
+		defer db.Close()
+		for range 2 {
+			check.Equal(t, one[string](t, db, "enter", "a"), "a")
+			check.Equal(t, one[string](t, db, showTenant), "")
+		}
+		check.Equal(t, statsOf(t, db).Opened, 1)
+	})
 }
 
 func TestSettingsWithDatabaseSQLsOwnConnections(t *testing.T) {

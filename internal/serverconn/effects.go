@@ -53,6 +53,14 @@ func (c *EffectsCache) Of(sql string) *Effects {
 	return &Effects{State: state, Summary: sqltext.Read(sql).Summary}
 }
 
+// effectsOf returns the effects of a text, or of the prepared statement with that name.
+func (c *Conn) effectsOf(query string) *Effects {
+	if e := c.hook.effects[query]; e != nil {
+		return e
+	}
+	return c.config.Effects.Of(query)
+}
+
 // nativeCode are the effects of native code, which may leave anything. As after DO, CALL and EXECUTE, the reset then
 // undoes all effects. It takes a round trip in the background, and 0.4 ms on a local server instead of the 0.1 ms after
 // SET. Seeing what the code has really left would cost as much.

@@ -15,8 +15,9 @@ import (
 // hookState is what the application's function for new connections has left in the session, apart from settings and
 // roles, which a reset restores.
 type hookState struct {
-	left  sqltext.State
-	named []byte // the statements that it has prepared by the protocol, as an array of PostgreSQL
+	left    sqltext.State
+	named   []string            // the statements that it has prepared by the protocol
+	effects map[string]*Effects // of those that have any: pgx takes their names for texts
 }
 
 // lostWith reports whether a reset of effects would undo what the function has left, or a statement has undone it
@@ -26,14 +27,6 @@ func (h *hookState) lostWith(effects sqltext.State) bool {
 		return h.left != 0
 	}
 	return h.left&effects != 0
-}
-
-// statements returns the names of the function's prepared statements.
-func (h *hookState) statements() []byte {
-	if h.named == nil {
-		return []byte("{}")
-	}
-	return h.named
 }
 
 // baselineSQL finds what was set since the session began, in the order in which a reset sets it again: with the rights
@@ -57,16 +50,17 @@ var hookLeft = []struct {
 	{sqltext.Deallocated, "EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE NOT from_sql)"},
 }
 
-// hookSQL has a column for each condition, and then the names of the function's statements.
-var hookSQL = func() string {
-	var sql strings.Builder
-	sql.WriteString("SELECT ")
-	for _, l := range hookLeft {
-		sql.WriteString(l.sql + ", ")
+// hookLeftSQL has a column for each condition.
+var hookLeftSQL = func() string {
+	columns := make([]string, len(hookLeft))
+	for i, l := range hookLeft {
+		columns[i] = l.sql
 	}
-	sql.WriteString("ARRAY (SELECT name FROM pg_catalog.pg_prepared_statements WHERE NOT from_sql)")
-	return sql.String()
+	return "SELECT " + strings.Join(columns, ", ")
 }()
+
+// hookNamedSQL lists the statements that the function has prepared by the protocol.
+const hookNamedSQL = "SELECT name, statement FROM pg_catalog.pg_prepared_statements WHERE NOT from_sql"
 
 var errNoBaseline = errors.New("pgsafe: the server's answer about a new connection cannot be read")
 
@@ -74,24 +68,38 @@ var errNoBaseline = errors.New("pgsafe: the server's answer about a new connecti
 func (c *Conn) readBaseline(ctx context.Context) error {
 	batch := &pgconn.Batch{}
 	batch.ExecParams(baselineSQL, [][]byte{[]byte(c.pgx.Config().User)}, []uint32{pgtype.NameOID}, nil, nil)
-	batch.ExecParams(hookSQL, nil, nil, nil, nil)
+	batch.ExecParams(hookLeftSQL, nil, nil, nil, nil)
+	batch.ExecParams(hookNamedSQL, nil, nil, nil, nil)
 	results, err := c.pgx.PgConn().ExecBatch(ctx, batch).ReadAll()
 	if err != nil {
 		return fmt.Errorf("pgsafe: read the settings of a new connection: %w", err)
 	}
-	if len(results) != 2 || len(results[1].Rows) != 1 || len(results[1].Rows[0]) != len(hookLeft)+1 {
+	if len(results) != 3 || len(results[1].Rows) != 1 || len(results[1].Rows[0]) != len(hookLeft) {
 		return errNoBaseline
 	}
 	for _, row := range results[0].Rows {
 		value := string(row[1])
 		c.session.baseline = append(c.session.baseline, setting{string(row[0]), &value})
 	}
-	row := results[1].Rows[0]
 	for i, l := range hookLeft {
-		if string(row[i]) == "t" {
+		if string(results[1].Rows[0][i]) == "t" {
 			c.hook.left |= l.state
 		}
 	}
-	c.hook.named = row[len(hookLeft)]
+	for _, row := range results[2].Rows {
+		c.hook.prepared(string(row[0]), c.config.Effects.Of(string(row[1])))
+	}
 	return nil
+}
+
+// prepared notes a statement that the function has prepared.
+func (h *hookState) prepared(name string, effects *Effects) {
+	h.named = append(h.named, name)
+	if effects == nil {
+		return
+	}
+	if h.effects == nil {
+		h.effects = make(map[string]*Effects)
+	}
+	h.effects[name] = effects
 }

@@ -44,7 +44,7 @@ END $$`
 // the application's function for new connections. pgx's names begin with stmt (pgx.Conn.Prepare; internal/stmtcache,
 // StatementName).
 const namedSQL = `SELECT name FROM pg_catalog.pg_prepared_statements ` +
-	`WHERE NOT from_sql AND NOT pg_catalog.starts_with(name, 'stmt') AND name <> ALL ($1)`
+	`WHERE NOT from_sql AND NOT pg_catalog.starts_with(name, 'stmt') AND NOT coalesce(name = ANY ($1), false)`
 
 // seedSQL makes random() unpredictable again. RESET ALL spares the seed (guc_tables.c, GUC_NO_RESET_ALL).
 const seedSQL = "SELECT pg_catalog.setseed($1)"
@@ -149,7 +149,11 @@ func (c *Conn) resetBatch(effects sqltext.State) (*pgconn.Batch, error) {
 		batch.ExecParams(applySQL, arguments, applyTypes, nil, nil)
 	}
 	if effects&sqltext.Unknown != 0 {
-		batch.ExecParams(namedSQL, [][]byte{c.hook.statements()}, []uint32{pgtype.TextArrayOID}, nil, nil)
+		names, err := c.pgx.TypeMap().Encode(pgtype.TextArrayOID, pgtype.TextFormatCode, c.hook.named, nil)
+		if err != nil {
+			return nil, err
+		}
+		batch.ExecParams(namedSQL, [][]byte{names}, []uint32{pgtype.TextArrayOID}, nil, nil)
 	}
 	return batch, nil
 }
