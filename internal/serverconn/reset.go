@@ -84,11 +84,12 @@ func (c *Conn) Reset(ctx context.Context) error {
 	return err
 }
 
-// undone returns what the statements since the last reset have left that is gone now.
+// undone returns what the statements since the last reset have left that is gone now. Code that the texts do not show
+// may have left nothing, so it is not in the list.
 func (c *Conn) undone() []Effects {
 	var list []Effects
 	for _, e := range c.session.by {
-		state := e.State
+		state := e.State &^ sqltext.Unknown
 		if c.verdict != spent {
 			state &^= sqltext.Permanent
 		}
