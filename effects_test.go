@@ -51,7 +51,8 @@ CREATE FUNCTION run_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN EXECUTE NEW.
 CREATE TABLE commands (command text);
 CREATE TRIGGER run_it BEFORE INSERT ON commands FOR EACH ROW EXECUTE FUNCTION run_it();
 CREATE FUNCTION has_lastval() RETURNS boolean LANGUAGE plpgsql AS
-	'BEGIN PERFORM pg_catalog.lastval(); RETURN true; EXCEPTION WHEN object_not_in_prerequisite_state THEN RETURN false; END';
+	'BEGIN PERFORM pg_catalog.lastval(); RETURN true;
+	EXCEPTION WHEN object_not_in_prerequisite_state THEN RETURN false; END';
 SELECT setseed(0.5);
 CREATE TABLE seeded AS SELECT random() AS first;
 GRANT SELECT ON seeded TO PUBLIC;

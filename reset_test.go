@@ -388,9 +388,10 @@ var hidden = []struct {
 	{"lastval() after an INSERT", "insert into serial default values", "select has_lastval()",
 		[]string{"always", "auth"}},
 	{"nextval()", "select nextval('numbers')", "select has_lastval()", []string{"always", "auth"}},
-	{"LOAD", "load 'plpgsql'", "select current_setting('plpgsql.variable_conflict', true) is not null", []string{"close"}},
-	{"dblink", `select dblink_connect('other', format('host=%s port=%s user=%s dbname=%s', host(inet_server_addr()), inet_server_port(),
-		current_user, current_database()))`, "select dblink_get_connections() is not null",
+	{"LOAD", "load 'plpgsql'", "select current_setting('plpgsql.variable_conflict', true) is not null",
+		[]string{"close"}},
+	{"dblink", `select dblink_connect('other', format('host=%s port=%s user=%s dbname=%s', host(inet_server_addr()),
+		inet_server_port(), current_user, current_database()))`, "select dblink_get_connections() is not null",
 		[]string{"close"}},
 }
 
@@ -428,7 +429,8 @@ func TestWhatAResetCannotKnow(t *testing.T) {
 }
 
 func TestPoolResetClose(t *testing.T) {
-	t.Run("with pool_reset=close a connection ends after a use with lasting effects, and after no other", func(t *testing.T) {
+	const ends = "with pool_reset=close a connection ends after a use with lasting effects, and after no other"
+	t.Run(ends, func(t *testing.T) {
 		t.Parallel()
 		var log syncBuffer
 		reader := sdkmetric.NewManualReader()

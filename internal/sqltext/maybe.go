@@ -45,8 +45,9 @@ type hints struct {
 // look looks at the words of a text, in literals and comments too, up to the first of other.
 func look(sql string) (h hints) {
 	for i := 0; i < len(sql); {
-		if !inWord[sql[i]] {
-			h.several = h.several || sql[i] == ';'
+		c := sql[i]
+		if !inWord[c] {
+			h.several = h.several || c == ';'
 			i++
 			continue
 		}
@@ -54,14 +55,17 @@ func look(sql string) (h hints) {
 		for i < len(sql) && inWord[sql[i]] {
 			i++
 		}
-		word := sql[start:i]
-		switch {
-		case otherWords.has(word), isTemporarySchema(word), strings.HasPrefix(sql[start:], `U&"`),
-			strings.HasPrefix(sql[start:], `u&"`):
+		switch word := sql[start:i]; {
+		case c < 'A': // a number or a parameter
+		case len(word) == 1:
+			h.other = c|0x20 == 'u' && strings.HasPrefix(sql[i:], `&"`)
+		case otherWords.has(word), isTemporarySchema(word):
 			h.other = true
-			return h
 		case commandWords.has(word):
 			h.command = true
+		}
+		if h.other {
+			return h
 		}
 	}
 	return h
