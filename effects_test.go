@@ -44,6 +44,7 @@ INSERT INTO t VALUES (1, 'x');
 CREATE TABLE u (a int PRIMARY KEY, b text);
 INSERT INTO u VALUES (1, 'x');
 CREATE TABLE serial (n serial);
+CREATE TABLE defaulted (a int, l boolean DEFAULT pg_try_advisory_lock(1));
 CREATE TABLE parted (a boolean) PARTITION BY LIST (a);
 CREATE FUNCTION run(command text) RETURNS text LANGUAGE plpgsql AS 'BEGIN EXECUTE command; RETURN command; END';
 CREATE PROCEDURE leave(command text, also boolean DEFAULT false) LANGUAGE plpgsql AS 'BEGIN EXECUTE command; END';
