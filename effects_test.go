@@ -12,6 +12,7 @@ import (
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
 	"github.com/pgsafe/pgsafe/internal/pgtest/check"
+	"github.com/pgsafe/pgsafe/session"
 )
 
 // sessionText is a text with effects, of internal/sqltext/testdata/effects.txt, which explains the marks.
@@ -115,6 +116,20 @@ var uses = []struct {
 		defer conn.Close()
 		_, err = conn.ExecContext(ctx, text)
 		return err
+	}},
+	{"a session", false, func(ctx context.Context, db *sql.DB, text string) error {
+		return session.Do(ctx, db, func(ctx context.Context) error {
+			_, err := db.ExecContext(ctx, text)
+			return err
+		})
+	}},
+	{"a transaction of a session", true, func(ctx context.Context, db *sql.DB, text string) error {
+		return session.Do(ctx, db, func(ctx context.Context) error {
+			return session.Tx(ctx, db, nil, func(ctx context.Context) error {
+				_, err := db.ExecContext(ctx, text)
+				return err
+			})
+		})
 	}},
 	{"native code", false, func(ctx context.Context, db *sql.DB, text string) error {
 		conn, err := db.Conn(ctx)
