@@ -133,12 +133,8 @@ func newConnector(server *libpq.Config, o options, opts []Option) (*Connector, e
 
 // connConfig is what server connections have in common.
 func (c *Connector) connConfig(o options) serverconn.Config {
-	reset := serverconn.ResetEffects
-	if c.profile.Reset == ResetAlways {
-		reset = serverconn.ResetAlways
-	}
 	return serverconn.Config{
-		Reset: reset, PingAfter: c.profile.pingAfter(), PingTimeout: c.profile.pingTimeout(),
+		Reset: serverconn.Reset(c.profile.Reset), PingAfter: c.profile.pingAfter(), PingTimeout: c.profile.pingTimeout(),
 		CancelTimeout: o.cancelLimit(), Cancels: c.canceler != nil,
 		Effects: serverconn.NewEffectsCache(), Tracer: c.tracer,
 		OnReset: c.records.Reset, OnUnbegun: func() { c.records.Recovered(records.Statement) },

@@ -79,8 +79,8 @@ func TestADeadConnectionIsNotHandedOut(t *testing.T) {
 		uri := cluster.Database(t)
 		proxy := pgtest.NewProxy(t, cluster)
 		db := open(t, pgsafe.DriverName, with(proxy.URI(databaseOf(t, uri)), "pool_ping_after=1h"))
-		// The driver sees no effects in this text, so no reset follows.
-		exec(t, db, "do $$ begin execute 'listen c'; end $$")
+		exec(t, db, "create function listens() returns void language plpgsql as 'begin listen c; end'")
+		exec(t, db, "select listens()") // the driver sees no effects in this text, so no reset follows
 		admin := cluster.AdminIn(t, databaseOf(t, uri))
 		pgtest.Eventually(t, "a notification is noticed before the next statement", func() bool {
 			_, err := admin.Exec(t.Context(), "notify c")

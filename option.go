@@ -82,10 +82,13 @@ func WithBeforeConnect(f func(context.Context, *pgx.ConnConfig) error) Option {
 }
 
 // WithAfterConnect calls f after each new server connection was made and before it is used, for
-// type registration, say. An error closes the connection and reaches the caller. The server's
-// settings and the role that f sets are what a reset of the session goes back to (SessionReset); of
-// the application's own settings, with a dot in their name, the server keeps no list: give those to
-// the connection string (options) or to the role (ALTER ROLE ... SET).
+// type registration, say. An error closes the connection and reaches the caller.
+//
+// A reset of the session (SessionReset) goes back to the settings, the role and the session
+// authorization that f sets. Of the application's own settings, with a dot in their name, the server
+// keeps no list: give those to the connection string (options) or to the role (ALTER ROLE ... SET).
+// If f leaves other session state (LISTEN, temporary tables, locks, cursors, PREPARE), a reset that
+// would undo it closes the connection instead, and f runs on the next one.
 func WithAfterConnect(f func(context.Context, *pgx.Conn) error) Option {
 	return func(o *options) { o.afterConnect = f }
 }

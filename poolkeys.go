@@ -81,8 +81,10 @@ func (p *Profile) set(key, value string) error {
 			p.Reset = ResetLeftovers
 		case "always":
 			p.Reset = ResetAlways
+		case "close":
+			p.Reset = ResetClose
 		default:
-			err = poolError(key, "not one of leftovers and always", "use pool_reset=always, or leave it out")
+			err = poolError(key, "not one of leftovers, always and close", "use pool_reset=always, or leave it out")
 		}
 	default:
 		err = poolError("", "a pool setting is not known", "")

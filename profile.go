@@ -64,17 +64,25 @@ type Profile struct {
 
 // SessionReset says when session state that statements leave behind is undone: settings, roles,
 // LISTEN, temporary tables, advisory locks of the session, cursors WITH HOLD, statements of
-// PREPARE. A reset takes one round trip, in the background. Statements that the driver has prepared
-// stay.
+// PREPARE, the seed of random(). After DO, CALL, EXECUTE and native code on the *pgx.Conn, whose
+// effects no text shows, all of these are undone, with what lastval() returns.
+//
+// A reset takes one round trip, in the background. Statements that the driver has prepared stay.
+// What the connection string and the application's functions for new connections (WithAfterConnect,
+// pgconn's AfterConnect) have set stays too. Where such a function leaves other session state, a
+// connection closes where a reset would undo that.
 type SessionReset uint8
 
 const (
 	// ResetLeftovers resets a connection after statements whose text shows lasting effects. It
-	// cannot see the effects of a function, a procedure, a DO block, or native code on the
-	// *pgx.Conn.
+	// cannot see the effects of a function that a query calls, or of a trigger. What only the end
+	// of the connection undoes stays: LOAD, dblink_connect.
 	ResetLeftovers SessionReset = iota
-	// ResetAlways resets a connection after each use. Key: pool_reset=always.
+	// ResetAlways resets a connection after each use, whatever ran. Key: pool_reset=always.
 	ResetAlways
+	// ResetClose closes a connection where ResetLeftovers would reset it, so that nothing of its
+	// session reaches the next user. Key: pool_reset=close.
+	ResetClose
 )
 
 // The defaults of a zero Profile. 30 s of idleness keep a fleet of services from holding more
@@ -169,8 +177,8 @@ func (p Profile) validate() error {
 	case p.MinIdleConns > limit:
 		return poolError("pool_min_idle_conns", "more connections are to be kept than the pool may hold",
 			"make pool_min_idle_conns at most pool_max_conns")
-	case p.Reset > ResetAlways:
-		return poolError("pool_reset", "Reset is none of the constants", "use ResetLeftovers or ResetAlways")
+	case p.Reset > ResetClose:
+		return poolError("pool_reset", "Reset is none of the constants", "use ResetLeftovers, ResetAlways or ResetClose")
 	case p.WarmUp > limit:
 		return poolError("pool_warmup", "more connections are to be opened ahead than the pool may hold",
 			"make pool_warmup at most pool_max_conns")

@@ -102,6 +102,22 @@ func TestPoolKeys(t *testing.T) {
 		t.Setenv("PGCONNECT_TIMEOUT", "4")
 		check.Equal(t, poolConfigOf(t).ConnConfig.ConnectTimeout, 4*time.Second)
 	})
+	t.Run("pool_reset and Profile.Reset take the known values only", func(t *testing.T) {
+		for _, value := range []string{"leftovers", "always", "close"} {
+			_, err := pgsafe.NewConnector("host=h pool_reset=" + value)
+			check.OK(t, err)
+		}
+		for _, reset := range []pgsafe.SessionReset{pgsafe.ResetLeftovers, pgsafe.ResetAlways, pgsafe.ResetClose} {
+			_, err := pgsafe.NewConnector("host=h", pgsafe.WithProfile(pgsafe.Profile{Reset: reset}))
+			check.OK(t, err)
+		}
+		_, keyErr := pgsafe.NewConnector("host=h pool_reset=Close")
+		_, fieldErr := pgsafe.NewConnector("host=h", pgsafe.WithProfile(pgsafe.Profile{Reset: pgsafe.ResetClose + 1}))
+		for _, err := range []error{keyErr, fieldErr} {
+			dsnErr, ok := errors.AsType[*pgsafe.DSNError](err)
+			check.Equal(t, ok && dsnErr.Part == "pool_reset", true)
+		}
+	})
 	t.Run("driver keys reach pgx", func(t *testing.T) {
 		cc := poolConfigOf(t, "default_query_exec_mode=exec", "statement_cache_capacity=7",
 			"description_cache_capacity=8").ConnConfig

@@ -99,7 +99,7 @@ func (r *Records) Reset(undone []serverconn.Effects, err error) {
 		return
 	}
 	if skipped, ok := r.leaks.Allow(time.Now()); ok {
-		r.Logger.Info("pgsafe: a statement left something in its session, which was reset", "pool", r.Pool,
+		r.Logger.Info("pgsafe: a statement left something in its session, which was undone", "pool", r.Pool,
 			"left", strings.Join(undone[0].State.Names(), ","), "statement", undone[0].Summary, "more", skipped)
 	}
 }

@@ -27,7 +27,8 @@ type Config struct {
 	Effects       *EffectsCache // of texts
 	Tracer        *tracing.Tracer
 
-	// OnReset is called after a reset with the effects that it undid, and its error. nil means no call.
+	// OnReset is called after a reset with the effects that it undid, and its error. nil means no call. The end of the
+	// connection instead of a reset is no error.
 	OnReset func(undone []Effects, err error)
 	// OnUnbegun is called for each statement that certainly never began. nil means no call.
 	OnUnbegun func()
@@ -42,6 +43,7 @@ type Reset uint8
 const (
 	ResetEffects Reset = iota // after statements with lasting effects
 	ResetAlways               // after each use
+	ResetClose                // the connection closes instead, after statements with lasting effects
 )
 
 // Facts are what the dial has found out about a connection.
@@ -67,6 +69,7 @@ type Conn struct {
 	socket *socket.Socket
 
 	session  session
+	hook     hookState
 	prepared prepared
 	cause    error   // why the connection broke
 	verdict  verdict // what the server's errors and the user's cancels say of the connection
@@ -78,6 +81,7 @@ type verdict uint8
 const (
 	noVerdict  verdict = iota
 	closedHere         // it was closed on this side after its statement's context had ended
+	spent              // it was closed because a reset would not do
 	outdated           // the server ends all its sessions, or is not the wanted one any more
 )
 

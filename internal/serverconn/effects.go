@@ -43,12 +43,7 @@ func readEffects(sql string) *Effects {
 // Of returns the lasting effects of a text, nil if it has none. Texts are remembered by their beginning, so the rest
 // of a long text is looked at each time.
 func (c *EffectsCache) Of(sql string) *Effects {
-	e := c.texts.Get(sql)
-	rest := sqltext.Unread(sql)
-	if rest == "" {
-		return e
-	}
-	state := sqltext.Guess(rest)
+	e, state := c.texts.Get(sql), sqltext.GuessUnread(sql)
 	switch {
 	case state == 0:
 		return e
@@ -58,13 +53,26 @@ func (c *EffectsCache) Of(sql string) *Effects {
 	return &Effects{State: state, Summary: sqltext.Read(sql).Summary}
 }
 
+// effectsOf returns the effects of a text, or of the prepared statement with that name.
+func (c *Conn) effectsOf(query string) *Effects {
+	if e := c.hook.effects[query]; e != nil {
+		return e
+	}
+	return c.config.Effects.Of(query)
+}
+
+// nativeCode are the effects of native code, which may leave anything. As after DO, CALL and EXECUTE, the reset then
+// undoes all effects. It takes a round trip in the background, and 0.4 ms on a local server instead of the 0.1 ms after
+// SET. Seeing what the code has really left would cost as much.
+var nativeCode = &Effects{State: sqltext.Unknown, Summary: "native code"}
+
 // note records a statement that is about to run.
 func (s *session) note(e *Effects) {
 	if e.State&^s.effects != 0 {
 		s.by = append(s.by, e)
 		s.effects |= e.State
 	}
-	if e.State&(sqltext.Settings|sqltext.Role) != 0 {
+	if e.State&(settingsAndRole|sqltext.Unknown) != 0 {
 		s.stale = true
 	}
 }
@@ -79,5 +87,5 @@ func (c *Conn) isDirty() bool {
 	return c.session.effects != 0 || c.config.Reset == ResetAlways && c.session.used
 }
 
-// forget is called when no effects are left.
+// forget is called when no effects are left that a reset undoes.
 func (s *session) forget() { s.used, s.effects, s.by = false, 0, nil }

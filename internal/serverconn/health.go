@@ -28,6 +28,8 @@ func (c *Conn) State() health.State {
 	switch {
 	case c.verdict == outdated:
 		return health.Outdated
+	case c.verdict == spent:
+		return health.Unfit
 	case pc.IsClosed() && !c.config.Cancels:
 		return health.Unfit // cancelling closes, so nothing follows for the others
 	case pc.IsClosed() && c.verdict == closedHere:

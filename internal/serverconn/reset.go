@@ -2,10 +2,11 @@ package serverconn
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"math/rand/v2"
+	"strconv"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/pgsafe/pgsafe/internal/canceler"
 	"github.com/pgsafe/pgsafe/internal/sqltext"
@@ -25,6 +26,7 @@ var resets = []struct {
 	{sqltext.Locks, "SELECT pg_catalog.pg_advisory_unlock_all()"},
 	{sqltext.Prepared, deallocateByHand},
 	{sqltext.Temporary, "DISCARD TEMP"},
+	{sqltext.Unknown, "DISCARD SEQUENCES"},
 }
 
 const settingsAndRole = sqltext.Settings | sqltext.Role
@@ -38,22 +40,42 @@ BEGIN
 	END LOOP;
 END $$`
 
-// Reset undoes the effects of statements in the session, and closes the connection if that fails.
-func (c *Conn) Reset(ctx context.Context) error {
+// namedSQL lists the statements that native code has prepared by the protocol under names of its own, except those of
+// the application's function for new connections. pgx's names begin with stmt (pgx.Conn.Prepare; internal/stmtcache,
+// StatementName).
+const namedSQL = `SELECT name FROM pg_catalog.pg_prepared_statements ` +
+	`WHERE NOT from_sql AND NOT pg_catalog.starts_with(name, 'stmt') AND NOT coalesce(name = ANY ($1), false)`
+
+// seedSQL makes random() unpredictable again. RESET ALL spares the seed (guc_tables.c, GUC_NO_RESET_ALL).
+const seedSQL = "SELECT pg_catalog.setseed($1)"
+
+// toUndo returns the effects that a reset has to undo.
+func (c *Conn) toUndo() sqltext.State {
 	effects := c.session.effects
 	if c.config.Reset == ResetAlways {
-		effects |= ^sqltext.Deallocated
+		effects |= sqltext.Unknown
 	}
-	err := c.cancel.Clear()
-	if err == nil {
+	if effects&sqltext.Unknown != 0 {
+		effects |= sqltext.Whole
+	}
+	if effects&settingsAndRole != 0 {
+		effects |= sqltext.Temporary | sqltext.Seed // CREATE TABLE may have made temporary tables; see seedSQL
+	}
+	return effects
+}
+
+// Reset undoes the effects of statements in the session. It closes the connection if that fails, if the configuration
+// asks for it, or if a reset would undo what the application's function for new connections has left.
+func (c *Conn) Reset(ctx context.Context) error {
+	var err error
+	if effects := c.toUndo(); c.config.Reset == ResetClose || c.hook.lostWith(effects) {
+		c.verdict = max(c.verdict, spent)
+		c.Close()
+	} else if err = c.cancel.Clear(); err == nil {
 		err = c.reset(canceler.Patient(ctx, 0), effects)
 	}
 	if c.config.OnReset != nil {
-		undone := make([]Effects, len(c.session.by))
-		for i, e := range c.session.by {
-			undone[i] = *e
-		}
-		c.config.OnReset(undone, err)
+		c.config.OnReset(c.undone(), err)
 	}
 	c.session.forget()
 	if err != nil {
@@ -62,22 +84,34 @@ func (c *Conn) Reset(ctx context.Context) error {
 	return err
 }
 
-// reset undoes effects in one round trip, or two if statements of the driver's are gone.
+// undone returns what the statements since the last reset have left that is gone now. Code that the texts do not show
+// may have left nothing, so it is not in the list.
+func (c *Conn) undone() []Effects {
+	var list []Effects
+	for _, e := range c.session.by {
+		state := e.State &^ sqltext.Unknown
+		if c.verdict != spent {
+			state &^= sqltext.Permanent
+		}
+		if state != 0 {
+			list = append(list, Effects{State: state, Summary: e.Summary})
+		}
+	}
+	return list
+}
+
+// reset undoes effects in one round trip, or more if statements of the driver's are gone or native code has prepared
+// some.
 func (c *Conn) reset(ctx context.Context, effects sqltext.State) error {
-	batch := &pgconn.Batch{}
-	for _, r := range resets {
-		if effects&r.state != 0 {
-			batch.ExecParams(r.sql, nil, nil, nil, nil)
-		}
+	if effects == sqltext.Permanent {
+		return nil
 	}
-	if effects&settingsAndRole != 0 && len(c.session.baseline) > 0 {
-		arguments, err := c.applyArguments(c.session.baseline, forSession)
-		if err != nil {
-			return err
-		}
-		batch.ExecParams(applySQL, arguments, applyTypes, nil, nil)
+	batch, err := c.resetBatch(effects)
+	if err != nil {
+		return err
 	}
-	if _, err := c.pgx.PgConn().ExecBatch(ctx, batch).ReadAll(); err != nil {
+	results, err := c.pgx.PgConn().ExecBatch(ctx, batch).ReadAll()
+	if err != nil {
 		return err
 	}
 	if effects&settingsAndRole != 0 {
@@ -89,6 +123,48 @@ func (c *Conn) reset(ctx context.Context, effects sqltext.State) error {
 	if effects&sqltext.Deallocated != 0 {
 		c.prepared.planned = nil
 		return c.pgx.DeallocateAll(ctx)
+	}
+	if effects&sqltext.Unknown != 0 {
+		return c.deallocate(ctx, results[len(results)-1].Rows)
+	}
+	return nil
+}
+
+// resetBatch returns the statements that undo effects. With unknown ones, the last has the rows of namedSQL.
+func (c *Conn) resetBatch(effects sqltext.State) (*pgconn.Batch, error) {
+	batch := &pgconn.Batch{}
+	for _, r := range resets {
+		if effects&r.state != 0 {
+			batch.ExecParams(r.sql, nil, nil, nil, nil)
+		}
+	}
+	if effects&sqltext.Seed != 0 {
+		seed := strconv.FormatFloat(2*rand.Float64()-1, 'g', -1, 64)
+		batch.ExecParams(seedSQL, [][]byte{[]byte(seed)}, []uint32{pgtype.Float8OID}, nil, nil)
+	}
+	if effects&settingsAndRole != 0 && len(c.session.baseline) > 0 {
+		arguments, err := c.applyArguments(c.session.baseline, forSession)
+		if err != nil {
+			return nil, err
+		}
+		batch.ExecParams(applySQL, arguments, applyTypes, nil, nil)
+	}
+	if effects&sqltext.Unknown != 0 {
+		names, err := c.pgx.TypeMap().Encode(pgtype.TextArrayOID, pgtype.TextFormatCode, c.hook.named, nil)
+		if err != nil {
+			return nil, err
+		}
+		batch.ExecParams(namedSQL, [][]byte{names}, []uint32{pgtype.TextArrayOID}, nil, nil)
+	}
+	return batch, nil
+}
+
+// deallocate ends the prepared statements that rows name, which pgx then does not know any more either.
+func (c *Conn) deallocate(ctx context.Context, rows [][][]byte) error {
+	for _, row := range rows {
+		if err := c.pgx.Deallocate(ctx, string(row[0])); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -103,25 +179,4 @@ func (c *Conn) dropNotifications() {
 			return
 		}
 	}
-}
-
-// baselineSQL finds what was set since the session began. The server does not list the application's own settings,
-// which have a dot in their name (guc.c, add_placeholder_variable). A number comes without its unit, and is set so.
-const baselineSQL = `SELECT name, setting FROM pg_catalog.pg_settings WHERE source = 'session'
-UNION ALL SELECT 'role', pg_catalog.current_setting('role') WHERE pg_catalog.current_setting('role') <> 'none'`
-
-// readBaseline remembers what the application's function has set on a new connection. A reset restores it.
-func (c *Conn) readBaseline(ctx context.Context) error {
-	results, err := c.pgx.PgConn().Exec(ctx, baselineSQL).ReadAll()
-	if err != nil {
-		return fmt.Errorf("pgsafe: read the settings of a new connection: %w", err)
-	}
-	if len(results) != 1 {
-		return errors.New("pgsafe: the server does not tell the settings of a new connection")
-	}
-	for _, row := range results[0].Rows {
-		value := string(row[1])
-		c.session.baseline = append(c.session.baseline, setting{string(row[0]), &value})
-	}
-	return nil
 }

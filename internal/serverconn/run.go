@@ -16,7 +16,7 @@ import (
 func (c *Conn) Exec(
 	ctx context.Context, want *ctxsettings.Settings, query string, args []driver.NamedValue,
 ) (driver.Result, error) {
-	if err := c.ready(ctx, want, c.config.Effects.Of(query)); err != nil {
+	if err := c.ready(ctx, want, c.effectsOf(query)); err != nil {
 		return nil, err
 	}
 	res, err := c.ExecContext(ctx, query, args)
@@ -30,7 +30,7 @@ func (c *Conn) Exec(
 func (c *Conn) Query(
 	ctx context.Context, want *ctxsettings.Settings, query string, args []driver.NamedValue,
 ) (*stdlib.Rows, error) {
-	if err := c.ready(ctx, want, c.config.Effects.Of(query)); err != nil {
+	if err := c.ready(ctx, want, c.effectsOf(query)); err != nil {
 		return nil, err
 	}
 	rows, err := c.QueryContext(ctx, query, args)
@@ -78,7 +78,7 @@ func (c *Conn) begin(ctx context.Context, want *ctxsettings.Settings, effects *E
 
 // Raw makes the connection fit for native code.
 func (c *Conn) Raw(ctx context.Context, want *ctxsettings.Settings) error {
-	return c.begin(ctx, want, nil)
+	return c.begin(ctx, want, nativeCode)
 }
 
 // Ping asks the server for a sign of life. If there is none the connection is closed, unless ctx has ended: then

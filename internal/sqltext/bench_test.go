@@ -62,3 +62,19 @@ func BenchmarkRead(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkMayLeave(b *testing.B) {
+	for _, c := range []struct{ name, sql string }{
+		{"short", "SELECT * FROM users WHERE id = $1"},
+		{"typical", typical},
+		{"an update", `UPDATE "users" AS "u" SET "name" = $1, "changed" = now() WHERE "u"."id" = $2 RETURNING "u"."id"`},
+		{"named", "-- name: ListUsers :many\n" + typical},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				sqltext.MayLeave(c.sql)
+			}
+		})
+	}
+}

@@ -102,9 +102,6 @@ func (p *parser) defined() {
 	p.skip("ONLY")
 	p.skip("AUTHORIZATION") // CREATE SCHEMA AUTHORIZATION name
 	p.skip("ON")
-	if p.inTemporarySchema() {
-		p.leavesTemporary()
-	}
 	p.target()
 }
 
@@ -122,6 +119,9 @@ func (p *parser) defining(kind string, about object) {
 	case about == withQuery:
 		if p.find("AS") {
 			p.at++
+			if p.is("EXECUTE") {
+				p.leaves(Unknown)
+			}
 			p.query(&level{start: true})
 		}
 	case about == withSettings, about == withPassword, kind == "SYSTEM":

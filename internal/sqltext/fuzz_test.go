@@ -18,6 +18,9 @@ func FuzzRead(f *testing.F) {
 	for _, g := range gaps {
 		f.Add(g.sql)
 	}
+	for _, e := range examples(f) {
+		f.Add(e.text)
+	}
 	f.Add("SELECT '\xff\x00")
 	f.Fuzz(func(t *testing.T, sql string) {
 		got := sqltext.Read(sql)

@@ -26,10 +26,15 @@ func (p *parser) peek() token {
 
 // after returns the key of the token after the one that peek returns.
 func (p *parser) after() string {
-	if p.at+1 < len(p.tokens) {
-		return p.tokens[p.at+1].key
+	return p.keyAt(p.at + 1)
+}
+
+// keyAt returns the key of a token by its place, "" where there is none.
+func (p *parser) keyAt(i int) string {
+	if i < 0 || i >= len(p.tokens) {
+		return ""
 	}
-	return ""
+	return p.tokens[i].key
 }
 
 func (p *parser) more() bool { return p.at < len(p.tokens) }

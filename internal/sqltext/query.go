@@ -212,15 +212,13 @@ func (p *parser) into(l *level) {
 	if !l.from {
 		return
 	}
+	p.skip("LOCAL", "GLOBAL")
 	if p.is("TEMP", "TEMPORARY") {
 		p.classify(Session)
 		p.leaves(Temporary)
 	}
 	p.skip("TEMP", "TEMPORARY", "UNLOGGED")
 	p.skip("TABLE")
-	if p.inTemporarySchema() {
-		p.leaves(Temporary)
-	}
 	p.classify(Schema)
 	l.expect = tableOnly
 }
@@ -237,8 +235,9 @@ func (p *parser) named(l *level) {
 	case expect == tableOnly, expect == fromItem && !l.knows(fold(name)):
 		p.out.add(name)
 	}
-	if p.is("(") {
-		p.called(lastPart(fold(name)))
+	if expect == tableOnly && l.operation == "UPDATE" && fold(p.tokens[p.at-1].text) == "pg_settings" {
+		p.leaves(Settings)
+		p.classify(Session)
 	}
 }
 
@@ -259,5 +258,3 @@ func fold(name string) string {
 	}
 	return strings.ToLower(name)
 }
-
-func lastPart(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }

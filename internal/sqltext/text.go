@@ -36,7 +36,7 @@ type Text struct {
 
 	Class Class
 
-	// Leaves is what it leaves behind in the session, as far as its words tell.
+	// Leaves are its lasting effects in the session, as far as its words show them.
 	Leaves State
 }
 
@@ -83,6 +83,7 @@ func Read(sql string) Text {
 			sum.separate()
 			out.separate()
 		}
+		p.names()
 		p.statement()
 		class = stronger(class, p.class)
 		state |= p.state

@@ -77,6 +77,10 @@ func TestAProgramHasTheseSpansAndMetrics(t *testing.T) {
 		defer conn.Close()
 		check.OK(t, pgsafe.Raw(conn, func(c *pgx.Conn) error { return native(ctx, c) }))
 	})
+	connector, _ := pgsafe.ConnectorOf(db)
+	pgtest.Eventually(t, "the reset after native code is over, so that no caller waits for it", func() bool {
+		return connector.Stats().InUse == 0
+	})
 	r.Within("prepared", func(ctx context.Context) {
 		for _, text := range []string{
 			"SELECT name FROM people WHERE id = $1",     // has run, so that the server knows it
