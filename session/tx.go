@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -123,7 +125,11 @@ func (t *transaction) nest(ctx context.Context, session *scope.Session, outer *s
 		if limit != "" {
 			_ = setLimit(ctx, level, limit) // RELEASE meets the reason too
 		}
-		return level.Commit(ctx, interrupt)
+		err := level.Commit(ctx, interrupt)
+		if errors.Is(err, sql.ErrTxDone) { // the outer transaction's end has undone it
+			return fmt.Errorf("%w: %w", ErrRolledBack, level.Refusal())
+		}
+		return err
 	})
 }
 

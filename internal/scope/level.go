@@ -82,7 +82,7 @@ func (l *Level) enter(ctx context.Context, text string) error {
 	if err := l.turn.take(ctx); err != nil {
 		return err
 	}
-	err := l.refusal()
+	err := l.Refusal()
 	if err == nil {
 		c.wire.Lock()
 		if err = c.clearWire(); err == nil {
@@ -104,8 +104,8 @@ func (l *Level) leave() {
 	}
 }
 
-// refusal returns why the level takes no statement any more, nil if it does.
-func (l *Level) refusal() error {
+// Refusal returns why the level takes no statement any more, nil if it does.
+func (l *Level) Refusal() error {
 	if l.Ended() {
 		return l.endedError()
 	}
