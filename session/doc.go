@@ -21,7 +21,7 @@
 //
 // Outside, because the driver cannot know better, are statements whose context does not come from
 // Tx's: of methods without a context, on another *sql.DB (of the same database too), and on a *sql.Conn
-// that was taken before. A statement outside that waits for what the transaction has locked, or for
+// that has run a statement before. A statement outside that waits for what the transaction has locked, or for
 // the connection that it holds, waits in vain. Give the pool a timeout (pool_acquire_timeout).
 //
 // # Sessions

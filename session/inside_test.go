@@ -225,7 +225,7 @@ func TestRawInside(t *testing.T) {
 			allBack(t, db)
 		})
 	}
-	t.Run("LISTEN in a transaction is heard by nobody after it", func(t *testing.T) {
+	t.Run("LISTEN in a transaction ends with its use of the connection", func(t *testing.T) {
 		tx(t, t.Context(), db, func(ctx context.Context) {
 			c := conn(t, ctx, db)
 			defer c.Close()

@@ -11,8 +11,8 @@ type Affinity struct {
 	ended bool
 }
 
-// wantedLocked returns the connection that an Affinity used last, if that is idle and nobody else has
-// used it since.
+// wantedLocked returns the connection that an Affinity used last, if that is idle and no other
+// caller has used it since.
 func (p *Pool) wantedLocked(a *Affinity) *Conn {
 	if a == nil || a.last == nil || a.last.list != &p.kept || a.last.affinity != a {
 		return nil

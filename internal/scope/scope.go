@@ -80,7 +80,7 @@ func (d detached) Value(k any) any {
 }
 
 // Place returns the session of a statement, and the level that it runs on. Both are nil for a
-// statement that runs on a connection of the pool for nobody but itself.
+// statement that takes a connection of the pool for itself alone.
 func (s *Scope) Place() (*Session, *Level) {
 	switch {
 	case s == nil:
