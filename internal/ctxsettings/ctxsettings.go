@@ -63,10 +63,22 @@ func (s *Settings) And(values map[string]string) *Settings {
 func (s *Settings) As(role string) *Settings {
 	sum := s.clone()
 	sum.role = role
-	if sum.err == nil && (role == "" || strings.Contains(role, "\x00")) {
-		sum.err = fmt.Errorf("%w: the role has no name, or a NUL in it", Err)
+	if err := checkRole(role); err != nil && sum.err == nil {
+		sum.err = err
 	}
 	return sum
+}
+
+// checkRole refuses a role. "none" is the user of the connection (variable.c, check_role), and may
+// do more than the role that was meant.
+func checkRole(role string) error {
+	switch {
+	case strings.TrimSpace(role) == "" || strings.Contains(role, "\x00"):
+		return fmt.Errorf("%w: the role has no name, or a NUL in it", Err)
+	case strings.EqualFold(strings.TrimSpace(role), "none"):
+		return fmt.Errorf("%w: the role \"none\" is the user of the connection", Err)
+	}
+	return nil
 }
 
 func (s *Settings) clone() *Settings {

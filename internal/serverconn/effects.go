@@ -64,9 +64,6 @@ func (s *session) note(e *Effects) {
 		s.by = append(s.by, e)
 		s.effects |= e.State
 	}
-	if e.State&(sqltext.Settings|sqltext.Role) != 0 {
-		s.stale = true
-	}
 }
 
 // isDirty reports whether the session has to be reset before its next user. Behind a pooler there is nothing to

@@ -71,17 +71,10 @@ func (c *Conn) reset(ctx context.Context, effects sqltext.State) error {
 		}
 	}
 	if effects&settingsAndRole != 0 && len(c.session.baseline) > 0 {
-		arguments, err := c.applyArguments(c.session.baseline, forSession)
-		if err != nil {
-			return err
-		}
-		batch.ExecParams(applySQL, arguments, applyTypes, nil, nil)
+		batch.ExecParams(applySQL, c.applyArguments(c.session.baseline, forSession), applyTypes, nil, nil)
 	}
 	if _, err := c.pgx.PgConn().ExecBatch(ctx, batch).ReadAll(); err != nil {
 		return err
-	}
-	if effects&settingsAndRole != 0 {
-		c.session.applied, c.session.stale, c.session.local = nil, false, false
 	}
 	if effects&sqltext.Listening != 0 {
 		c.dropNotifications()

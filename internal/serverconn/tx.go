@@ -3,13 +3,11 @@ package serverconn
 import (
 	"cmp"
 	"context"
-	"database/sql/driver"
 	"errors"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgsafe/pgsafe/internal/canceler"
-	"github.com/pgsafe/pgsafe/internal/ctxsettings"
 )
 
 // ErrCommitUnknown is the error of a COMMIT whose connection broke after it was sent and before its answer came.
@@ -24,35 +22,11 @@ func (e *commitUnknownError) Error() string { return ErrCommitUnknown.Error() + 
 // Unwrap returns what it is, and how the connection broke.
 func (e *commitUnknownError) Unwrap() []error { return []error{ErrCommitUnknown, e.cause} }
 
-// BeginTransaction begins a transaction under the settings that are wanted. Behind a pooler they are set within the
-// transaction.
-func (c *Conn) BeginTransaction(ctx context.Context, want *ctxsettings.Settings, opts driver.TxOptions) error {
-	err := c.ready(ctx, want, nil)
-	inside := errors.Is(err, errPooled)
-	if err != nil && !inside {
-		return err
-	}
-	if ctx.Err() != nil {
-		return c.Failed(ctx, driver.ErrBadConn) // pgx would close the connection (tx.go, Conn.BeginTx)
-	}
-	if _, err := c.BeginTx(ctx, opts); err != nil {
-		return c.failedHarmless(ctx, err)
-	}
-	if !inside {
-		return nil
-	}
-	if err := c.applyInside(ctx, want); err != nil {
-		_ = c.Rollback(ctx) // it closes the connection if it fails
-		return err
-	}
-	return nil
-}
-
 // Commit commits the transaction that was begun with ctx. It is pgx.ErrTxCommitRollback if the server rolled back
 // instead, as it does after an error, and ErrCommitUnknown, wrapped, if the connection broke after COMMIT was sent.
 // If ctx ends meanwhile, the server still has the cancel timeout to answer.
 func (c *Conn) Commit(ctx context.Context) error {
-	if err := c.ready(ctx, c.session.applied, nil); err != nil {
+	if err := c.ready(); err != nil {
 		if errors.Is(err, ErrBusy) {
 			c.Close() // or the transaction would outlive its sql.Tx
 		}
@@ -87,7 +61,7 @@ func (c *Conn) Rollback(ctx context.Context) error {
 	}
 	within, cancel := context.WithTimeout(canceler.Patient(context.WithoutCancel(ctx), 0), limit)
 	defer cancel()
-	err := c.ready(within, c.session.applied, nil)
+	err := c.ready()
 	if err == nil {
 		_, err = c.pgx.Exec(within, "rollback")
 	}

@@ -95,11 +95,9 @@ type prefix struct {
 // maxKept bounds the memory that is kept for the next request.
 const maxKept = 16 << 10
 
-// puts returns what is to be written: p, or p behind the Prefix.
+// puts returns what is written: p behind the Prefix, or p alone if it runs nothing.
 func (x *prefix) puts(p []byte, owes bool) ([]byte, error) {
 	switch {
-	case x.armed == nil:
-		return p, nil
 	case p[0] == 'C', p[0] == 'S', p[0] == 'H': // Close, Sync and Flush run nothing
 		return p, nil
 	case owes, p[0] != 'P' && p[0] != 'B' && p[0] != 'D':

@@ -105,10 +105,13 @@ func (t tap) Write(p []byte) (int, error) {
 	case w.login || !isRequest(p[0]):
 		return t.to.Write(p)
 	}
-	all, err := w.prefix.puts(p, w.Owes())
-	if err != nil {
-		w.proof.fail(err, true)
-		return 0, err
+	all := p
+	if w.prefix.armed != nil {
+		var err error
+		if all, err = w.prefix.puts(p, w.Owes()); err != nil {
+			w.proof.fail(err, true)
+			return 0, err
+		}
 	}
 	first := w.proof.ask(p[0])
 	w.flood.reset()
