@@ -138,5 +138,11 @@ func (c *Conn) QueryPrepared(
 	return rows, err
 }
 
-// sent is a text as the statement that ran last had it: with the tag of its settings.
-func (c *Conn) sent(text string) string { return text + string(c.tags.get(c.session.within)) }
+// sent is a text as the statement that ran last had it: see statement.tag.
+func (c *Conn) sent(text string) string {
+	t := c.tags.get(c.session.within)
+	if t == "" || !c.config.Shapes.of(text).known {
+		return text
+	}
+	return text + string(t)
+}
