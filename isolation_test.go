@@ -11,11 +11,13 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
 	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/session"
+	"github.com/pgsafe/pgsafe/telemetry"
 )
 
 // leaking are objects that set a tenant for the session. Their texts do not show it.
@@ -529,4 +531,92 @@ func TestNothingShowsTheValueOfASetting(t *testing.T) {
 		check.Equal(t, strings.Contains(all.String(), "115 51 99 114 101 116"), false) // the same as numbers
 		check.Equal(t, strings.Contains(all.String(), "0x73, 0x33, 0x63"), false)
 	})
+}
+
+type tracedKey struct{}
+
+// seenByTracer records what pgx's tracer is told of.
+type seenByTracer struct{ started, ended []string }
+
+func (s *seenByTracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	s.started = append(s.started, data.SQL)
+	return context.WithValue(ctx, tracedKey{}, data.SQL)
+}
+
+func (s *seenByTracer) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryEndData) {
+	s.ended = append(s.ended, fmt.Sprint(ctx.Value(tracedKey{}), "|", data.CommandTag, "|", data.Err))
+}
+
+func TestTracersAndSettings(t *testing.T) {
+	config, err := pgx.ParseConfig(pgtest.Shared(t).Database(t))
+	check.OK(t, err)
+	seen := &seenByTracer{}
+	config.Tracer = seen
+	c, err := pgsafe.NewConnectorConfig(config)
+	check.OK(t, err)
+	db := sql.OpenDB(c)
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	exec(t, db, "create table t (n int primary key)")
+	ctx := session.WithSettings(tenant(t.Context(), "s3cret"), map[string]string{"search_path": "public"})
+	*seen = seenByTracer{}
+	res, err := db.ExecContext(ctx, "insert into t values (1), (2)")
+	check.OK(t, err)
+	affected, err := res.RowsAffected()
+	check.OK(t, err)
+	_, err = db.ExecContext(ctx, "insert into t values ($1)", 3)
+	check.OK(t, err)
+	_, failed := db.ExecContext(ctx, "insert into t values (3)")
+	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelSerializable, ReadOnly: true})
+	check.OK(t, err)
+	check.OK(t, tx.Commit())
+	_, refused := db.ExecContext(session.WithSettings(ctx, map[string]string{"work_mem": "s3cret"}), "delete from t")
+	t.Run("tracers see the application's texts, tags and errors, and nothing of its settings", func(t *testing.T) {
+		check.Equal(t, affected, 2)
+		check.Equal(t, pgsafe.SQLState(failed), "23505")
+		check.Equal(t, errors.Is(refused, session.ErrSettings), true)
+		check.Equal(t, strings.Join(seen.started, "\n"), strings.Join([]string{"insert into t values (1), (2)",
+			"insert into t values ($1)", "insert into t values (3)", "begin isolation level serializable read only",
+			"commit", "delete from t"}, "\n"))
+		ended := strings.Join(seen.ended, "\n")
+		for _, want := range []string{"insert into t values (1), (2)|INSERT 0 2|<nil>", "insert into t values ($1)|INSERT 0 1|<nil>",
+			"insert into t values (3)||ERROR: duplicate key", "begin isolation level serializable read only|BEGIN|<nil>",
+			"commit|COMMIT|<nil>", "delete from t||ERROR: the settings of the statement are refused (SQLSTATE 22023)"} {
+			if !strings.Contains(ended, want) {
+				t.Errorf("%q is missing in\n%s", want, ended)
+			}
+		}
+		check.Equal(t, strings.Contains(ended, "s3cret"), false)
+	})
+}
+
+func TestTraceCommentsAndSettings(t *testing.T) {
+	for name, uri := range map[string]string{"a server": "", "a pooler": "pooler"} {
+		t.Run("a statement with a trace comment has its settings on "+name, func(t *testing.T) {
+			t.Parallel()
+			if uri == "" {
+				uri = pgtest.Shared(t).Database(t)
+			} else {
+				pooler, database := pooled(t, nil)
+				uri = pooler.URI(database)
+			}
+			provider := sdktrace.NewTracerProvider()
+			db, err := pgsafe.Open(uri, pgsafe.WithTelemetry(telemetry.WithTracerProvider(provider),
+				telemetry.WithTraceComments()))
+			check.OK(t, err)
+			defer db.Close()
+			exec(t, db, "create table t (query text)")
+			ctx, span := provider.Tracer("t").Start(tenant(t.Context(), "1"), "s")
+			defer span.End()
+			ctx = session.WithSettings(ctx, map[string]string{"search_path": "public"})
+			for range 2 {
+				check.Equal(t, tenantOf(t, ctx, db), "1")
+				_, err = db.ExecContext(ctx, "insert into t values (current_setting('app.tenant') || current_query())")
+				check.OK(t, err)
+				_, err = db.ExecContext(ctx, "insert into t values (current_setting('app.tenant') || $1 || current_query())", "")
+				check.OK(t, err)
+			}
+			check.Equal(t, one[int](t, db, "select count(*)::int from t where query like '1/*traceparent=%'"), 4)
+		})
+	}
 }
