@@ -242,8 +242,12 @@ func TestRoundTripsOfSettings(t *testing.T) {
 		}
 	}
 	expect("before a context has settings", t.Context(), nil)
-	expect("with settings", tenant(t.Context(), "1"), map[string]int64{"a definition": 1})
-	expect("without settings, once others have some,", t.Context(), map[string]int64{"a definition": 1})
+	path := session.WithSettings(t.Context(), map[string]string{"search_path": "public"})
+	definition := map[string]int64{"a definition": 1}
+	expect("with settings", tenant(t.Context(), "1"), definition)
+	expect("with a search_path", path, definition)
+	expect("with a role", session.WithRole(t.Context(), one[string](t, db, "select current_user::text")), definition)
+	expect("without settings, once others have some,", t.Context(), definition)
 	i := 0
 	t.Run("a query takes 1 round trip with settings that change each time", func(t *testing.T) {
 		check.Equal(t, trips(func() {

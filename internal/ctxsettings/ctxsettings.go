@@ -19,9 +19,9 @@ var Err = errors.New("the settings of the context could not be applied")
 // They are safe for concurrent use.
 type Settings struct {
 	values *values
-	role   string            // "" for none
-	names  []string          // the names of values, sorted
-	err    error             // why they can never be applied
+	role   string   // "" for none
+	names  []string // the names of values, sorted
+	err    error    // why they can never be applied
 }
 
 // values are the values by name, in lower case. They lie behind a pointer: fmt follows one pointer

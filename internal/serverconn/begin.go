@@ -82,8 +82,9 @@ type beginning struct {
 	list  []setting
 }
 
-// before sets the settings for the session and begins a transaction. If there is no room for them in
-// the session, because another process answers than the connection was made to, it sets them inside.
+// before sets the settings for the session and begins a transaction. If there is no room for them
+// in the session, because another process answers than the connection was made to, it sets them
+// inside.
 func (b beginning) before(ctx context.Context) (setErr, err error) {
 	c, traced := b.conn, b.traceStart(ctx)
 	p := c.pgx.PgConn().StartPipeline(ctx)

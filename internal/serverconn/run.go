@@ -131,9 +131,9 @@ func (c *Conn) begin(ctx context.Context, want *ctxsettings.Settings, s *stateme
 	return nil
 }
 
-// ready makes the connection fit for the next statement. It returns ErrBusy while rows are open: pgx
-// would give their reader to the statement before it finds that the connection is busy (pgconn.go,
-// PgConn.execExtendedPrefix).
+// ready makes the connection fit for the next statement. It returns ErrBusy while rows are open:
+// pgx would give their reader to the statement before it finds that the connection is busy
+// (pgconn.go, PgConn.execExtendedPrefix).
 func (c *Conn) ready() error {
 	if c.pgx.PgConn().IsBusy() {
 		return ErrBusy
@@ -162,8 +162,8 @@ func (c *Conn) Raw(ctx context.Context, want *ctxsettings.Settings) error {
 	return c.isolate(ctx, want, &statement{kind: native})
 }
 
-// Ping asks the server for a sign of life. If there is none the connection is closed, unless ctx has ended: then
-// nothing is known of the connection.
+// Ping asks the server for a sign of life. If there is none the connection is closed, unless ctx
+// has ended: then nothing is known of the connection.
 func (c *Conn) Ping(ctx context.Context) error {
 	if err := c.ready(); err != nil {
 		return err
@@ -176,9 +176,10 @@ func (c *Conn) Ping(ctx context.Context) error {
 	return c.failedHarmless(ctx, err)
 }
 
-// hasStalePlan reports whether a statement can run once more because the server refused its plan before it began:
-// the type of its result has changed (plancache.c, RevalidateCachedQuery), or it is gone. pgx has dropped it from its
-// cache by then (pgx.Conn.exec). The same codes from inside a function come with a context.
+// hasStalePlan reports whether a statement can run once more because the server refused its plan
+// before it began: the type of its result has changed (plancache.c, RevalidateCachedQuery), or it
+// is gone. pgx has dropped it from its cache by then (pgx.Conn.exec). The same codes from inside a
+// function come with a context.
 func (c *Conn) hasStalePlan(err error) bool {
 	if err == nil {
 		return false

@@ -45,10 +45,11 @@ var (
 		"one; begin that with BeginTx", ctxsettings.Err)
 )
 
-// applySQL sets settings one after another, for the session or for the transaction ($4), in one statement: if one is
-// refused none is set. A NULL is the value with which the session began (guc.c, set_config_by_name). For the session
-// it sets none if another process of the server answers than the connection was made to: behind a pooler, they would
-// stay with that process and its next client.
+// applySQL sets settings one after another, for the session or for the transaction ($4), in one
+// statement: if one is refused none is set. A NULL is the value with which the session began
+// (guc.c, set_config_by_name). For the session it sets none if another process of the server
+// answers than the connection was made to: behind a pooler, they would stay with that process and
+// its next client.
 const applySQL = `SELECT pg_catalog.set_config(name, value, $4) ` +
 	`FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS s (name, value) ` +
 	`WHERE $4 OR pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $3`
@@ -73,7 +74,14 @@ func (c *Conn) applyArguments(list []setting, hold span) [][]byte {
 // arrays returns the names and the values of settings as two arrays of text, in PostgreSQL's text
 // format (arrayfuncs.c, array_in).
 func arrays(list []setting) [][]byte {
-	names, values := []byte("{"), []byte("{")
+	size := 2
+	for _, s := range list {
+		size += len(s.name) + 3
+		if s.value != nil {
+			size += len(*s.value) + 1
+		}
+	}
+	names, values := append(make([]byte, 0, size), '{'), append(make([]byte, 0, size), '{')
 	for i, s := range list {
 		if i > 0 {
 			names, values = append(names, ','), append(values, ',')
@@ -100,8 +108,8 @@ func appendQuoted(to []byte, text string) []byte {
 }
 
 // applyForSession makes the session have the settings that are wanted, in one round trip, until the
-// next statement makes others true. After an error on a connection that stays open the session is as
-// before: either nothing was sent, or the server has undone it.
+// next statement makes others true. After an error on a connection that stays open the session is
+// as before: either nothing was sent, or the server has undone it.
 func (c *Conn) applyForSession(ctx context.Context, want *ctxsettings.Settings) error {
 	s := &c.session
 	list := s.list(c.config.InUse.get(), want)
@@ -131,10 +139,13 @@ func (c *Conn) applyForSession(ctx context.Context, want *ctxsettings.Settings) 
 // other clients.
 func (c *Conn) isPooled() bool { return c.facts.Pooled || c.session.pooled }
 
-// list lists what has to be set so that exactly the wanted settings hold. The role is taken off first and put on last,
-// because it may not be allowed to set the others.
+// list lists what has to be set so that exactly the wanted settings hold. The role is taken off
+// first and put on last, because it may not be allowed to set the others.
 func (s *session) list(inUse *names, want *ctxsettings.Settings) []setting {
-	var list []setting
+	if inUse == nil && want.Empty() {
+		return nil
+	}
+	list := make([]setting, 0, len(inUse.all())+len(want.Names())+2)
 	if want.Role() != "" || inUse.hasRole() {
 		list = append(list, s.initially("role"))
 	}
@@ -170,8 +181,8 @@ const prefixSQL = `SELECT pg_catalog.count(pg_catalog.set_config(name, value, tr
 // prefixName is the name of prefixSQL as a prepared statement: another text needs another name.
 const prefixName = "pgsafe_settings_1"
 
-// prefixes remembers what goes in front of statements with the settings of one context, and of those
-// without settings.
+// prefixes remembers what goes in front of statements with the settings of one context, and of
+// those without settings.
 type prefixes struct {
 	names *names // that were in use then
 	none  *wire.Prefix

@@ -28,7 +28,8 @@ func (e *settingsError) Error() string {
 // Unwrap returns what it is, and the server's error without its words.
 func (e *settingsError) Unwrap() []error { return []error{ctxsettings.Err, e.cause} }
 
-// settingsFailed gives the error of applying settings its identity. The statement that wanted them has not begun.
+// settingsFailed gives the error of applying settings its identity. The statement that wanted them
+// has not begun.
 func (c *Conn) settingsFailed(ctx context.Context, want *ctxsettings.Settings, err error) error {
 	var pgErr *pgconn.PgError
 	if err == nil || !errors.As(err, &pgErr) || canceler.IsCanceled(err) && ctx.Err() != nil {

@@ -35,7 +35,12 @@ func (c *Conn) shapeUp(want *ctxsettings.Settings, s *statement) (pipelines bool
 	if s.kind == native {
 		return false, nil
 	}
+	pipelines, err = c.pipelines(want, s)
 	s.tag(c, want)
+	return pipelines, err
+}
+
+func (c *Conn) pipelines(want *ctxsettings.Settings, s *statement) (bool, error) {
 	o, shape := readOptions(c.mode, s.args), c.config.Shapes.of(s.text)
 	if c.wire == nil || !shape.pipelined || !o.keepsText() || c.hasEarly(want) {
 		return false, nil

@@ -10,7 +10,8 @@ import (
 	"github.com/pgsafe/pgsafe/internal/canceler"
 )
 
-// ErrCommitUnknown is the error of a COMMIT whose connection broke after it was sent and before its answer came.
+// ErrCommitUnknown is the error of a COMMIT whose connection broke after it was sent and before its
+// answer came.
 var ErrCommitUnknown = errors.New("session: the outcome of COMMIT is unknown")
 
 // commitUnknownError is an ErrCommitUnknown with its cause.
@@ -22,9 +23,10 @@ func (e *commitUnknownError) Error() string { return ErrCommitUnknown.Error() + 
 // Unwrap returns what it is, and how the connection broke.
 func (e *commitUnknownError) Unwrap() []error { return []error{ErrCommitUnknown, e.cause} }
 
-// Commit commits the transaction that was begun with ctx. It is pgx.ErrTxCommitRollback if the server rolled back
-// instead, as it does after an error, and ErrCommitUnknown, wrapped, if the connection broke after COMMIT was sent.
-// If ctx ends meanwhile, the server still has the cancel timeout to answer.
+// Commit commits the transaction that was begun with ctx. It is pgx.ErrTxCommitRollback if the
+// server rolled back instead, as it does after an error, and ErrCommitUnknown, wrapped, if the
+// connection broke after COMMIT was sent. If ctx ends meanwhile, the server still has the cancel
+// timeout to answer.
 func (c *Conn) Commit(ctx context.Context) error {
 	if err := c.ready(); err != nil {
 		if errors.Is(err, ErrBusy) {
@@ -51,9 +53,10 @@ func (c *Conn) Commit(ctx context.Context) error {
 	return err
 }
 
-// Rollback rolls back the transaction that was begun with ctx. It does not depend on ctx: database/sql rolls back when
-// that ends, and pgx's own driver would close the connection for it. It takes at most the cancel timeout if ctx has
-// ended. If it fails the connection is closed, upon which the server rolls back.
+// Rollback rolls back the transaction that was begun with ctx. It does not depend on ctx:
+// database/sql rolls back when that ends, and pgx's own driver would close the connection for it.
+// It takes at most the cancel timeout if ctx has ended. If it fails the connection is closed, upon
+// which the server rolls back.
 func (c *Conn) Rollback(ctx context.Context) error {
 	limit := closeTimeout
 	if ctx.Err() != nil {

@@ -22,14 +22,19 @@ type Prefix struct {
 }
 
 // NewPrefix returns the Prefix of a statement with its arguments as text. A connection parses the
-// statement once if it has a name: use one name for one text. Without a name it is parsed each time.
+// statement once if it has a name: use one name for one text. Without a name it is parsed each
+// time.
 func NewPrefix(name, text string, types []uint32, arguments [][]byte) (*Prefix, error) {
 	parse := &pgproto3.Parse{Name: name, Query: text, ParameterOIDs: types}
 	bind := &pgproto3.Bind{PreparedStatement: name, Parameters: arguments}
 	p := &Prefix{named: name != ""}
+	size := 64 + len(name)
+	for _, a := range arguments {
+		size += 4 + len(a)
+	}
 	var err1, err2, err3 error
-	p.parse, err1 = parse.Encode(nil)
-	p.execute, err2 = bind.Encode(nil)
+	p.parse, err1 = parse.Encode(make([]byte, 0, 64+len(name)+len(text)))
+	p.execute, err2 = bind.Encode(make([]byte, 0, size))
 	p.execute, err3 = (&pgproto3.Execute{}).Encode(p.execute)
 	return p, errors.Join(err1, err2, err3)
 }

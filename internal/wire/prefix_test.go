@@ -227,8 +227,8 @@ func TestHostileAnswersAboutAPrefix(t *testing.T) {
 	}
 }
 
-// FuzzPrefix says whatever it likes behind, before and amidst the answer about a Prefix. However the
-// network tears it, the client gets the same: what is not about the Prefix.
+// FuzzPrefix says whatever it likes behind, before and amidst the answer about a Prefix. However
+// the network tears it, the client gets the same: what is not about the Prefix.
 func FuzzPrefix(f *testing.F) {
 	about := said(&pgproto3.ParseComplete{}, &pgproto3.BindComplete{}, row(1), complete())
 	f.Add([]byte{}, said(&pgproto3.ParseComplete{}, &pgproto3.BindComplete{}, complete()), uint8(1))
