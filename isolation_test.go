@@ -257,6 +257,62 @@ func TestRoundTripsOfSettings(t *testing.T) {
 	})
 }
 
+// Settings go in front of some texts, and take a round trip of their own with others.
+var pipelinedTexts = map[string]bool{
+	"select 1;":                   true,
+	"select ';'":                  true,
+	"/* a; b */ select 1; -- c;":  true,
+	"(select 1) union values (2)": true,
+	"with n as (select 1) insert into t select * from n": true,
+	"table t":                               true,
+	"show work_mem":                         true,
+	"truncate t":                            true,
+	"select pg_advisory_xact_lock(1)":       true,
+	"update t set n = 2 where false":        true,
+	"delete from t where false returning 1": true,
+	"merge into t using t s on false when matched then do nothing": true,
+	"select '" + strings.Repeat("x", 20_000) + "'":                 true,
+	"":                   false,
+	"select 1; select 2": false,
+	"select '" + strings.Repeat(";", 20_000) + "'": false,
+	"explain select 1":                        false,
+	"vacuum t":                                false,
+	"create index concurrently on t (n)":      false,
+	"create table if not exists u (n int)":    false,
+	"select 1 as n into temp v":               false,
+	"analyze t":                               false,
+	"lock table t":                            false, // and fails: there is no transaction
+	"do $$ begin end $$":                      false,
+	"set work_mem = '5MB'":                    false,
+	"select set_config('a.b', 'c', false)":    false,
+	"select pg_advisory_lock(1)":              false,
+	"notify n":                                false,
+	"comment on table t is 'x'":               false,
+	"refresh materialized view m":             false,
+	"declare c cursor with hold for select 1": false,
+}
+
+func TestWhichStatementsHaveSettingsInFront(t *testing.T) {
+	db, count := counting(t)
+	exec(t, db, "create table t (n int); create materialized view m as select 1")
+	check.OK(t, db.QueryRowContext(tenant(t.Context(), "1"), showTenant).Scan(new(string)))
+	conn, err := db.Conn(t.Context())
+	check.OK(t, err)
+	defer conn.Close()
+	for text, want := range pipelinedTexts {
+		short := text[:min(len(text), 60)]
+		trips := map[bool]int64{true: 1, false: 2}[want]
+		t.Run(fmt.Sprintf("an Exec of %q takes %d round trips with settings", short, trips), func(t *testing.T) {
+			count.Store(0)
+			_, err := conn.ExecContext(tenant(t.Context(), "1"), text)
+			if err != nil && text != "lock table t" {
+				t.Error(err)
+			}
+			check.Equal(t, count.Load(), trips)
+		})
+	}
+}
+
 func TestAllocationsOfSettings(t *testing.T) {
 	db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 	db.SetMaxOpenConns(1)
@@ -447,6 +503,10 @@ func TestNamesInUse(t *testing.T) {
 			_, err = db.BeginTx(ctx, nil)
 			check.Equal(t, errors.Is(err, session.ErrSettings), true)
 			_, err = db.ExecContext(ctx, "do $$ begin end $$")
+			check.Equal(t, errors.Is(err, session.ErrSettings), true)
+			_, err = db.PrepareContext(ctx, "select 1")
+			check.Equal(t, errors.Is(err, session.ErrSettings), true)
+			_, err = db.QueryContext(ctx, "select $1::int", 1)
 			check.Equal(t, errors.Is(err, session.ErrSettings), true)
 		}
 		exec(t, db, "select 1")

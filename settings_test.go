@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -191,7 +193,7 @@ func TestSettingsFollowTheContext(t *testing.T) {
 		check.OK(t, rows.Close())
 		check.Equal(t, tenantOf(t, tenant(t.Context(), "b"), conn), "b")
 	})
-	t.Run("a SET of a context's setting holds until the next statement with a context", func(t *testing.T) {
+	t.Run("a SET of a context's setting holds until the next statement outside a transaction", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		conn, err := db.Conn(t.Context())
@@ -356,6 +358,11 @@ func (w *watcher) exec(query string) error {
 	return err
 }
 
+// elsewhere is a connection that seems to lead to another address than it does.
+type elsewhere struct{ net.Conn }
+
+func (elsewhere) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
+
 func TestSettingsBehindAPooler(t *testing.T) {
 	pooler, database := pooled(t, map[string]string{"default_pool_size": "1"})
 	db := open(t, pgsafe.DriverName, pooler.URI(database))
@@ -467,6 +474,43 @@ func TestSettingsBehindAPooler(t *testing.T) {
 		check.Equal(t, errors.Is(err, session.ErrSettings), true)
 		check.Equal(t, strings.Contains(fmt.Sprint(err), "s3cret"), false)
 		check.Equal(t, tenantOf(t, t.Context(), db), "")
+	})
+	t.Run("a pooler that takes a server's place gets no setting for its session", func(t *testing.T) {
+		uri := pgtest.Shared(t).URI(database)
+		config, err := pgx.ParseConfig(with(uri, "sslmode=disable"))
+		check.OK(t, err)
+		behind, err := pgx.ParseConfig(pooler.URI(database))
+		check.OK(t, err)
+		var changed atomic.Int32
+		dial, moved := config.DialFunc, atomic.Bool{}
+		config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if moved.Load() {
+				addr = net.JoinHostPort(behind.Host, fmt.Sprint(behind.Port))
+				network = "tcp"
+			}
+			conn, err := withSmallPIDs(dial, &changed)(ctx, network, addr)
+			return elsewhere{conn}, err
+		}
+		c, err := pgsafe.NewConnectorConfig(config)
+		check.OK(t, err)
+		db := sql.OpenDB(c)
+		defer db.Close()
+		db.SetMaxOpenConns(1)
+		raw(t, t.Context(), db, func(c *pgx.Conn) error {
+			moved.Store(true)
+			return c.Close(t.Context())
+		})
+		ctx := tenant(t.Context(), "a")
+		tx, err := db.BeginTx(ctx, nil)
+		check.OK(t, err)
+		check.Equal(t, tenantOf(t, ctx, tx), "a")
+		check.OK(t, tx.Commit())
+		_, err = db.ExecContext(ctx, "do $$ begin end $$")
+		check.Equal(t, errors.Is(err, session.ErrSettings), true)
+		check.Equal(t, tenantOf(t, ctx, db), "a")
+		plain := open(t, "pgx", pooler.URI(database)+"&default_query_exec_mode=exec")
+		check.Equal(t, tenantOf(t, t.Context(), plain), "")
+		exec(t, plain, "deallocate all")
 	})
 	t.Run("settings hold for one statement behind a pooler whatever the application's mode is", func(t *testing.T) {
 		for _, mode := range []string{"cache_statement", "cache_describe", "exec"} {

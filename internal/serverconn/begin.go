@@ -103,7 +103,8 @@ func (b beginning) before(ctx context.Context) (setErr, err error) {
 	if setErr != nil || err != nil || set == len(b.list) {
 		return setErr, err
 	}
-	c.session.pooled, c.session.local = true, true
+	c.foundPooler()
+	c.session.local = true
 	arguments := c.applyArguments(b.list, forTransaction)
 	return c.pgx.PgConn().ExecParams(ctx, applySQL, arguments, applyTypes, nil, nil).Read().Err, nil
 }

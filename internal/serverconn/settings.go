@@ -128,7 +128,7 @@ func (c *Conn) applyForSession(ctx context.Context, want *ctxsettings.Settings) 
 	case result.Err != nil:
 		return c.settingsFailed(ctx, want, result.Err)
 	case len(result.Rows) < len(list):
-		s.pooled = true
+		c.foundPooler()
 		return c.applyForSession(ctx, want)
 	}
 	c.config.InUse.add(want)
@@ -138,6 +138,13 @@ func (c *Conn) applyForSession(ctx context.Context, want *ctxsettings.Settings) 
 // isPooled reports whether the connection leads to a pooler: settings for the session would reach
 // other clients.
 func (c *Conn) isPooled() bool { return c.facts.Pooled || c.session.pooled }
+
+// foundPooler notes that another process of the server answers than the connection was made to: a
+// pooler has taken the server's place.
+func (c *Conn) foundPooler() {
+	c.session.pooled = true
+	c.prefixes = prefixes{} // they have a name
+}
 
 // list lists what has to be set so that exactly the wanted settings hold. The role is taken off
 // first and put on last, because it may not be allowed to set the others.
