@@ -477,18 +477,19 @@ func TestSettingsBehindAPooler(t *testing.T) {
 	})
 	t.Run("a pooler that takes a server's place gets no setting for its session", func(t *testing.T) {
 		uri := pgtest.Shared(t).URI(database)
-		config, err := pgx.ParseConfig(with(uri, "sslmode=disable"))
+		config, err := pgx.ParseConfig(with(uri, "sslmode=disable", "default_query_exec_mode=exec"))
 		check.OK(t, err)
 		behind, err := pgx.ParseConfig(pooler.URI(database))
 		check.OK(t, err)
 		var changed atomic.Int32
 		dial, moved := config.DialFunc, atomic.Bool{}
 		config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			dial := dial
 			if moved.Load() {
-				addr = net.JoinHostPort(behind.Host, fmt.Sprint(behind.Port))
-				network = "tcp"
+				network, addr = "tcp", net.JoinHostPort(behind.Host, fmt.Sprint(behind.Port))
+				dial = withSmallPIDs(dial, &changed)
 			}
-			conn, err := withSmallPIDs(dial, &changed)(ctx, network, addr)
+			conn, err := dial(ctx, network, addr)
 			return elsewhere{conn}, err
 		}
 		c, err := pgsafe.NewConnectorConfig(config)
@@ -505,9 +506,11 @@ func TestSettingsBehindAPooler(t *testing.T) {
 		check.OK(t, err)
 		check.Equal(t, tenantOf(t, ctx, tx), "a")
 		check.OK(t, tx.Commit())
+		raw(t, t.Context(), db, func(c *pgx.Conn) error { return c.Close(t.Context()) })
 		_, err = db.ExecContext(ctx, "do $$ begin end $$")
 		check.Equal(t, errors.Is(err, session.ErrSettings), true)
 		check.Equal(t, tenantOf(t, ctx, db), "a")
+		check.Equal(t, changed.Load(), 2)
 		plain := open(t, "pgx", pooler.URI(database)+"&default_query_exec_mode=exec")
 		check.Equal(t, tenantOf(t, t.Context(), plain), "")
 		exec(t, plain, "deallocate all")
