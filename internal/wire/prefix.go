@@ -102,10 +102,10 @@ const maxKept = 16 << 10
 
 // puts returns what is written: p behind the Prefix, or p alone if it runs nothing.
 func (x *prefix) puts(p []byte, owes bool) ([]byte, error) {
-	switch {
-	case p[0] == 'C', p[0] == 'S', p[0] == 'H': // Close, Sync and Flush run nothing
+	switch runs, transactions := requestsOf(p); {
+	case !runs:
 		return p, nil
-	case owes, p[0] != 'P' && p[0] != 'B' && p[0] != 'D':
+	case owes, transactions != 1:
 		return nil, errUnprefixed
 	}
 	all := x.sent[:0]
@@ -120,6 +120,29 @@ func (x *prefix) puts(p []byte, owes bool) ([]byte, error) {
 	}
 	x.named, x.applied, x.refusal, x.renamed = x.armed.named, false, nil, false
 	return all, nil
+}
+
+// requestsOf reports whether whole messages make the server run something, and in how many implicit
+// transactions: 0 for a simple query, and for a request whose Sync is missing.
+func requestsOf(p []byte) (runs bool, transactions int) {
+	for ended := false; len(p) >= 5; {
+		switch p[0] {
+		case 'C', 'H': // Close and Flush
+		case 'S':
+			transactions++
+			ended = true
+		case 'P', 'B', 'D', 'E':
+			if ended {
+				return true, 2
+			}
+			runs = true
+		default:
+			return true, 0
+		}
+		size := 1 + int(binary.BigEndian.Uint32(p[1:]))
+		p = p[min(max(size, 5), len(p)):]
+	}
+	return runs, transactions
 }
 
 // read reads what the server says, without what it says about the Prefix.

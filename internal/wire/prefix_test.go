@@ -281,6 +281,26 @@ func TestWritingAPrefix(t *testing.T) {
 		check.OK(t, err)
 		check.Equal(t, to.bytes, len(closing))
 	})
+	t.Run("a request that a prefix cannot precede as a whole is not sent while one is armed", func(t *testing.T) {
+		for _, messages := range [][]pgproto3.FrontendMessage{
+			{&pgproto3.Query{String: "q"}},
+			{&pgproto3.FunctionCall{}},
+			{&pgproto3.Bind{}, &pgproto3.Execute{}},
+			{&pgproto3.Bind{}, &pgproto3.Execute{}, &pgproto3.Sync{}, &pgproto3.Bind{}, &pgproto3.Execute{}, &pgproto3.Sync{}},
+			{&pgproto3.Close{ObjectType: 'S'}, &pgproto3.Sync{}, &pgproto3.Bind{}, &pgproto3.Execute{}, &pgproto3.Query{}},
+			{&pgproto3.Parse{}, &pgproto3.Sync{}, &pgproto3.Query{String: "q"}},
+			{&pgproto3.Close{ObjectType: 'S'}, &pgproto3.Sync{}, &pgproto3.Bind{}, &pgproto3.Execute{}},
+		} {
+			var to counter
+			_, w, x := wire.Tap(strings.NewReader(""), &to)
+			x.Start()
+			x.Arm(prefixFor(t, "p", "app.a", "1"))
+			_, err := w.Write(asked(messages...))
+			check.Equal(t, err != nil, true)
+			check.Equal(t, to.writes, 0)
+			check.Equal(t, x.NeverBegan(err), true)
+		}
+	})
 	t.Run("a statement of which the network took only the prefix never began", func(t *testing.T) {
 		to := counter{most: 20}
 		_, w, x := wire.Tap(strings.NewReader(""), &to)
