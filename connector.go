@@ -136,7 +136,8 @@ func (c *Connector) connConfig(o options) serverconn.Config {
 	return serverconn.Config{
 		Reset: serverconn.Reset(c.profile.Reset), PingAfter: c.profile.pingAfter(), PingTimeout: c.profile.pingTimeout(),
 		CancelTimeout: o.cancelLimit(), Cancels: c.canceler != nil,
-		Effects: serverconn.NewEffectsCache(), Tracer: c.tracer,
+		Effects: serverconn.NewEffectsCache(), Shapes: serverconn.NewShapeCache(), InUse: new(serverconn.InUse),
+		Tracer:  c.tracer,
 		OnReset: c.records.Reset, OnUnbegun: func() { c.records.Recovered(records.Statement) },
 		OnExpired: func() { c.records.Recovered(records.Certificate) },
 	}

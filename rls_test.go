@@ -1,16 +1,20 @@
 package pgsafe_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/url"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
@@ -22,6 +26,12 @@ import (
 // tenant sees only its own orders.
 func tenants(t *testing.T, params ...string) *sql.DB {
 	t.Helper()
+	return open(t, pgsafe.DriverName, with(tenantsURI(t), params...))
+}
+
+// tenantsURI is tenants without the opening.
+func tenantsURI(t *testing.T) string {
+	t.Helper()
 	uri := pgtest.Shared(t).Database(t)
 	owner := open(t, pgsafe.DriverName, uri)
 	user := fmt.Sprintf("app_%d", rand.Uint32())
@@ -32,6 +42,8 @@ func tenants(t *testing.T, params ...string) *sql.DB {
 		"alter table orders enable row level security",
 		"create policy own on orders using (tenant = nullif(current_setting('app.tenant', true), '')::int)",
 		"create role " + user + " login password 'app'",
+		"create function keep_tenant() returns text language sql " +
+			"as $$ select set_config('app.tenant', current_setting('app.tenant', true), false) $$",
 		"grant all on orders, orders_id_seq to " + user,
 	} {
 		exec(t, owner, statement)
@@ -43,7 +55,7 @@ func tenants(t *testing.T, params ...string) *sql.DB {
 	u, err := url.Parse(uri)
 	check.OK(t, err)
 	u.User = url.UserPassword(user, "app")
-	return open(t, pgsafe.DriverName, with(u.String(), params...))
+	return u.String()
 }
 
 // tenantCode runs statements that do not name a tenant: the context has it. It counts the rows of
@@ -70,7 +82,10 @@ func (c *tenantCode) check(rows *sql.Rows, tenant int) error {
 	return rows.Err()
 }
 
-// read reads in one of four ways.
+// keepers are statements that set their tenant for the session.
+var keepers = []string{"select keep_tenant()", "do $$ begin perform keep_tenant(); end $$", "select 1; select keep_tenant()"}
+
+// read reads in one of four ways, or leaves its tenant in the session.
 func (c *tenantCode) read(ctx context.Context, way, tenant int) error {
 	switch way {
 	case 0:
@@ -91,8 +106,11 @@ func (c *tenantCode) read(ctx context.Context, way, tenant int) error {
 			return err
 		}
 		return c.check(rows, tenant)
+	case 3:
+		return c.transact(ctx, tenant)
 	}
-	return c.transact(ctx, tenant)
+	_, err := c.db.ExecContext(ctx, keepers[way%len(keepers)])
+	return err
 }
 
 func (c *tenantCode) transact(ctx context.Context, tenant int) error {
@@ -142,7 +160,7 @@ func (c *tenantCode) once(ctx context.Context, rnd *rand.Rand) error {
 	if rnd.IntN(3) == 0 {
 		time.AfterFunc(upTo(rnd, 2*time.Millisecond), cancel)
 	}
-	way := rnd.IntN(4)
+	way := rnd.IntN(7)
 	err := c.read(ctx, way, tenant)
 	refused := tenant == 0 && way == 3 && pgsafe.SQLState(err) == "42501" // an order without a tenant
 	switch {
@@ -153,6 +171,19 @@ func (c *tenantCode) once(ctx context.Context, rnd *rand.Rand) error {
 		return err
 	}
 	return nil
+}
+
+// losesSettings is a connection on which the driver's settings are other ones, if it is broken.
+type losesSettings struct {
+	net.Conn
+	broken *atomic.Bool
+}
+
+func (c losesSettings) Write(p []byte) (int, error) {
+	if c.broken.Load() {
+		p = bytes.ReplaceAll(p, []byte(`{"app.tenant"}`), []byte(`{"app.tenanx"}`))
+	}
+	return c.Conn.Write(p)
 }
 
 func TestRowLevelSecurity(t *testing.T) {
@@ -184,6 +215,37 @@ func TestRowLevelSecurity(t *testing.T) {
 			check.Equal(t, one[int](t, db, "select count(*)::int from orders"), 0) // without a tenant
 		})
 	}
+	t.Run("tenants see each other's rows if settings do not reach the server, so this test can fail", func(t *testing.T) {
+		t.Parallel()
+		config, err := pgx.ParseConfig(with(tenantsURI(t), "sslmode=disable"))
+		check.OK(t, err)
+		var broken atomic.Bool
+		dial := config.DialFunc
+		config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			return losesSettings{conn, &broken}, err
+		}
+		c, err := pgsafe.NewConnectorConfig(config)
+		check.OK(t, err)
+		db := sql.OpenDB(c)
+		defer db.Close()
+		db.SetMaxOpenConns(1)
+		stmt, err := db.PrepareContext(t.Context(), "select tenant from orders limit $1")
+		check.OK(t, err)
+		defer stmt.Close()
+		code := &tenantCode{db: db, stmt: stmt}
+		ctx := tenant(t.Context(), "1")
+		_, err = db.ExecContext(ctx, keepers[0])
+		check.OK(t, err)
+		broken.Store(true)
+		for way := range 4 {
+			before := code.foreign.Load()
+			check.OK(t, code.read(tenant(t.Context(), "2"), way, 2))
+			if code.foreign.Load() == before {
+				t.Errorf("way %d did not notice", way)
+			}
+		}
+	})
 	t.Run("no tenant sees another tenant's row while backends are killed", func(t *testing.T) {
 		t.Parallel()
 		db := tenants(t, "pool_max_conns=4")

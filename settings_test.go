@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -82,7 +84,7 @@ func TestSettingsFollowTheContext(t *testing.T) {
 		}
 		check.Equal(t, one[string](t, db, "select string_agg(tenant, ',' order by tenant) from seen"), "0,1,2,3,4")
 	})
-	t.Run("settings cost one round trip when they change, and none while they stay", func(t *testing.T) {
+	t.Run("settings cost no round trip, whether they change or stay", func(t *testing.T) {
 		t.Parallel()
 		db, proxy := behindProxy(t, "default_query_exec_mode=exec")
 		db.SetMaxOpenConns(1)
@@ -92,17 +94,13 @@ func TestSettingsFollowTheContext(t *testing.T) {
 			return proxy.RoundTrips()
 		}
 		exec(t, db, "select 1") // the first connection asks for the process id
-		bare := trips(t.Context())
-		check.Equal(t, trips(t.Context()), bare)
-		check.Equal(t, trips(tenant(t.Context(), "1")), bare+1)
-		check.Equal(t, trips(tenant(t.Context(), "1")), bare) // equal settings in another context
-		check.Equal(t, trips(tenant(t.Context(), "2")), bare+1)
+		check.Equal(t, trips(t.Context()), 1)
+		check.Equal(t, trips(tenant(t.Context(), "1")), 1)
+		check.Equal(t, trips(tenant(t.Context(), "1")), 1)
+		check.Equal(t, trips(tenant(t.Context(), "2")), 1)
 		both := session.WithSettings(tenant(t.Context(), "3"), map[string]string{"app.b": "b"})
-		both = session.WithRole(both, "pg_monitor")
-		check.Equal(t, trips(both), bare+1)
-		check.Equal(t, trips(both), bare)
-		check.Equal(t, trips(t.Context()), bare+1)
-		check.Equal(t, trips(t.Context()), bare)
+		check.Equal(t, trips(session.WithRole(both, "pg_monitor")), 1)
+		check.Equal(t, trips(t.Context()), 1)
 	})
 	t.Run("a setting that the context no longer names is as on a new connection", func(t *testing.T) {
 		t.Parallel()
@@ -195,7 +193,7 @@ func TestSettingsFollowTheContext(t *testing.T) {
 		check.OK(t, rows.Close())
 		check.Equal(t, tenantOf(t, tenant(t.Context(), "b"), conn), "b")
 	})
-	t.Run("a SET of a context's setting holds until the next statement with a context", func(t *testing.T) {
+	t.Run("a SET of a context's setting holds until the next statement outside a transaction", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
 		conn, err := db.Conn(t.Context())
@@ -360,16 +358,101 @@ func (w *watcher) exec(query string) error {
 	return err
 }
 
+// elsewhere is a connection that seems to lead to another address than it does.
+type elsewhere struct{ net.Conn }
+
+func (elsewhere) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
+
 func TestSettingsBehindAPooler(t *testing.T) {
 	pooler, database := pooled(t, map[string]string{"default_pool_size": "1"})
 	db := open(t, pgsafe.DriverName, pooler.URI(database))
-	t.Run("settings outside a transaction are refused behind a pooler, with the remedy", func(t *testing.T) {
-		for range 3 {
-			_, err := db.ExecContext(tenant(t.Context(), "a"), "select 1")
+	t.Run("a statement behind a pooler has its settings, and the next one has not", func(t *testing.T) {
+		exec(t, db, "create table seen (tenant text)")
+		stmt, err := db.PrepareContext(tenant(t.Context(), "p"), showTenant)
+		check.OK(t, err)
+		defer stmt.Close()
+		for i := range 3 {
+			want := fmt.Sprint(i)
+			ctx := tenant(t.Context(), want)
+			check.Equal(t, tenantOf(t, ctx, db), want)
+			check.Equal(t, tenantOf(t, t.Context(), db), "")
+			var got string
+			check.OK(t, stmt.QueryRowContext(ctx).Scan(&got))
+			check.Equal(t, got, want)
+			check.OK(t, stmt.QueryRowContext(t.Context()).Scan(&got))
+			check.Equal(t, got, "")
+			_, err := db.ExecContext(ctx, "insert into seen values (current_setting('app.tenant'))")
+			check.OK(t, err)
+			_, err = db.ExecContext(ctx, "insert into seen values (current_setting('app.tenant') || $1)", "x")
+			check.OK(t, err)
+		}
+		const all = "select string_agg(tenant, ',' order by tenant) from seen"
+		check.Equal(t, one[string](t, db, all), "0,0x,1,1x,2,2x")
+		plain := open(t, "pgx", pooler.URI(database)+"&default_query_exec_mode=exec")
+		check.Equal(t, tenantOf(t, t.Context(), plain), "")
+	})
+	t.Run("many connections behind a pooler see their own settings", func(t *testing.T) {
+		inParallel(t, 12, func(worker int) error {
+			for i := range 20 {
+				ctx, want := t.Context(), ""
+				if (worker+i)%3 != 0 {
+					want = fmt.Sprint(worker)
+					ctx = tenant(ctx, want)
+				}
+				var got string
+				if err := db.QueryRowContext(ctx, showTenant).Scan(&got); err != nil || got != want {
+					return fmt.Errorf("a statement sees tenant %q, its context has %q: %w", got, want, err)
+				}
+			}
+			return nil
+		})
+	})
+	t.Run("a statement that cannot have its settings behind a pooler is refused, with the remedy", func(t *testing.T) {
+		ctx := tenant(t.Context(), "a")
+		for _, text := range []string{"do $$ begin end $$", "select 1; select 2", "create table never (n int)", "begin"} {
+			_, err := db.ExecContext(ctx, text)
 			if !errors.Is(err, session.ErrSettings) || !strings.Contains(fmt.Sprint(err), "transaction") {
-				t.Fatalf("got %v", err)
+				t.Fatalf("%s: got %v", text, err)
+			}
+			if text != "begin" {
+				exec(t, db, strings.Replace(text, "never", "always", 1)) // it runs without settings
 			}
 		}
+		_, err := db.ExecContext(session.WithSettings(ctx, map[string]string{"default_transaction_read_only": "on"}), "select 1")
+		check.Equal(t, errors.Is(err, session.ErrSettings), true)
+		_, err = db.BeginTx(session.WithSettings(ctx, map[string]string{"default_transaction_read_only": "on"}), nil)
+		check.Equal(t, errors.Is(err, session.ErrSettings), true)
+	})
+	t.Run("a statement that goes on behind the end of a pooled transaction is refused", func(t *testing.T) {
+		for _, begun := range []context.Context{tenant(t.Context(), "a"), t.Context()} {
+			for _, text := range []string{"commit and chain", "rollback and chain", "commit; begin", "commit; select 1",
+				"select 1; end; start transaction"} {
+				tx, err := db.BeginTx(begun, nil)
+				check.OK(t, err)
+				_, err = tx.ExecContext(begun, text)
+				if !errors.Is(err, session.ErrSettings) || !strings.Contains(fmt.Sprint(err), "end with the transaction") {
+					t.Errorf("%s: got %v", text, err)
+				}
+				check.OK(t, tx.Rollback())
+			}
+			tx, err := db.BeginTx(begun, nil)
+			check.OK(t, err)
+			_, err = tx.ExecContext(begun, "savepoint s; rollback to s; release s")
+			check.OK(t, err)
+			check.OK(t, tx.Commit())
+		}
+	})
+	t.Run("pgx's mode that describes each time works with settings behind a pooler", func(t *testing.T) {
+		var got string
+		ctx := tenant(t.Context(), "m")
+		for range 2 {
+			check.OK(t, db.QueryRowContext(ctx, showTenant, pgx.QueryExecModeDescribeExec).Scan(&got))
+			check.Equal(t, got, "m")
+		}
+		undescribed := open(t, pgsafe.DriverName, with(pooler.URI(database), "description_cache_capacity=0"))
+		check.Equal(t, tenantOf(t, ctx, undescribed), "m")
+		err := undescribed.QueryRowContext(ctx, showTenant, pgx.QueryExecModeDescribeExec).Scan(&got)
+		check.Equal(t, errors.Is(err, session.ErrSettings), true)
 	})
 	t.Run("settings of a transaction end with it behind a pooler", func(t *testing.T) {
 		for i := range 3 {
@@ -392,12 +475,57 @@ func TestSettingsBehindAPooler(t *testing.T) {
 		check.Equal(t, strings.Contains(fmt.Sprint(err), "s3cret"), false)
 		check.Equal(t, tenantOf(t, t.Context(), db), "")
 	})
-	t.Run("settings are refused behind a pooler that the driver has not recognised", func(t *testing.T) {
-		// The application chooses the execution mode here, so the driver compares process ids.
-		db := open(t, pgsafe.DriverName, with(pooler.URI(database), "default_query_exec_mode=cache_statement"))
-		_, err := db.ExecContext(tenant(t.Context(), "a"), "select 1")
+	t.Run("a pooler that takes a server's place gets no setting for its session", func(t *testing.T) {
+		uri := pgtest.Shared(t).URI(database)
+		config, err := pgx.ParseConfig(with(uri, "sslmode=disable", "default_query_exec_mode=exec"))
+		check.OK(t, err)
+		behind, err := pgx.ParseConfig(pooler.URI(database))
+		check.OK(t, err)
+		var changed atomic.Int32
+		dial, moved := config.DialFunc, atomic.Bool{}
+		config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			dial := dial
+			if moved.Load() {
+				network, addr = "tcp", net.JoinHostPort(behind.Host, fmt.Sprint(behind.Port))
+				dial = withSmallPIDs(dial, &changed)
+			}
+			conn, err := dial(ctx, network, addr)
+			return elsewhere{conn}, err
+		}
+		c, err := pgsafe.NewConnectorConfig(config)
+		check.OK(t, err)
+		db := sql.OpenDB(c)
+		defer db.Close()
+		db.SetMaxOpenConns(1)
+		raw(t, t.Context(), db, func(c *pgx.Conn) error {
+			moved.Store(true)
+			return c.Close(t.Context())
+		})
+		ctx := tenant(t.Context(), "a")
+		tx, err := db.BeginTx(ctx, nil)
+		check.OK(t, err)
+		check.Equal(t, tenantOf(t, ctx, tx), "a")
+		check.OK(t, tx.Commit())
+		raw(t, t.Context(), db, func(c *pgx.Conn) error { return c.Close(t.Context()) })
+		_, err = db.ExecContext(ctx, "do $$ begin end $$")
 		check.Equal(t, errors.Is(err, session.ErrSettings), true)
+		check.Equal(t, tenantOf(t, ctx, db), "a")
+		check.Equal(t, changed.Load(), 2)
 		plain := open(t, "pgx", pooler.URI(database)+"&default_query_exec_mode=exec")
 		check.Equal(t, tenantOf(t, t.Context(), plain), "")
+		exec(t, plain, "deallocate all")
+	})
+	t.Run("settings hold for one statement behind a pooler whatever the application's mode is", func(t *testing.T) {
+		for _, mode := range []string{"cache_statement", "cache_describe", "exec"} {
+			db := open(t, pgsafe.DriverName, with(pooler.URI(database), "default_query_exec_mode="+mode))
+			check.Equal(t, tenantOf(t, tenant(t.Context(), "a"), db), "a")
+			check.OK(t, db.Close())
+			plain := open(t, "pgx", pooler.URI(database)+"&default_query_exec_mode=exec")
+			check.Equal(t, tenantOf(t, t.Context(), plain), "")
+			exec(t, plain, "deallocate all") // what cache_statement leaves
+		}
+		db := open(t, pgsafe.DriverName, with(pooler.URI(database), "default_query_exec_mode=simple_protocol"))
+		_, err := db.ExecContext(tenant(t.Context(), "a"), "select 1")
+		check.Equal(t, errors.Is(err, session.ErrSettings), true)
 	})
 }

@@ -18,11 +18,15 @@ var Err = errors.New("the settings of the context could not be applied")
 // Settings are settings and a role for a connection. They do not change once made; nil are none.
 // They are safe for concurrent use.
 type Settings struct {
-	values map[string]string // by name, in lower case
-	role   string            // "" for none
-	names  []string          // the names of values, sorted
-	err    error             // why they can never be applied
+	values *values
+	role   string   // "" for none
+	names  []string // the names of values, sorted
+	err    error    // why they can never be applied
 }
+
+// values are the values by name, in lower case. They lie behind a pointer: fmt follows one pointer
+// at most within a struct (print.go, badVerb), and a struct may hold a *Settings.
+type values struct{ byName map[string]string }
 
 type key struct{}
 
@@ -47,15 +51,15 @@ func With(ctx context.Context, s *Settings) context.Context {
 }
 
 // And returns s with further values, which outrank its own.
-func (s *Settings) And(values map[string]string) *Settings {
+func (s *Settings) And(more map[string]string) *Settings {
 	sum := s.clone()
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if err := check(name, values[name]); err != nil && sum.err == nil {
+	for _, name := range slices.Sorted(maps.Keys(more)) {
+		if err := check(name, more[name]); err != nil && sum.err == nil {
 			sum.err = err
 		}
-		sum.values[fold(name)] = values[name]
+		sum.values.byName[fold(name)] = more[name]
 	}
-	sum.names = slices.Sorted(maps.Keys(sum.values))
+	sum.names = slices.Sorted(maps.Keys(sum.values.byName))
 	return sum
 }
 
@@ -63,18 +67,30 @@ func (s *Settings) And(values map[string]string) *Settings {
 func (s *Settings) As(role string) *Settings {
 	sum := s.clone()
 	sum.role = role
-	if sum.err == nil && (role == "" || strings.Contains(role, "\x00")) {
-		sum.err = fmt.Errorf("%w: the role has no name, or a NUL in it", Err)
+	if err := checkRole(role); err != nil && sum.err == nil {
+		sum.err = err
 	}
 	return sum
 }
 
+// checkRole refuses a role. "none" is the user of the connection (variable.c, check_role), and may
+// do more than the role that was meant.
+func checkRole(role string) error {
+	switch {
+	case strings.TrimSpace(role) == "" || strings.Contains(role, "\x00"):
+		return fmt.Errorf("%w: the role has no name, or a NUL in it", Err)
+	case strings.EqualFold(strings.TrimSpace(role), "none"):
+		return fmt.Errorf("%w: the role \"none\" is the user of the connection", Err)
+	}
+	return nil
+}
+
 func (s *Settings) clone() *Settings {
 	if s == nil {
-		return &Settings{values: make(map[string]string)}
+		return &Settings{values: &values{make(map[string]string)}}
 	}
 	sum := *s
-	sum.values = maps.Clone(s.values)
+	sum.values = &values{maps.Clone(s.values.byName)}
 	return &sum
 }
 
@@ -127,11 +143,11 @@ func (s *Settings) Equal(other *Settings) bool {
 	if s.Empty() || other.Empty() {
 		return s.Empty() && other.Empty()
 	}
-	return s == other || s.role == other.role && maps.Equal(s.values, other.values)
+	return s == other || s.role == other.role && maps.Equal(s.values.byName, other.values.byName)
 }
 
 // Empty reports whether there are none.
-func (s *Settings) Empty() bool { return s == nil || s.role == "" && len(s.values) == 0 }
+func (s *Settings) Empty() bool { return s == nil || s.role == "" && len(s.names) == 0 }
 
 // Role returns the role, "" if there is none.
 func (s *Settings) Role() string {
@@ -154,7 +170,7 @@ func (s *Settings) Value(name string) (value string, ok bool) {
 	if s == nil {
 		return "", false
 	}
-	value, ok = s.values[name]
+	value, ok = s.values.byName[name]
 	return value, ok
 }
 

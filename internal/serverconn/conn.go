@@ -4,6 +4,7 @@ package serverconn
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,8 +17,8 @@ import (
 	"github.com/pgsafe/pgsafe/internal/wire"
 )
 
-// Config is what the connections of one pool have in common. The zero value has no telemetry, resets a session only
-// after statements with lasting effects, and leaves cancellation to pgx.
+// Config is what the connections of one pool have in common. Effects, Shapes and InUse must be set. Without the rest
+// it has no telemetry, resets a session only after statements with lasting effects, and leaves cancellation to pgx.
 type Config struct {
 	Reset         Reset
 	PingAfter     time.Duration // how long a connection may be idle without a ping
@@ -25,6 +26,8 @@ type Config struct {
 	CancelTimeout time.Duration // how long COMMIT has to end after its context; zero for canceler.DefaultTimeout
 	Cancels       bool          // statements are cancelled by requests, so a closed connection means a lost server
 	Effects       *EffectsCache // of texts
+	Shapes        *ShapeCache   // of texts
+	InUse         *InUse        // settings
 	Tracer        *tracing.Tracer
 
 	// OnReset is called after a reset with the effects that it undid, and its error. nil means no call. The end of the
@@ -68,8 +71,14 @@ type Conn struct {
 	wire   *wire.Wire        // nil on a connection that was hooked otherwise
 	socket *socket.Socket
 
+	tracer       pgx.QueryTracer // pgx's, nil for none
+	mode         pgx.QueryExecMode
+	descriptions int // how many descriptions of statements pgx keeps
+
 	session  session
 	hook     hookState
+	prefixes prefixes
+	tags     tags
 	prepared prepared
 	cause    error   // why the connection broke
 	verdict  verdict // what the server's errors and the user's cancels say of the connection
@@ -91,10 +100,11 @@ const customDataKey = "github.com/pgsafe/pgsafe"
 // New returns a Conn for a connection that was just made. It reads from the server what the application's own
 // function has set, if facts say that it ran.
 func New(ctx context.Context, std *stdlib.Conn, facts Facts, config *Config) (*Conn, error) {
-	pc := std.Conn().PgConn()
+	pc, own := std.Conn().PgConn(), std.Conn().Config()
 	c := &Conn{
 		stdConn: std, config: config, facts: facts, pgx: std.Conn(),
 		cancel: canceler.HandlerOf(pc), wire: wire.Of(pc), socket: socket.Of(pc.Conn()),
+		tracer: own.Tracer, mode: own.DefaultQueryExecMode, descriptions: own.DescriptionCacheCapacity,
 	}
 	if facts.Hooked && !facts.Pooled {
 		if err := c.readBaseline(ctx); err != nil {
@@ -116,6 +126,14 @@ func (c *Conn) Pgx() *pgx.Conn { return c.pgx }
 
 // Outdate notes that the server ends all its sessions, or is not the wanted one any more.
 func (c *Conn) Outdate() { c.verdict = outdated }
+
+// String shows no setting, and no secret of the configuration.
+func (c *Conn) String() string {
+	return fmt.Sprintf("a connection to process %d", c.pgx.PgConn().PID())
+}
+
+// GoString is String, so that %#v shows none either.
+func (c *Conn) GoString() string { return c.String() }
 
 // InTransaction reports whether a transaction is open, as far as the server has said.
 func (c *Conn) InTransaction() bool { return c.pgx.PgConn().TxStatus() != 'I' }

@@ -72,9 +72,6 @@ func (s *session) note(e *Effects) {
 		s.by = append(s.by, e)
 		s.effects |= e.State
 	}
-	if e.State&(settingsAndRole|sqltext.Unknown) != 0 {
-		s.stale = true
-	}
 }
 
 // isDirty reports whether the session has to be reset before its next user. Behind a pooler there is nothing to

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/pgsafe/pgsafe/internal/ctxsettings"
@@ -88,19 +89,28 @@ func (p *prepared) arguments(args []driver.NamedValue) []driver.NamedValue {
 
 // Prepare asks the server for the number of parameters of a text.
 func (c *Conn) Prepare(ctx context.Context, want *ctxsettings.Settings, text string) (inputs int, err error) {
-	if err := c.ready(ctx, want, nil); err != nil {
+	s := statement{kind: parsed, text: text}
+	if err := c.begin(ctx, want, &s); err != nil {
 		return 0, err
 	}
 	p := c.prepared.ready(c)
-	name := p.name(text)
-	sd, err := c.pgx.Prepare(ctx, name, text)
+	name := p.name(s.text)
+	sd, err := run(c, &s, func() (*pgconn.StatementDescription, error) { return c.pgx.Prepare(ctx, name, s.text) })
 	if err != nil {
-		return 0, c.failedHarmless(ctx, err)
+		return 0, c.prepareFailed(ctx, want, err)
 	}
 	if name != "" {
-		p.plan(text)
+		p.plan(s.text)
 	}
 	return len(sd.ParamOIDs), nil
+}
+
+// prepareFailed is failed for PREPARE, which leaves nothing behind if its connection breaks.
+func (c *Conn) prepareFailed(ctx context.Context, want *ctxsettings.Settings, err error) error {
+	if refusal := c.wire.Refusal(); refusal != nil {
+		return c.settingsFailed(ctx, want, refusal)
+	}
+	return c.failedHarmless(ctx, err)
 }
 
 // ExecPrepared is Exec for the text of a prepared statement. pgx takes no text without arguments
@@ -111,7 +121,7 @@ func (c *Conn) ExecPrepared(
 	p := c.prepared.ready(c)
 	res, err := c.Exec(ctx, want, text, p.arguments(args))
 	if err == nil && len(args) > 0 {
-		p.ran(text)
+		p.ran(c.sent(text))
 	}
 	return res, err
 }
@@ -123,7 +133,16 @@ func (c *Conn) QueryPrepared(
 	p := c.prepared.ready(c)
 	rows, err := c.Query(ctx, want, text, p.arguments(args))
 	if err == nil {
-		p.ran(text)
+		p.ran(c.sent(text))
 	}
 	return rows, err
+}
+
+// sent is a text as the statement that ran last had it: see statement.tag.
+func (c *Conn) sent(text string) string {
+	t := c.tags.get(c.session.within)
+	if t == "" || !c.config.Shapes.of(text).known {
+		return text
+	}
+	return text + string(t)
 }

@@ -44,7 +44,8 @@ END $$`
 // the application's function for new connections. pgx's names begin with stmt (pgx.Conn.Prepare; internal/stmtcache,
 // StatementName).
 const namedSQL = `SELECT name FROM pg_catalog.pg_prepared_statements ` +
-	`WHERE NOT from_sql AND NOT pg_catalog.starts_with(name, 'stmt') AND NOT coalesce(name = ANY ($1), false)`
+	`WHERE NOT from_sql AND NOT pg_catalog.starts_with(name, 'stmt') AND name <> '` + prefixName + `' ` +
+	`AND NOT coalesce(name = ANY ($1), false)`
 
 // seedSQL makes random() unpredictable again. RESET ALL spares the seed (guc_tables.c, GUC_NO_RESET_ALL).
 const seedSQL = "SELECT pg_catalog.setseed($1)"
@@ -114,9 +115,6 @@ func (c *Conn) reset(ctx context.Context, effects sqltext.State) error {
 	if err != nil {
 		return err
 	}
-	if effects&settingsAndRole != 0 {
-		c.session.applied, c.session.stale, c.session.local = nil, false, false
-	}
 	if effects&sqltext.Listening != 0 {
 		c.dropNotifications()
 	}
@@ -143,11 +141,7 @@ func (c *Conn) resetBatch(effects sqltext.State) (*pgconn.Batch, error) {
 		batch.ExecParams(seedSQL, [][]byte{[]byte(seed)}, []uint32{pgtype.Float8OID}, nil, nil)
 	}
 	if effects&settingsAndRole != 0 && len(c.session.baseline) > 0 {
-		arguments, err := c.applyArguments(c.session.baseline, forSession)
-		if err != nil {
-			return nil, err
-		}
-		batch.ExecParams(applySQL, arguments, applyTypes, nil, nil)
+		batch.ExecParams(applySQL, c.applyArguments(c.session.baseline, forSession), applyTypes, nil, nil)
 	}
 	if effects&sqltext.Unknown != 0 {
 		names, err := c.pgx.TypeMap().Encode(pgtype.TextArrayOID, pgtype.TextFormatCode, c.hook.named, nil)

@@ -5,23 +5,25 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/pgsafe/pgsafe/internal/ctxsettings"
 	"github.com/pgsafe/pgsafe/internal/sqltext"
+	"github.com/pgsafe/pgsafe/internal/wire"
 )
 
-// Settings follow the context: see session.WithSettings. Before each statement the connection compares what its
-// session has with what the statement wants.
+// Settings follow the context: see session.WithSettings. They are made true before each statement.
+// What the session had before is never believed: a function can change it at any time, and no text
+// shows that.
 
 // session is what is known of the server's session.
 type session struct {
-	applied *ctxsettings.Settings // the settings that were applied last
-	stale   bool                  // a statement may have changed them, or they hold for one transaction only
-	local   bool                  // they hold for one transaction only
-	pooled  bool                  // another process of the server answers than the connection was made to
+	within *ctxsettings.Settings // what the last statement outside a transaction ran with
+	local  bool                  // the transaction under way has its settings for itself only
+	pooled bool                  // another process of the server answers than the connection was made to
 
 	used     bool          // a statement ran since the last reset
 	effects  sqltext.State // what statements have left behind
@@ -37,40 +39,17 @@ type setting struct {
 
 var (
 	errSettingsInTx = fmt.Errorf("pgsafe: %w: they differ from the settings of the transaction under way", ctxsettings.Err)
-	errPooled       = fmt.Errorf("pgsafe: %w: the connection leads to a pooler, where they hold in a transaction only; "+
-		"begin it with this context", ctxsettings.Err)
+	errPooled       = fmt.Errorf("pgsafe: %w: the connection leads to a pooler, where this statement can have them "+
+		"in a transaction only; begin it with this context", ctxsettings.Err)
+	errGoesOn = fmt.Errorf("pgsafe: %w: they end with the transaction under way, and the statement goes on in another "+
+		"one; begin that with BeginTx", ctxsettings.Err)
 )
 
-// apply makes the session have the settings that a statement wants.
-func (c *Conn) apply(ctx context.Context, want *ctxsettings.Settings) error {
-	pc, s := c.pgx.PgConn(), &c.session
-	inTx := pc.TxStatus() != 'I'
-	if s.local && !inTx {
-		s.applied, s.local, s.stale = nil, false, false
-	}
-	switch {
-	case pc.IsClosed():
-		return c.failedHarmless(ctx, driver.ErrBadConn)
-	case inTx && ctxsettings.Of(ctx) == nil:
-		return nil // the statement inherits those of the transaction
-	case want.Check() != nil:
-		return fmt.Errorf("pgsafe: %w", want.Check())
-	case want.Equal(s.applied) && (inTx || want.Empty() || !s.stale):
-		return nil
-	case inTx:
-		return errSettingsInTx
-	case c.facts.Pooled || s.pooled:
-		return errPooled
-	case pc.IsBusy():
-		return ErrBusy
-	}
-	return c.settingsFailed(ctx, want, c.applyForSession(ctx, want))
-}
-
-// applySQL sets settings one after another, for the session or for the transaction ($4), in one statement: if one is
-// refused none is set. A NULL is the value with which the session began (guc.c, set_config_by_name). For the session
-// it sets none if another process of the server answers than the connection was made to: behind a pooler, they would
-// stay with that process and its next client.
+// applySQL sets settings one after another, for the session or for the transaction ($4), in one
+// statement: if one is refused none is set. A NULL is the value with which the session began
+// (guc.c, set_config_by_name). For the session it sets none if another process of the server
+// answers than the connection was made to: behind a pooler, they would stay with that process and
+// its next client.
 const applySQL = `SELECT pg_catalog.set_config(name, value, $4) ` +
 	`FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS s (name, value) ` +
 	`WHERE $4 OR pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $3`
@@ -86,79 +65,102 @@ const (
 )
 
 // applyArguments are the parameters of applySQL.
-func (c *Conn) applyArguments(list []setting, hold span) ([][]byte, error) {
-	names, values := make([]string, len(list)), make([]*string, len(list))
-	for i, s := range list {
-		names[i], values[i] = s.name, s.value
-	}
-	types := c.pgx.TypeMap()
-	namesText, e1 := types.Encode(pgtype.TextArrayOID, pgtype.TextFormatCode, names, nil)
-	valuesText, e2 := types.Encode(pgtype.TextArrayOID, pgtype.TextFormatCode, values, nil)
+func (c *Conn) applyArguments(list []setting, hold span) [][]byte {
 	// pgconn keeps the number of 32 bits without its sign, which a pooler may have given it.
 	pid := strconv.Itoa(int(int32(c.pgx.PgConn().PID())))
-	return [][]byte{namesText, valuesText, []byte(pid), []byte(hold)}, errors.Join(e1, e2)
+	return append(arrays(list), []byte(pid), []byte(hold))
 }
 
-// applyForSession sets what is wanted, in one round trip. After an error on a connection that stays open the session
-// is as before: either nothing was sent, or the server has undone it.
+// arrays returns the names and the values of settings as two arrays of text, in PostgreSQL's text
+// format (arrayfuncs.c, array_in).
+func arrays(list []setting) [][]byte {
+	size := 2
+	for _, s := range list {
+		size += len(s.name) + 3
+		if s.value != nil {
+			size += len(*s.value) + 1
+		}
+	}
+	names, values := append(make([]byte, 0, size), '{'), append(make([]byte, 0, size), '{')
+	for i, s := range list {
+		if i > 0 {
+			names, values = append(names, ','), append(values, ',')
+		}
+		names = appendQuoted(names, s.name)
+		if s.value == nil {
+			values = append(values, "NULL"...)
+		} else {
+			values = appendQuoted(values, *s.value)
+		}
+	}
+	return append(make([][]byte, 0, 4), append(names, '}'), append(values, '}'))
+}
+
+func appendQuoted(to []byte, text string) []byte {
+	to = append(to, '"')
+	for i := range len(text) {
+		if text[i] == '"' || text[i] == '\\' {
+			to = append(to, '\\')
+		}
+		to = append(to, text[i])
+	}
+	return append(to, '"')
+}
+
+// applyForSession makes the session have the settings that are wanted, in one round trip, until the
+// next statement makes others true. After an error on a connection that stays open the session is
+// as before: either nothing was sent, or the server has undone it.
 func (c *Conn) applyForSession(ctx context.Context, want *ctxsettings.Settings) error {
 	s := &c.session
-	list := s.changes(want)
-	n, err := c.setConfig(ctx, list, forSession)
+	list := s.list(c.config.InUse.get(), want)
 	switch {
-	case err != nil:
-		return err
-	case n < len(list):
-		s.pooled = true
+	case len(list) == 0:
+		return nil
+	case c.isPooled() && want.Empty():
+		return nil // none was ever set for the session
+	case c.isPooled():
 		return errPooled
+	case c.pgx.PgConn().IsBusy():
+		return ErrBusy
 	}
-	s.applied, s.stale = want, false
+	result := c.pgx.PgConn().ExecParams(ctx, applySQL, c.applyArguments(list, forSession), applyTypes, nil, nil).Read()
+	switch {
+	case result.Err != nil:
+		return c.settingsFailed(ctx, want, result.Err)
+	case len(result.Rows) < len(list):
+		c.foundPooler()
+		return c.applyForSession(ctx, want)
+	}
+	c.config.InUse.add(want)
 	return nil
 }
 
-// applyInside makes a transaction that has just begun have the settings that are wanted, until it ends.
-func (c *Conn) applyInside(ctx context.Context, want *ctxsettings.Settings) error {
-	if want.Empty() {
+// isPooled reports whether the connection leads to a pooler: settings for the session would reach
+// other clients.
+func (c *Conn) isPooled() bool { return c.facts.Pooled || c.session.pooled }
+
+// foundPooler notes that another process of the server answers than the connection was made to: a
+// pooler has taken the server's place.
+func (c *Conn) foundPooler() {
+	c.session.pooled = true
+	c.prefixes = prefixes{} // they have a name
+}
+
+// list lists what has to be set so that exactly the wanted settings hold. The role is taken off
+// first and put on last, because it may not be allowed to set the others.
+func (s *session) list(inUse *names, want *ctxsettings.Settings) []setting {
+	if inUse == nil && want.Empty() {
 		return nil
 	}
-	if _, err := c.setConfig(ctx, appendSettings(nil, want), forTransaction); err != nil {
-		return c.settingsFailed(ctx, want, err)
-	}
-	c.session.applied, c.session.local, c.session.stale = want, true, true
-	return nil
-}
-
-// setConfig runs applySQL and returns how many settings it has set. It bypasses the tracers, which show texts and
-// arguments.
-func (c *Conn) setConfig(ctx context.Context, list []setting, hold span) (int, error) {
-	if len(list) == 0 {
-		return 0, nil
-	}
-	arguments, err := c.applyArguments(list, hold)
-	if err != nil {
-		return 0, fmt.Errorf("pgsafe: %w: they cannot be encoded", ctxsettings.Err)
-	}
-	result := c.pgx.PgConn().ExecParams(ctx, applySQL, arguments, applyTypes, nil, nil).Read()
-	return len(result.Rows), result.Err
-}
-
-// changes lists what has to be set. The role is taken off first and put on last, because it may not be allowed to set
-// the others.
-func (s *session) changes(want *ctxsettings.Settings) []setting {
-	var list []setting
-	if want.Role() != "" || s.applied.Role() != "" {
+	list := make([]setting, 0, len(inUse.all())+len(want.Names())+2)
+	if want.Role() != "" || inUse.hasRole() {
 		list = append(list, s.initially("role"))
 	}
-	for _, name := range s.applied.Names() {
-		if _, stays := want.Value(name); !stays {
+	for _, name := range inUse.all() {
+		if _, given := want.Value(name); !given {
 			list = append(list, s.initially(name))
 		}
 	}
-	return appendSettings(list, want)
-}
-
-// appendSettings adds what is wanted to a list.
-func appendSettings(list []setting, want *ctxsettings.Settings) []setting {
 	for _, name := range want.Names() {
 		value, _ := want.Value(name)
 		list = append(list, setting{name, &value})
@@ -177,4 +179,101 @@ func (s *session) initially(name string) setting {
 		}
 	}
 	return setting{name: name}
+}
+
+// prefixSQL is applySQL for the transaction.
+const prefixSQL = `SELECT pg_catalog.count(pg_catalog.set_config(name, value, true)) ` +
+	`FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS s (name, value)`
+
+// prefixName is the name of prefixSQL as a prepared statement: another text needs another name.
+const prefixName = "pgsafe_settings_1"
+
+// prefixes remembers what goes in front of statements with the settings of one context, and of
+// those without settings.
+type prefixes struct {
+	names *names // that were in use then
+	none  *wire.Prefix
+	some  *wire.Prefix
+	of    *ctxsettings.Settings // what some sets
+}
+
+// prefixFor returns what goes in front of a statement, nil if that is nothing.
+func (c *Conn) prefixFor(want *ctxsettings.Settings) (*wire.Prefix, error) {
+	p, inUse := &c.prefixes, c.config.InUse.get()
+	if p.names != inUse {
+		*p = prefixes{names: inUse}
+	}
+	kept := &p.none
+	if !want.Empty() {
+		if !want.Equal(p.of) {
+			p.of, p.some = want, nil
+		}
+		kept = &p.some
+	}
+	if *kept != nil {
+		return *kept, nil
+	}
+	list := c.session.list(inUse, want)
+	if len(list) == 0 {
+		return nil, nil //nolint:nilnil // nothing goes in front
+	}
+	name := prefixName
+	if c.isPooled() {
+		name = ""
+	}
+	prefix, err := wire.NewPrefix(name, prefixSQL, applyTypes[:2], arrays(list))
+	if err != nil {
+		return nil, errors.Join(ctxsettings.Err, err)
+	}
+	*kept = prefix
+	return prefix, nil
+}
+
+// isolate decides how a statement gets its settings. What cannot go in front of it is set for the
+// session, in one more round trip.
+func (c *Conn) isolate(ctx context.Context, want *ctxsettings.Settings, s *statement) error {
+	switch {
+	case want == nil && c.config.InUse.get() == nil:
+		c.session.within = nil // no context has had any
+		return nil
+	case c.pgx.IsClosed():
+		return c.failedHarmless(ctx, driver.ErrBadConn)
+	case c.InTransaction():
+		return c.isolateInside(ctx, want, s)
+	case want.Check() != nil:
+		return fmt.Errorf("pgsafe: %w", want.Check())
+	}
+	c.session.within, c.session.local = want, false
+	pipelines, err := c.shapeUp(want, s)
+	switch {
+	case err != nil:
+		return err
+	case !pipelines:
+		err = c.applyForSession(ctx, want)
+		c.wire.Start()
+	default:
+		s.prefix, err = c.prefixFor(want)
+	}
+	return err
+}
+
+// isolateInside looks at a statement within a transaction, which has the transaction's settings.
+func (c *Conn) isolateInside(ctx context.Context, want *ctxsettings.Settings, s *statement) error {
+	within := c.session.within
+	own := ctxsettings.Of(ctx) != nil // else it inherits those of the transaction
+	switch {
+	case own && want.Check() != nil:
+		return fmt.Errorf("pgsafe: %w", want.Check())
+	case own && !want.Equal(within):
+		return errSettingsInTx
+	case c.session.local && s.kind != native && c.config.Shapes.of(s.text).goesOn:
+		return errGoesOn
+	}
+	s.tag(c, within)
+	return nil
+}
+
+// hasEarly reports whether a setting counts when the statement's transaction begins.
+func (c *Conn) hasEarly(want *ctxsettings.Settings) bool {
+	return c.config.InUse.get().hasEarly() || slices.ContainsFunc(want.Names(), isEarly)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,13 +28,14 @@ func (e *settingsError) Error() string {
 // Unwrap returns what it is, and the server's error without its words.
 func (e *settingsError) Unwrap() []error { return []error{ctxsettings.Err, e.cause} }
 
-// settingsFailed gives the error of applying settings its identity. The statement that wanted them has not begun.
+// settingsFailed gives the error of applying settings its identity. The statement that wanted them
+// has not begun.
 func (c *Conn) settingsFailed(ctx context.Context, want *ctxsettings.Settings, err error) error {
 	var pgErr *pgconn.PgError
 	if err == nil || !errors.As(err, &pgErr) || canceler.IsCanceled(err) && ctx.Err() != nil {
 		return c.failedHarmless(ctx, err)
 	}
-	refusal := &settingsError{subject: subjectOf(want, pgErr), cause: withoutWords(pgErr)}
+	refusal := &settingsError{subject: c.subjectOf(want, pgErr), cause: withoutWords(pgErr)}
 	if c.pgx.IsClosed() { // the server said goodbye
 		return c.failedHarmless(ctx, refusal.cause)
 	}
@@ -49,8 +51,8 @@ func withoutWords(err *pgconn.PgError) *pgconn.PgError {
 }
 
 // subjectOf finds what the server's words are about: they quote the name.
-func subjectOf(want *ctxsettings.Settings, err *pgconn.PgError) string {
-	for _, name := range want.Names() {
+func (c *Conn) subjectOf(want *ctxsettings.Settings, err *pgconn.PgError) string {
+	for _, name := range slices.Concat(want.Names(), c.config.InUse.get().all()) {
 		if strings.Contains(err.Message, `"`+name+`"`) {
 			return strconv.Quote(name)
 		}

@@ -29,7 +29,7 @@ func (c *Conn) Summary(text string) string { return sqltext.Read(text).Summary }
 // Control runs a statement that controls the transaction, such as SAVEPOINT, under the settings that
 // the transaction has.
 func (c *Conn) Control(ctx context.Context, text string) error {
-	if err := c.ready(ctx, c.session.applied, nil); err != nil {
+	if err := c.ready(); err != nil {
 		return err
 	}
 	_, err := c.pgx.Exec(ctx, text)

@@ -3,16 +3,15 @@ package serverconn
 import (
 	"cmp"
 	"context"
-	"database/sql/driver"
 	"errors"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgsafe/pgsafe/internal/canceler"
-	"github.com/pgsafe/pgsafe/internal/ctxsettings"
 )
 
-// ErrCommitUnknown is the error of a COMMIT whose connection broke after it was sent and before its answer came.
+// ErrCommitUnknown is the error of a COMMIT whose connection broke after it was sent and before its
+// answer came.
 var ErrCommitUnknown = errors.New("session: the outcome of COMMIT is unknown")
 
 // commitUnknownError is an ErrCommitUnknown with its cause.
@@ -24,35 +23,12 @@ func (e *commitUnknownError) Error() string { return ErrCommitUnknown.Error() + 
 // Unwrap returns what it is, and how the connection broke.
 func (e *commitUnknownError) Unwrap() []error { return []error{ErrCommitUnknown, e.cause} }
 
-// BeginTransaction begins a transaction under the settings that are wanted. Behind a pooler they are set within the
-// transaction.
-func (c *Conn) BeginTransaction(ctx context.Context, want *ctxsettings.Settings, opts driver.TxOptions) error {
-	err := c.ready(ctx, want, nil)
-	inside := errors.Is(err, errPooled)
-	if err != nil && !inside {
-		return err
-	}
-	if ctx.Err() != nil {
-		return c.Failed(ctx, driver.ErrBadConn) // pgx would close the connection (tx.go, Conn.BeginTx)
-	}
-	if _, err := c.BeginTx(ctx, opts); err != nil {
-		return c.failedHarmless(ctx, err)
-	}
-	if !inside {
-		return nil
-	}
-	if err := c.applyInside(ctx, want); err != nil {
-		_ = c.Rollback(ctx) // it closes the connection if it fails
-		return err
-	}
-	return nil
-}
-
-// Commit commits the transaction that was begun with ctx. It is pgx.ErrTxCommitRollback if the server rolled back
-// instead, as it does after an error, and ErrCommitUnknown, wrapped, if the connection broke after COMMIT was sent.
-// If ctx ends meanwhile, the server still has the cancel timeout to answer.
+// Commit commits the transaction that was begun with ctx. It is pgx.ErrTxCommitRollback if the
+// server rolled back instead, as it does after an error, and ErrCommitUnknown, wrapped, if the
+// connection broke after COMMIT was sent. If ctx ends meanwhile, the server still has the cancel
+// timeout to answer.
 func (c *Conn) Commit(ctx context.Context) error {
-	if err := c.ready(ctx, c.session.applied, nil); err != nil {
+	if err := c.ready(); err != nil {
 		if errors.Is(err, ErrBusy) {
 			c.Close() // or the transaction would outlive its sql.Tx
 		}
@@ -77,9 +53,10 @@ func (c *Conn) Commit(ctx context.Context) error {
 	return err
 }
 
-// Rollback rolls back the transaction that was begun with ctx. It does not depend on ctx: database/sql rolls back when
-// that ends, and pgx's own driver would close the connection for it. It takes at most the cancel timeout if ctx has
-// ended. If it fails the connection is closed, upon which the server rolls back.
+// Rollback rolls back the transaction that was begun with ctx. It does not depend on ctx:
+// database/sql rolls back when that ends, and pgx's own driver would close the connection for it.
+// It takes at most the cancel timeout if ctx has ended. If it fails the connection is closed, upon
+// which the server rolls back.
 func (c *Conn) Rollback(ctx context.Context) error {
 	limit := closeTimeout
 	if ctx.Err() != nil {
@@ -87,7 +64,7 @@ func (c *Conn) Rollback(ctx context.Context) error {
 	}
 	within, cancel := context.WithTimeout(canceler.Patient(context.WithoutCancel(ctx), 0), limit)
 	defer cancel()
-	err := c.ready(within, c.session.applied, nil)
+	err := c.ready()
 	if err == nil {
 		_, err = c.pgx.Exec(within, "rollback")
 	}

@@ -39,13 +39,22 @@ func Guess(sql string) State { return guess(sql, strings.Contains(sql, ";")) }
 // within a statement.
 const overlap = 1 << 10
 
+// Unread returns the end of a text that is too long to be read to it, "" of others.
+func Unread(sql string) string {
+	if len(sql) <= maxRead {
+		return ""
+	}
+	return sql[maxRead-overlap:]
+}
+
 // GuessUnread returns the effects of the end of a text that is too long to be read to it, 0 of
 // others.
 func GuessUnread(sql string) State {
-	if len(sql) <= maxRead {
+	rest := Unread(sql)
+	if rest == "" {
 		return 0
 	}
-	return guess(sql[maxRead-overlap:], strings.Contains(sql, ";"))
+	return guess(rest, strings.Contains(sql, ";"))
 }
 
 // guess judges a part of a text by its words. several is whether the text may have several

@@ -34,17 +34,17 @@ func Commented(ctx context.Context, args []driver.NamedValue) []driver.NamedValu
 	}
 	commented := make([]driver.NamedValue, 0, len(args)+2)
 	commented = append(commented,
-		driver.NamedValue{Value: pgx.QueryExecModeDescribeExec}, driver.NamedValue{Value: commenter{}})
+		driver.NamedValue{Value: pgx.QueryExecModeDescribeExec}, driver.NamedValue{Value: Commenter{}})
 	return append(commented, args...)
 }
 
-// commenter writes the comment once the statement's span has begun.
-type commenter struct{}
+// Commenter writes the comment once the statement's span has begun.
+type Commenter struct{}
 
-var _ pgx.QueryRewriter = commenter{}
+var _ pgx.QueryRewriter = Commenter{}
 
 // RewriteQuery puts W3C's traceparent into a comment, in sqlcommenter's format.
-func (commenter) RewriteQuery(ctx context.Context, _ *pgx.Conn, sql string, args []any) (string, []any, error) {
+func (Commenter) RewriteQuery(ctx context.Context, _ *pgx.Conn, sql string, args []any) (string, []any, error) {
 	sc := trace.SpanContextFromContext(ctx)
 	if !sc.IsSampled() {
 		return sql, args, nil

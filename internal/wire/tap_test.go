@@ -20,16 +20,7 @@ import (
 // says from.
 func tapped(tb testing.TB, from io.Reader, to io.Writer) (io.Reader, io.Writer) {
 	tb.Helper()
-	config, err := pgconn.ParseConfig("host=127.0.0.1 user=u sslmode=disable")
-	check.OK(tb, err)
-	var r io.Reader
-	var w io.Writer
-	config.BuildFrontend = func(from io.Reader, to io.Writer) *pgproto3.Frontend {
-		r, w = from, to
-		return nil
-	}
-	wire.Watch(config)
-	config.BuildFrontend(from, to)
+	r, w, _ := wire.Tap(from, to)
 	return r, w
 }
 

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -13,10 +14,11 @@ import (
 // Only the connection's user may call them, as with the frontend, except for OnSent and Owes, which
 // are safe for concurrent use.
 type Wire struct {
-	debt  debt
-	proof proof
-	rows  rows
-	flood flood
+	debt   debt
+	proof  proof
+	rows   rows
+	flood  flood
+	prefix prefix
 
 	in      message
 	login   bool  // the server has not said yet that it is ready
@@ -69,11 +71,14 @@ func (t tap) Read(p []byte) (int, error) {
 		return 0, w.refused
 	}
 	w.proof.reading()
-	n, err := t.from.Read(p)
+	n, err := w.prefix.read(t.from, p)
 	if n > 0 {
 		w.proof.silent = false
 	}
 	passed, refused := w.hear(p[:n])
+	if refused == nil && errors.Is(err, ErrProtocol) {
+		refused = err
+	}
 	if refused != nil {
 		w.refused = refused
 		w.proof.refuse(refused)
@@ -82,7 +87,7 @@ func (t tap) Read(p []byte) (int, error) {
 		}
 		return passed, nil
 	}
-	w.proof.fail(err, w.in.have > 0)
+	w.proof.fail(err, w.in.have > 0 || w.prefix.present.have > 0)
 	return n, err
 }
 
@@ -100,11 +105,20 @@ func (t tap) Write(p []byte) (int, error) {
 	case w.login || !isRequest(p[0]):
 		return t.to.Write(p)
 	}
+	all := p
+	if w.prefix.armed != nil {
+		var err error
+		if all, err = w.prefix.puts(p, w.Owes()); err != nil {
+			w.proof.fail(err, true)
+			return 0, err
+		}
+	}
 	first := w.proof.ask(p[0])
 	w.flood.reset()
 	asked := w.rows.ask(p)
 	w.debt.write()
-	n, err := t.to.Write(p)
+	n, err := t.to.Write(all)
+	n = max(0, n-len(all)+len(p)) // a server that got no part of p cannot begin it
 	if first && n == 0 && err != nil {
 		w.proof.asked = neverBegan
 	}

@@ -1,0 +1,68 @@
+package serverconn
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/pgsafe/pgsafe/internal/sqltext"
+)
+
+// shape is what a text allows its settings.
+type shape struct {
+	known     bool // it begins with a command, so it is not the name of a prepared statement
+	pipelined bool // settings can go in front of it, in one implicit transaction
+	several   bool // it may be several statements
+	goesOn    bool // it ends a transaction and goes on in another one
+}
+
+// shapesLimit is how many texts are remembered, as telemetry does for each server.
+const shapesLimit = 2048
+
+// ShapeCache remembers the shapes of texts. It is safe for concurrent use.
+type ShapeCache struct {
+	texts *sqltext.Cache[shape]
+}
+
+// NewShapeCache returns an empty cache.
+func NewShapeCache() *ShapeCache {
+	return &ShapeCache{sqltext.NewCache(shapesLimit, readShape)}
+}
+
+// pipelined are the commands in front of which settings can go. Others may begin or end a
+// transaction, or refuse to run in one (xact.c, PreventInTransactionBlock).
+var pipelined = map[string]bool{
+	"SELECT": true, "VALUES": true, "TABLE": true, "SHOW": true,
+	"INSERT": true, "UPDATE": true, "DELETE": true, "MERGE": true, "TRUNCATE": true,
+}
+
+// readShape reads a text, or the beginning of a long one.
+func readShape(sql string) shape {
+	text := sqltext.Read(sql)
+	inner := strings.TrimRight(sql, "; \t\r\n")
+	several := strings.Contains(inner, ";")
+	if several && !sqltext.Doubtful(sql) { // or it may be in a literal
+		shown := strings.TrimRight(text.Masked, "; ")
+		several = shown == "" || strings.HasSuffix(shown, "...") || strings.Contains(shown, ";")
+	}
+	ends := text.Class == sqltext.Begin || text.Class == sqltext.End
+	return shape{
+		known:     text.Operation != "",
+		pipelined: (text.Class == sqltext.Query || text.Class == sqltext.Write) && pipelined[text.Operation],
+		several:   several,
+		goesOn:    ends && (several || strings.Contains(strings.ToUpper(text.Masked), "CHAIN")),
+	}
+}
+
+// endings finds the end of a transaction in what is not read of a long text.
+var endings = regexp.MustCompile(`(?i)\b(commit|end|rollback|abort|prepare)\b`)
+
+// of returns the shape of a text. Texts are remembered by their beginning, so the rest of a long
+// text is looked at each time.
+func (c *ShapeCache) of(sql string) shape {
+	s := c.texts.Get(sql)
+	if rest := sqltext.Unread(sql); strings.Contains(rest, ";") {
+		s.several = true
+		s.goesOn = s.goesOn || endings.MatchString(rest)
+	}
+	return s
+}
