@@ -76,7 +76,7 @@ func Run[T any](ctx context.Context, l *Level, text string, f func(*serverconn.C
 // enter takes the turn and the wire for a statement.
 func (l *Level) enter(ctx context.Context, text string) error {
 	c := l.conn
-	if !l.isBase && endsTransaction(text) {
+	if !l.isBase && c.server.Controls(text) {
 		return errEndsByText
 	}
 	if err := l.turn.take(ctx); err != nil {

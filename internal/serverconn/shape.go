@@ -1,7 +1,6 @@
 package serverconn
 
 import (
-	"regexp"
 	"strings"
 
 	"github.com/pgsafe/pgsafe/internal/sqltext"
@@ -12,6 +11,7 @@ type shape struct {
 	known     bool // it begins with a command, so it is not the name of a prepared statement
 	pipelined bool // settings can go in front of it, in one implicit transaction
 	several   bool // it may be several statements
+	controls  bool // it begins or ends a transaction; savepoints do not
 	goesOn    bool // it ends a transaction and goes on in another one
 }
 
@@ -49,20 +49,18 @@ func readShape(sql string) shape {
 		known:     text.Operation != "",
 		pipelined: (text.Class == sqltext.Query || text.Class == sqltext.Write) && pipelined[text.Operation],
 		several:   several,
+		controls:  text.Class >= sqltext.Begin,
 		goesOn:    ends && (several || strings.Contains(strings.ToUpper(text.Masked), "CHAIN")),
 	}
 }
-
-// endings finds the end of a transaction in what is not read of a long text.
-var endings = regexp.MustCompile(`(?i)\b(commit|end|rollback|abort|prepare)\b`)
 
 // of returns the shape of a text. Texts are remembered by their beginning, so the rest of a long
 // text is looked at each time.
 func (c *ShapeCache) of(sql string) shape {
 	s := c.texts.Get(sql)
 	if rest := sqltext.Unread(sql); strings.Contains(rest, ";") {
-		s.several = true
-		s.goesOn = s.goesOn || endings.MatchString(rest)
+		chains := sqltext.ChainsUnread(sql)
+		s.several, s.controls, s.goesOn = true, s.controls || chains, s.goesOn || chains
 	}
 	return s
 }

@@ -26,6 +26,9 @@ func (c *Conn) HasEffects() bool {
 // Summary is what messages call a statement, without its literals.
 func (c *Conn) Summary(text string) string { return sqltext.Read(text).Summary }
 
+// Controls reports whether a text begins or ends a transaction. Savepoints do not.
+func (c *Conn) Controls(text string) bool { return c.config.Shapes.of(text).controls }
+
 // Control runs a statement that controls the transaction, such as SAVEPOINT, under the settings that
 // the transaction has.
 func (c *Conn) Control(ctx context.Context, text string) error {
