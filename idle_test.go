@@ -22,7 +22,7 @@ func TestIdleSessionTimeout(t *testing.T) {
 			cluster := pgtest.Shared(t)
 			proxy := pgtest.NewProxy(t, cluster)
 			database := databaseOf(t, cluster.Database(t))
-			db := open(t, pgsafe.DriverName, with(proxy.URI(database), "idle_session_timeout=100", "pool_ping_after=1h"))
+			db := open(t, pgsafe.DriverName, with(proxy.URI(database), "idle_session_timeout=2000", "pool_ping_after=1h"))
 			exec(t, db, "select $1::int", 1) // so that it is prepared
 			proxy.Hang()
 			gone(t, cluster, database)
