@@ -11,7 +11,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/serverconn"
 )
 
-// conn is one connection whose statements run one after another: a transaction's, or that of a
+// conn is one connection whose statements run one after another: a transaction's, or the one of a
 // session whose statements have left session state.
 type conn struct {
 	home    *Home

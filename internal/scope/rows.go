@@ -214,7 +214,7 @@ func (c *conn) streams() bool {
 	return c.rows != nil && c.server.Busy()
 }
 
-// column is what a driver tells of a column.
+// column is what a driver says of a column.
 type column struct {
 	typeName         string
 	length           int64
