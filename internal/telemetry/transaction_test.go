@@ -67,8 +67,13 @@ func TestTheSpanOfATransactionHasItsOutcome(t *testing.T) {
 		check.OK(t, err)
 		exec(t, tx, ctx, "SELECT 1")
 		r.Spans.Reset()
+		proxy.Hang()
+		proxy.Reset()
+		committed := make(chan error, 1)
+		go func() { committed <- tx.Commit() }()
+		pgtest.Eventually(t, "the COMMIT is sent", func() bool { return proxy.RoundTrips() > 0 })
 		proxy.Cut()
-		if tx.Commit() == nil {
+		if <-committed == nil {
 			t.Fatal("it was committed without a connection")
 		}
 		outcome(t, "unknown")
