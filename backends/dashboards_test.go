@@ -130,7 +130,7 @@ func dashboardQueries(t *testing.T) []question {
 }
 
 // rule fits the name and the query of a rule. A query is one line, or folded ones.
-var rule = regexp.MustCompile(`- (?:alert|record): (\S+)\n +expr: (?:>-\n((?:  {10}.*\n)+)|(.*)\n)`)
+var rule = regexp.MustCompile(`- (?:alert|record): (\S+)\n +expr: (?:>-\n((?: {10}.*\n)+)|(.*)\n)`)
 
 // ruleQueries are the queries of the alerting and recording rules.
 func ruleQueries(t *testing.T) []question {

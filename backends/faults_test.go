@@ -75,10 +75,9 @@ func (p *program) end() {
 	}
 }
 
-// open opens a database with a pool of its own name.
-func (p *program) open(dsn, pool string) *sql.DB {
+func (p *program) open(dsn string) *sql.DB {
 	p.t.Helper()
-	db, err := sql.Open("pgsafe", dsn+"&pgsafe_pool_name="+pool)
+	db, err := sql.Open("pgsafe", dsn)
 	check.OK(p.t, err)
 	p.dbs = append(p.dbs, db)
 	return db
@@ -124,7 +123,7 @@ func (p *program) alertQuery(alert string) question {
 // serverAway stops a server under requests that go on.
 func (p *program) serverAway() {
 	server := pgtest.New(p.t, pgserver.Options{})
-	db := p.open(server.URI(""), "away")
+	db := p.open(server.URI(""))
 	check.OK(p.t, db.PingContext(p.ctx))
 	check.OK(p.t, server.Halt(pgserver.Fast))
 	p.goOn(func(ctx context.Context) {
@@ -136,7 +135,7 @@ func (p *program) serverAway() {
 
 // poolFull has three callers use a pool of one connection, 0.6 seconds at a time, and another one give up.
 func (p *program) poolFull() {
-	db := p.open(p.cluster.Database(p.t)+"&pool_max_conns=1", "full")
+	db := p.open(p.cluster.Database(p.t)+"&pool_max_conns=1")
 	check.OK(p.t, db.PingContext(p.ctx))
 	for range 3 {
 		p.goOn(func(ctx context.Context) { _, _ = db.ExecContext(ctx, "SELECT pg_sleep(0.6)") })
@@ -159,7 +158,7 @@ func (p *program) heldTooLong() {
 		p.t.Log("this pgsafe has no pool_leak_after:", err)
 		return
 	}
-	tx, err := p.open(dsn, "held").BeginTx(p.ctx, nil)
+	tx, err := p.open(dsn).BeginTx(p.ctx, nil)
 	check.OK(p.t, err)
 	p.work.Go(func() {
 		<-p.ctx.Done()
@@ -170,11 +169,11 @@ func (p *program) heldTooLong() {
 // certificates uses a client certificate that expires in an hour, and one that has expired.
 func (p *program) certificates() {
 	cluster := pgtest.ClientCert(p.t)
-	for pool, lifetime := range map[string]time.Duration{"expires": time.Hour, "expired": -time.Hour} {
+	for _, lifetime := range []time.Duration{time.Hour, -time.Hour} {
 		uri, _, _ := strings.Cut(cluster.Database(p.t), "?")
 		cert, key, err := cluster.ClientCertWith("postgres", pgserver.CertOptions{Lifetime: lifetime})
 		check.OK(p.t, err)
-		db := p.open(uri+"?sslmode=verify-full&sslrootcert="+cluster.CAFile()+"&sslcert="+cert+"&sslkey="+key, pool)
+		db := p.open(uri+"?sslmode=verify-full&sslrootcert="+cluster.CAFile()+"&sslcert="+cert+"&sslkey="+key)
 		if err := db.PingContext(p.ctx); errors.Is(err, pgsafe.ErrCertificateExpired) != (lifetime < 0) {
 			p.t.Fatal(err)
 		}
@@ -183,13 +182,13 @@ func (p *program) certificates() {
 
 // stateLeftBehind leaves a subscription behind in the server's session.
 func (p *program) stateLeftBehind() {
-	_, err := p.open(p.cluster.Database(p.t), "dirty").ExecContext(p.ctx, "LISTEN news")
+	_, err := p.open(p.cluster.Database(p.t)).ExecContext(p.ctx, "LISTEN news")
 	check.OK(p.t, err)
 }
 
 // leftOpen forgets to close rows until the end of a session.
 func (p *program) leftOpen() {
-	db := p.open(p.cluster.Database(p.t), "open")
+	db := p.open(p.cluster.Database(p.t))
 	check.OK(p.t, session.Do(p.ctx, db, func(ctx context.Context) error {
 		_, err := db.QueryContext(ctx, "SELECT n FROM generate_series(1, 100000) AS n")
 		return err
@@ -198,7 +197,7 @@ func (p *program) leftOpen() {
 
 // retried has a transaction lose to another one, and run again.
 func (p *program) retried() {
-	db := p.open(p.cluster.Database(p.t), "retried")
+	db := p.open(p.cluster.Database(p.t))
 	lost := false
 	opts := &session.TxOptions{Retries: 1}
 	check.OK(p.t, session.Tx(p.ctx, db, opts, func(ctx context.Context) error {
@@ -214,7 +213,7 @@ func (p *program) retried() {
 // canceled ends the context of a statement that runs.
 func (p *program) canceled() {
 	uri := p.cluster.Database(p.t)
-	db := p.open(uri, "canceled")
+	db := p.open(uri)
 	ctx, cancel := context.WithCancel(p.ctx)
 	done := make(chan error, 1)
 	go func() {
@@ -235,7 +234,7 @@ func (p *program) canceled() {
 // hidden has a server restart between two statements, which neither of them sees.
 func (p *program) hidden() {
 	server := pgtest.New(p.t, pgserver.Options{})
-	db := p.open(server.URI(""), "hidden")
+	db := p.open(server.URI(""))
 	check.OK(p.t, db.PingContext(p.ctx))
 	check.OK(p.t, server.Restart(p.ctx))
 	check.OK(p.t, db.PingContext(p.ctx))
@@ -243,7 +242,7 @@ func (p *program) hidden() {
 
 // failing runs statements of which one in two fails.
 func (p *program) failing() {
-	db := p.open(p.cluster.Database(p.t), "failing")
+	db := p.open(p.cluster.Database(p.t))
 	for range 20 {
 		_, err := db.ExecContext(p.ctx, "SELECT 1/$1::int", 1)
 		check.OK(p.t, err)
@@ -258,7 +257,7 @@ func (p *program) failing() {
 
 // churns ends each connection after one use, until Prometheus sees enough of it.
 func (p *program) churns() {
-	db := p.open(p.cluster.Database(p.t), "churns")
+	db := p.open(p.cluster.Database(p.t))
 	churn := p.alertQuery("PgsafeChurn")
 	for n := 0; len(p.prometheus.query(p.t, churn.promQL)) == 0; n++ {
 		if n == 100 {
