@@ -102,7 +102,8 @@ func (q question) isAwaited(t *testing.T) bool {
 	})
 }
 
-// dashboardQueries are the queries of the dashboard's panels, with what Grafana puts in for its variables.
+// dashboardQueries are the queries of the dashboard's panels, with what Grafana puts in for its
+// variables.
 func dashboardQueries(t *testing.T) []question {
 	t.Helper()
 	text, err := os.ReadFile(dashboardFile)

@@ -112,7 +112,8 @@ func exportMetrics(t *testing.T) (target string) {
 	return server.Listener.Addr().String()
 }
 
-// startPrometheus starts a Prometheus that scrapes target all the time, with the rules of a file, or "" for none.
+// startPrometheus starts a Prometheus that scrapes target all the time, with the rules of a file, or
+// "" for none.
 func startPrometheus(t *testing.T, target, rules string) *backend {
 	t.Helper()
 	program, err := exec.LookPath("prometheus")
