@@ -7,8 +7,8 @@
 # program is kept in the user's cache. It wants a PostgreSQL: scripts/test.sh gets one. With -if-built as its first
 # argument the script does nothing where that first run is still to come.
 #
-# PGSAFE_JAEGER_UI=/path/to/build has Jaeger serve the pages in that directory, a build of jaeger-ui: its Go module has
-# none.
+# Jaeger's Go module has no pages. PGSAFE_JAEGER_UI=/path/to/build has it serve those in that directory, a build of
+# jaeger-ui; the default is pgsafe/jaeger-ui-v1.76.0 in the user's cache, if that is there.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -39,8 +39,15 @@ build_jaeger() {
 	mv "$1.new" "$1"
 }
 
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/pgsafe
+pages=$cache/jaeger-ui-${jaeger##*@}
+if [ -z "${PGSAFE_JAEGER_UI:-}" ] && [ -f "$pages/index.html" ]; then
+	PGSAFE_JAEGER_UI=$pages
+	export PGSAFE_JAEGER_UI
+fi
+
 if [ -z "${PGSAFE_JAEGER_BIN:-}" ]; then
-	PGSAFE_JAEGER_BIN=${XDG_CACHE_HOME:-$HOME/.cache}/pgsafe/jaeger-${jaeger##*@}
+	PGSAFE_JAEGER_BIN=$cache/jaeger-${jaeger##*@}
 	export PGSAFE_JAEGER_BIN
 	if [ ! -x "$PGSAFE_JAEGER_BIN" ] && [ -n "$if_built" ]; then
 		echo "left out: scripts/backends.sh builds $jaeger once, which takes minutes"
