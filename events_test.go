@@ -84,8 +84,8 @@ func TestEvents(t *testing.T) {
 			cancel()
 			check.Equal(t, pgsafe.KindOf(<-done), pgsafe.KindCanceled)
 		}
-		check.Equal(t, counted(t, reader, "pgsafe.cancel.count", "taken"), 3)
-		check.Equal(t, counted(t, reader, "pgsafe.cancel.count", "closed"), 0)
+		check.Equal(t, counted(t, reader, "pgsafe.cancels", "taken"), 3)
+		check.Equal(t, counted(t, reader, "pgsafe.cancels", "closed"), 0)
 		check.Equal(t, strings.Contains(log.String(), "cancelled"), false)
 	})
 	t.Run("cancel requests that fail are all counted, and few of them are logged", func(t *testing.T) {
@@ -104,7 +104,7 @@ func TestEvents(t *testing.T) {
 			}
 			return nil
 		})
-		closed := counted(t, reader, "pgsafe.cancel.count", "closed")
+		closed := counted(t, reader, "pgsafe.cancels", "closed")
 		logged := strings.Count(log.String(), "could not be cancelled")
 		t.Logf("%d requests not taken, %d records", closed, logged)
 		if closed < 2 || logged < 1 || int64(logged) >= closed {
@@ -117,7 +117,7 @@ func TestEvents(t *testing.T) {
 		holdAll(t, db, 3)()
 		watch(t, uri).terminate()
 		check.OK(t, db.PingContext(t.Context()))
-		check.Equal(t, counted(t, reader, "pgsafe.recovery.count", "generation"), 1)
+		check.Equal(t, counted(t, reader, "pgsafe.recoveries", "generation"), 1)
 		check.Equal(t, strings.Count(log.String(), "57P01"), 1)
 	})
 	t.Run("a statement that is left to database/sql to repeat is counted and logged", func(t *testing.T) {
@@ -128,12 +128,12 @@ func TestEvents(t *testing.T) {
 		check.OK(t, err)
 		defer conn.Close()
 		check.OK(t, conn.PingContext(t.Context()))
-		check.Equal(t, counted(t, reader, "pgsafe.recovery.count", "statement"), 0)
+		check.Equal(t, counted(t, reader, "pgsafe.recoveries", "statement"), 0)
 		endAll(t, cluster, databaseOf(t, uri))
 		gone(t, cluster, databaseOf(t, uri))
 		_, err = conn.ExecContext(t.Context(), "select $1::int", 1)
 		check.Equal(t, errors.Is(err, driver.ErrBadConn), true)
-		check.Equal(t, counted(t, reader, "pgsafe.recovery.count", "statement"), 1)
+		check.Equal(t, counted(t, reader, "pgsafe.recoveries", "statement"), 1)
 		check.Equal(t, strings.Count(log.String(), "cause=statement"), 1)
 	})
 	t.Run("a connect that succeeds after refusals is counted and logged", func(t *testing.T) {
@@ -143,10 +143,10 @@ func TestEvents(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- db.PingContext(t.Context()) }()
 		pgtest.Eventually(t, "it was refused", func() bool { return statsOf(t, db).Opened >= 2 })
-		check.Equal(t, counted(t, reader, "pgsafe.recovery.count", "connect"), 0)
+		check.Equal(t, counted(t, reader, "pgsafe.recoveries", "connect"), 0)
 		check.OK(t, cluster.Restart(t.Context()))
 		check.OK(t, <-done)
-		check.Equal(t, counted(t, reader, "pgsafe.recovery.count", "connect"), 1)
+		check.Equal(t, counted(t, reader, "pgsafe.recoveries", "connect"), 1)
 		check.Equal(t, strings.Count(log.String(), "cause=connect"), 1)
 	})
 }

@@ -25,6 +25,8 @@ func TestImports(t *testing.T) {
 			"internal/telemetry"},
 		"internal/scope": {pgx, "internal/ctxsettings", "internal/pool", "internal/serverconn", "internal/sqltext", "internal/telemetry"},
 		"telemetry":      {otel, "internal/telemetry/layer", "internal/telemetry/options"},
+		"pgsafetest":     {"github.com/pgsafe/pgsafe", "internal/pgserver", "internal/scope", "internal/telemetry"},
+		"pgsafeexpvar":   {"github.com/pgsafe/pgsafe"},
 
 		"internal/pool": {"internal/background", "internal/health"},
 		"internal/serverconn": {pgx, "internal/canceler", "internal/ctxsettings", "internal/failure", "internal/health", "internal/socket",

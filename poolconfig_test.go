@@ -260,7 +260,7 @@ func TestAPgxpoolIsVisibleInTelemetry(t *testing.T) {
 		pool := openPool(t, config)
 		_, err := pool.Exec(whenItRuns(t, watch(t, uri), context.Canceled), sleeps)
 		check.Equal(t, pgsafe.SQLState(err), "57014")
-		check.Equal(t, r.Sum("pgsafe.cancel.count"), 1)
+		check.Equal(t, r.Sum("pgsafe.cancels"), 1)
 	})
 	t.Run("a tracer that the application adds to the configuration sees each statement once", func(t *testing.T) {
 		r, config := recorded(t, pgtest.Shared(t).Database(t))

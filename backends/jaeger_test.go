@@ -29,7 +29,11 @@ import (
 )
 
 // jaegerEnv names the environment variable that says where Jaeger's program is: all-in-one of version 1.
-const jaegerEnv = "PGSAFE_JAEGER_BIN"
+// jaegerUIEnv names the one that says where its pages are, if they are not in the program.
+const (
+	jaegerEnv   = "PGSAFE_JAEGER_BIN"
+	jaegerUIEnv = "PGSAFE_JAEGER_UI"
+)
 
 const (
 	service = "orders"    // the name under which Jaeger knows the service
@@ -114,11 +118,16 @@ func startJaeger(t *testing.T) (b *backend, otlp string) {
 	}
 	a := freeAddresses(t, 7)
 	api := "http://" + a[0]
-	return start(t, api, "http://"+a[2]+"/", program,
-		"--query.http-server.host-port="+a[0], "--collector.otlp.http.host-port="+a[1],
-		"--admin.http.host-port="+a[2], "--query.grpc-server.host-port="+a[3],
-		"--collector.otlp.grpc.host-port="+a[4], "--collector.grpc-server.host-port="+a[5],
-		"--collector.http-server.host-port="+a[6]), a[1]
+	args := []string{
+		"--query.http-server.host-port=" + a[0], "--collector.otlp.http.host-port=" + a[1],
+		"--admin.http.host-port=" + a[2], "--query.grpc-server.host-port=" + a[3],
+		"--collector.otlp.grpc.host-port=" + a[4], "--collector.grpc-server.host-port=" + a[5],
+		"--collector.http-server.host-port=" + a[6],
+	}
+	if dir := os.Getenv(jaegerUIEnv); dir != "" {
+		args = append(args, "--query.static-files="+dir)
+	}
+	return start(t, api, "http://"+a[2]+"/", program, args...), a[1]
 }
 
 // exportTraces makes OpenTelemetry's global provider of tracers one that sends all spans to endpoint.

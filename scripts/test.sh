@@ -2,7 +2,8 @@
 # All checks of all modules: formatting, vet, staticcheck, the tests under the race detector, and a few seconds of
 # each fuzz target. It gets PostgreSQL where there is none: from the system's package manager when it may use that,
 # else by the same download that `pgsafe doctor` makes. PGSAFE_PG_BIN=/path/to/bin chooses one. PgBouncer comes from the
-# package manager, as do libpq's headers, which some tests compare with and which are done without otherwise.
+# package manager, as do libpq's headers, which some tests compare with, and Prometheus' promtool, which tests the alerts
+# of docs/dashboards. Those two are done without otherwise.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -81,6 +82,26 @@ if ! has_libpq; then
 	install_libpq || echo "without it, the tests that ask libpq what a string means are left out"
 fi
 
+# Debian's package prometheus has promtool, and the server that scripts/backends.sh starts.
+install_promtool() {
+	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends prometheus
+	elif command -v brew >/dev/null; then
+		brew install prometheus
+	else
+		return 1
+	fi
+}
+
+if [ -z "${PGSAFE_PROMTOOL:-}" ] && ! command -v promtool >/dev/null; then
+	step "get promtool"
+	install_promtool || echo "without it, the tests of the alert rules are left out"
+fi
+if [ -z "${PGSAFE_PROMTOOL:-}" ] && command -v promtool >/dev/null; then
+	PGSAFE_PROMTOOL=$(command -v promtool) # the tests fail without it from here on
+	export PGSAFE_PROMTOOL
+fi
+
 step "gofmt"
 unformatted=$(gofmt -l .)
 if [ -n "$unformatted" ]; then
@@ -111,6 +132,9 @@ go test -race -timeout 30m work # one package takes longer than the ten minutes 
 
 step "allocations, which the race detector changes"
 go test -run Allocations . ./bench
+
+step "traces in Jaeger, metrics and alerts in Prometheus"
+scripts/backends.sh -if-built
 
 # fuzz runs one target. Now and then go test itself fails when the time is up while a worker is busy, with "context
 # deadline exceeded" and no failing input; the target then has to pass once more.

@@ -63,8 +63,8 @@
 //	db.client.connection.create_time        histogram      s             time of a dial that succeeded
 //	db.client.connection.wait_time          histogram      s             time of an acquire
 //	db.client.connection.use_time           histogram      s             time from acquire to release
-//	pgsafe.cancel.count                     counter        {request}     cancel requests, by pgsafe.cancel.outcome
-//	pgsafe.recovery.count                   counter        {recovery}    failures hidden from the application, by cause
+//	pgsafe.cancels                          counter        {request}     cancel requests, by pgsafe.cancel.outcome
+//	pgsafe.recoveries                       counter        {recovery}    failures hidden from the application, by cause
 //	pgsafe.session.leaked_state             counter        {state}       effects that a reset removed, by statement
 //	pgsafe.session.duration                 histogram      s             time of a session
 //	pgsafe.session.statements               histogram      {statement}   statements in a session

@@ -28,7 +28,7 @@ type Records struct {
 	repeated, reconnected, certificate, cancels, leaks ratelog.Limiter
 }
 
-// Recovery is a cause of pgsafe.recovery.count.
+// Recovery is a cause of pgsafe.recoveries.
 type Recovery string
 
 // The causes.

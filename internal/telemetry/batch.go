@@ -43,6 +43,9 @@ type batchKey struct{}
 
 // TraceBatchStart begins the span of a batch. The conventions make a batch one operation.
 func (t *Tracer) TraceBatchStart(ctx context.Context, pc *pgx.Conn, data pgx.TraceBatchStartData) context.Context {
+	for _, q := range data.Batch.QueuedQueries {
+		t.record(pc, q.SQL)
+	}
 	if !t.tracesStatements() {
 		return ctx
 	}

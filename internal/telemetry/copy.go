@@ -14,13 +14,13 @@ var _ pgx.CopyFromTracer = (*Tracer)(nil)
 func (t *Tracer) TraceCopyFromStart(
 	ctx context.Context, pc *pgx.Conn, data pgx.TraceCopyFromStartData,
 ) context.Context {
+	text := "COPY " + tableName(data.TableName) + " (" + columns(data.ColumnNames) + ") FROM STDIN"
+	t.record(pc, text)
 	c := t.connOf(pc)
 	if !t.tracesStatements() || !t.wantsSpan(ctx) && !t.metrics.measureStatements(ctx) && !c.underWay() {
 		return ctx
 	}
-	ctx = t.TraceQueryStart(ctx, pc, pgx.TraceQueryStartData{
-		SQL: "COPY " + tableName(data.TableName) + " (" + columns(data.ColumnNames) + ") FROM STDIN",
-	})
+	ctx = t.startQuery(ctx, pc, pgx.TraceQueryStartData{SQL: text})
 	c.mu.Lock()
 	c.open[len(c.open)-1].copies = true
 	c.mu.Unlock()

@@ -27,6 +27,11 @@ func (t *Tracer) wantsSpan(ctx context.Context) bool {
 
 // TraceQueryStart begins the span of a statement.
 func (t *Tracer) TraceQueryStart(ctx context.Context, pc *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	t.record(pc, data.SQL)
+	return t.startQuery(ctx, pc, data)
+}
+
+func (t *Tracer) startQuery(ctx context.Context, pc *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
 	if !t.tracesStatements() {
 		return ctx
 	}

@@ -19,9 +19,9 @@ type recovery struct {
 }
 
 func newRecovery(meter metric.Meter) (recovery, error) {
-	cancels, e1 := meter.Int64Counter("pgsafe.cancel.count", metric.WithUnit("{request}"),
+	cancels, e1 := meter.Int64Counter("pgsafe.cancels", metric.WithUnit("{request}"),
 		metric.WithDescription("The number of requests to cancel a statement whose context has ended."))
-	recoveries, e2 := meter.Int64Counter("pgsafe.recovery.count", metric.WithUnit("{recovery}"),
+	recoveries, e2 := meter.Int64Counter("pgsafe.recoveries", metric.WithUnit("{recovery}"),
 		metric.WithDescription("The number of failures that were hidden from the application."))
 	leaks, e3 := meter.Int64Counter("pgsafe.session.leaked_state", metric.WithUnit("{state}"),
 		metric.WithDescription("The number of effects that statements left in a session before its reset."))

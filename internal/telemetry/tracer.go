@@ -34,6 +34,8 @@ type Tracer struct {
 	conns   conns
 	native  native
 
+	recorders recorders
+
 	mu      sync.Mutex // guards servers
 	servers map[endpoint]*server
 }

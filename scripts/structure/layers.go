@@ -21,8 +21,8 @@ var layers = [][]string{
 	{"internal/pool", "internal/records"},
 	{"internal/scope"},
 	{"."},
-	{"debugz", "session"},
-	{"internal/pgserver", "internal/pgtest", "internal/pgtest/check"}, // for tests
+	{"debugz", "pgsafeexpvar", "session"},
+	{"internal/pgserver", "internal/pgtest", "internal/pgtest/check", "pgsafetest"}, // for tests
 }
 
 // layer returns the layer of a package, or false if it has none. A package below another has that
