@@ -17,7 +17,7 @@ import (
 var (
 	// ErrClosed is returned, possibly wrapped, when a connection is asked of a Connector after its Close. It is of
 	// KindUnavailable.
-	ErrClosed = errors.New("pgsafe: connector is closed")
+	ErrClosed = failure.ErrClosed
 
 	// ErrCertificateExpired is returned, wrapped, from a connect that failed with a client certificate that has expired.
 	// The error's text names the file. It is of KindConfig.

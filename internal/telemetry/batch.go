@@ -135,8 +135,9 @@ func (t *Tracer) TraceBatchEnd(ctx context.Context, pc *pgx.Conn, data pgx.Trace
 		return
 	}
 	b.ended = true
-	c, o := t.connOf(pc), outcomeOf(ctx, data.Err)
+	c := t.connOf(pc)
 	if r, ok := c.pop(); ok {
+		o := c.commitOutcome(r.statement, outcomeOf(ctx, data.Err), b.tag)
 		t.end(ctx, c, r, o, rowCount{})
 		c.leave(r.statement, o, b.tag)
 	}

@@ -81,8 +81,8 @@ func (m *metrics) statement(ctx context.Context, r running, o outcome, rows rowC
 		return
 	}
 	options := r.statement.measured.ok
-	if o.failed() {
-		options = r.statement.measured.failed(o)
+	if o.failed() || o.canceled {
+		options = r.statement.measured.ended(o)
 	}
 	m.duration.Record(ctx, time.Since(r.started).Seconds(), options...)
 	if rows.key == semconv.DBResponseReturnedRowsKey {

@@ -97,7 +97,7 @@ func (t *Tracer) TraceQueryEnd(ctx context.Context, pc *pgx.Conn, data pgx.Trace
 	if !ok {
 		return
 	}
-	o := outcomeOf(ctx, data.Err)
+	o := c.commitOutcome(r.statement, outcomeOf(ctx, data.Err), data.CommandTag)
 	t.end(ctx, c, r, o, rowsOf(data.CommandTag))
 	c.leave(r.statement, o, data.CommandTag)
 }

@@ -7,9 +7,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/pgsafe/pgsafe/internal/failure"
 	"github.com/pgsafe/pgsafe/internal/sqltext"
 )
 
@@ -101,7 +101,8 @@ func (c *conn) leave(s *statement, o outcome, tag pgconn.CommandTag) {
 	if !pc.IsClosed() && pc.TxStatus() != 'I' {
 		c.tx.aborted = pc.TxStatus() == 'E'
 		if tag := tag.String(); s.class == sqltext.End && (tag == "COMMIT" || tag == "ROLLBACK") {
-			c.chain(strings.ToLower(tag))
+			how := strings.ToLower(tag)
+			c.chain(how, outcomeOfEnd(s, o, how))
 		}
 		return
 	}
@@ -111,14 +112,42 @@ func (c *conn) leave(s *statement, o outcome, tag pgconn.CommandTag) {
 		c.tx = nil
 		return
 	}
-	c.endTransactionLocked(endOf(s, o, tag, pc.IsClosed(), c.tx.aborted))
+	how := endOf(s, o, tag, pc.IsClosed(), c.tx.aborted)
+	c.endTransactionLocked(how, outcomeOfEnd(s, o, how))
+}
+
+// outcomeOfEnd returns the outcome of a transaction that the statement s has ended.
+func outcomeOfEnd(s *statement, o outcome, how string) outcome {
+	switch {
+	case how == outcomeUnknown:
+		return failed(failure.ReasonCommitUnknown, failure.CommitUnknown)
+	case how != outcomeRollback || !s.commits:
+		return outcome{}
+	case o.failed() || o.canceled:
+		return o
+	}
+	return failed(failure.ReasonRolledBack, failure.Other)
+}
+
+// commitOutcome returns the outcome of a statement, which may be a COMMIT: it has failed if the server
+// rolled back instead, as it does after an error, or if its answer is missing.
+func (c *conn) commitOutcome(s *statement, o outcome, tag pgconn.CommandTag) outcome {
+	switch {
+	case !s.commits || o.canceled || o.server != nil:
+		return o
+	case o.failed() && c.pgx.IsClosed():
+		return failed(failure.ReasonCommitUnknown, failure.CommitUnknown)
+	case !o.failed() && tag.String() == "ROLLBACK":
+		return failed(failure.ReasonRolledBack, failure.Other)
+	}
+	return o
 }
 
 // chain ends a transaction by COMMIT AND CHAIN or ROLLBACK AND CHAIN. It begins the next one, which
 // has the same mode.
-func (c *conn) chain(how string) {
+func (c *conn) chain(how string, o outcome) {
 	before := c.tx
-	c.endTransactionLocked(how)
+	c.endTransactionLocked(how, o)
 	c.tx = c.tracer.startTransaction(trace.ContextWithSpanContext(context.Background(), before.parent), c, before.mode)
 }
 
@@ -144,17 +173,15 @@ func (c *conn) endTransaction() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.tx != nil {
-		c.endTransactionLocked(outcomeRollback)
+		c.endTransactionLocked(outcomeRollback, outcome{})
 	}
 }
 
-func (c *conn) endTransactionLocked(how string) {
+func (c *conn) endTransactionLocked(how string, o outcome) {
 	span := c.tx.span
 	if span.IsRecording() {
 		span.SetAttributes(outcomeKey.String(how), statementsKey.Int64(c.tx.statements))
-		if how == outcomeUnknown {
-			span.SetStatus(codes.Error, "the outcome of COMMIT is unknown")
-		}
+		o.mark(span)
 		span.End()
 	}
 	c.tx = nil
