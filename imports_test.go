@@ -37,7 +37,7 @@ func TestImports(t *testing.T) {
 		"internal/wire":       {pgx, "internal/failure", "internal/sqlstate"},
 		"internal/socket":     {},
 
-		"internal/records": {pgx, "internal/connect", "internal/ratelog", "internal/serverconn", "internal/sqlstate",
+		"internal/records": {pgx, "internal/connect", "internal/failure", "internal/ratelog", "internal/serverconn", "internal/sqlstate",
 			"internal/telemetry"},
 
 		"internal/telemetry": {pgx, otel, "telemetry", "internal/failure", "internal/sqlstate", "internal/sqltext",

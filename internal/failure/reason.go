@@ -60,7 +60,7 @@ func ReasonOf(err error) Reason {
 	if own, ok := errors.AsType[interface {
 		error
 		Reason() string
-	}](err); ok {
+	}](err); ok && own.Reason() != "" {
 		return Reason(own.Reason())
 	}
 	switch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -44,10 +45,12 @@ func (c *Conn) Reset(ctx context.Context) error {
 	if c.config.Reset == ResetAlways {
 		effects |= ^sqltext.Deallocated
 	}
+	started := time.Now()
 	err := c.cancel.Clear()
 	if err == nil {
 		err = c.reset(canceler.Patient(ctx, 0), effects)
 	}
+	c.config.Tracer.Reset(c.pgx, started, err)
 	if c.config.OnReset != nil {
 		undone := make([]Effects, len(c.session.by))
 		for i, e := range c.session.by {

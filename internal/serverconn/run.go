@@ -21,6 +21,7 @@ func (c *Conn) Exec(
 	}
 	res, err := c.ExecContext(ctx, query, args)
 	if c.hasStalePlan(err) {
+		c.config.Tracer.RepeatHere(c.pgx)
 		res, err = c.ExecContext(ctx, query, args)
 	}
 	return res, c.Failed(ctx, err)
@@ -35,6 +36,7 @@ func (c *Conn) Query(
 	}
 	rows, err := c.QueryContext(ctx, query, args)
 	if c.hasStalePlan(err) {
+		c.config.Tracer.RepeatHere(c.pgx)
 		rows, err = c.QueryContext(ctx, query, args)
 	}
 	if err != nil {

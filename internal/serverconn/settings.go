@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -138,7 +139,9 @@ func (c *Conn) setConfig(ctx context.Context, list []setting, hold span) (int, e
 	if err != nil {
 		return 0, fmt.Errorf("pgsafe: %w: they cannot be encoded", ctxsettings.Err)
 	}
+	started := time.Now()
 	result := c.pgx.PgConn().ExecParams(ctx, applySQL, arguments, applyTypes, nil, nil).Read()
+	c.config.Tracer.Applied(c.pgx, started, result.Err)
 	return len(result.Rows), result.Err
 }
 

@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -33,6 +35,8 @@ type Tracer struct {
 	metrics *metrics
 	conns   conns
 	native  native
+
+	expiry atomic.Pointer[func() (time.Time, bool)] // of the client certificate, nil if unknown
 
 	mu      sync.Mutex // guards servers
 	servers map[endpoint]*server

@@ -44,7 +44,9 @@ type transaction struct {
 // enter returns the context in which a statement's span begins. In a transaction, the parent is the
 // transaction's span if the statement's context has no span or the same span as BEGIN had. Any
 // other span stays the parent, and enter returns the transaction's span as a link.
-func (t *Tracer) enter(ctx context.Context, c *conn, s *statement) (context.Context, trace.SpanContext) {
+func (t *Tracer) enter(
+	ctx context.Context, c *conn, s *statement, more []trace.SpanStartOption,
+) (context.Context, trace.SpanContext) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	parent := trace.SpanContextFromContext(ctx)
@@ -52,7 +54,7 @@ func (t *Tracer) enter(ctx context.Context, c *conn, s *statement) (context.Cont
 		if s.class != sqltext.Begin {
 			return ctx, trace.SpanContext{}
 		}
-		c.tx = t.startTransaction(ctx, c, s.mode)
+		c.tx = t.startTransaction(ctx, c, s.mode, more...)
 	}
 	if !parent.IsValid() || parent.Equal(c.tx.parent) {
 		return trace.ContextWithSpan(ctx, c.tx.span), trace.SpanContext{}
@@ -63,9 +65,11 @@ func (t *Tracer) enter(ctx context.Context, c *conn, s *statement) (context.Cont
 	return ctx, c.tx.span.SpanContext()
 }
 
-func (t *Tracer) startTransaction(ctx context.Context, c *conn, mode []attribute.KeyValue) *transaction {
-	_, span := t.tracer.Start(ctx, transactionName,
-		trace.WithAttributes(c.server.attributes...), trace.WithAttributes(mode...))
+func (t *Tracer) startTransaction(
+	ctx context.Context, c *conn, mode []attribute.KeyValue, more ...trace.SpanStartOption,
+) *transaction {
+	_, span := t.tracer.Start(ctx, transactionName, append(more[:len(more):len(more)],
+		trace.WithAttributes(c.server.attributes...), trace.WithAttributes(mode...))...)
 	return &transaction{span: span, parent: trace.SpanContextFromContext(ctx), mode: mode}
 }
 
