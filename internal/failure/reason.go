@@ -41,6 +41,7 @@ const (
 	ReasonPoolExhausted  Reason = "pool_exhausted" // no connection became free in time
 	ReasonClosed         Reason = "closed"         // the pool is closed
 	ReasonBusy           Reason = "busy"           // rows of an earlier statement are open
+	ReasonArgument       Reason = "argument"       // an argument cannot be encoded, or their number is wrong
 	ReasonRolledBack     Reason = "rolled_back"    // COMMIT became ROLLBACK
 	ReasonCommitUnknown  Reason = "commit_unknown" // COMMIT was sent, no answer came
 )
@@ -70,6 +71,8 @@ func ReasonOf(err error) Reason {
 		return ReasonRolledBack
 	case Any(err, isBusy):
 		return ReasonBusy
+	case Any(err, isArgument):
+		return ReasonArgument
 	case Any(err, isOfDial):
 		return DialReason(err)
 	}
@@ -88,6 +91,14 @@ func ReasonOf(err error) Reason {
 // isBusy recognises a connection that is in use (pgconn.go, PgConn.lock). pgconn does not export the
 // error.
 func isBusy(err error) bool { return err.Error() == "conn busy" }
+
+// isArgument recognises an argument that pgx cannot encode (extended_query_builder.go, Build), or a wrong
+// number of them (conn.go, Conn.exec). pgx does not export the errors.
+func isArgument(err error) bool {
+	text := err.Error()
+	return strings.HasPrefix(text, "failed to encode args[") ||
+		strings.HasPrefix(text, "expected ") && strings.Contains(text, " arguments, got ")
+}
 
 // isOfDial recognises what fails while a connection is made, and never later.
 func isOfDial(err error) bool {

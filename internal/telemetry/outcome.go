@@ -136,7 +136,11 @@ func (o outcome) describe() string {
 	if o.server != nil {
 		what = cmp.Or(sqlstate.Name(o.server.Code), o.server.Code)
 	}
-	if kind := o.kind.String(); o.kind != failure.Other && strings.ReplaceAll(kind, " ", "_") != what {
+	switch kind := o.kind.String(); {
+	case o.kind == failure.Other:
+	case strings.ReplaceAll(kind, " ", "_") == what:
+		what = kind
+	default:
 		what = kind + ": " + what
 	}
 	for _, it := range o.objects() {
