@@ -33,7 +33,7 @@ func (c *Connector) acquire(
 		return nil, c.unserved(ctx, text, waited, err)
 	}
 	why := cmp.Or(conn.WaitedFor(), pool.WaitDial) // what Connect has waited for
-	c.tracer.Acquired(ctx, conn.Server.(*serverconn.Conn).Pgx(), waited+conn.Waited(), why.String())
+	c.tracer.Acquired(ctx, conn.Server.(*serverconn.Conn).Pgx(), conn.WaitedSince(waited), why.String())
 	return conn, nil
 }
 

@@ -39,7 +39,7 @@ func (c *Conn) waitingSince(began time.Time) *Conn {
 	if c == nil || began.IsZero() {
 		return c
 	}
-	c.waited = time.Since(began)
+	c.waited = c.since.Sub(began)
 	if c.waitedFor == NoWait {
 		c.waitedFor = WaitCheck
 	}

@@ -219,7 +219,7 @@ func TestANilTracerIsSafeForThePool(t *testing.T) {
 	conn, err := pgx.Connect(context.Background(), pgtest.Shared(t).URI("postgres"))
 	check.OK(t, err)
 	defer conn.Close(context.Background())
-	none.Acquired(context.Background(), conn, time.Second, "dial")
+	none.Acquired(context.Background(), conn, time.Now(), "dial")
 	none.Unserved(context.Background(), "SELECT 1", time.Second, "pool", context.DeadlineExceeded, nil)
 	none.Used(time.Second)
 	none.Settled(conn)

@@ -26,30 +26,21 @@ type wait struct {
 	started, ended time.Time
 }
 
-// waitUntilNow returns a wait that has just ended.
-func waitUntilNow(waited time.Duration, why string) wait {
-	now := time.Now()
-	return wait{why, now.Add(-waited), now}
-}
-
-// Acquired notes that a caller has acquired conn. If it has waited, why says for what, and the next
-// statement on conn begins with the wait. A statement in ctx that runs again is the next one.
-func (t *Tracer) Acquired(ctx context.Context, conn *pgx.Conn, waited time.Duration, why string) {
+// Acquired notes that a caller has acquired conn. since is when it began to wait, zero if it did not, and
+// why says for what: the next statement on conn begins with the wait. A statement in ctx that runs again
+// is the next one.
+func (t *Tracer) Acquired(ctx context.Context, conn *pgx.Conn, since time.Time, why string) {
 	if t == nil {
 		return
 	}
 	if again := repeatedIn(ctx); again != nil {
 		t.connOf(conn).expect(func(p *pending) { p.again = again })
 	}
-	if waited > 0 {
-		t.metrics.waited(ctx, waited)
-		t.expectWait(conn, waited, why)
+	if !since.IsZero() {
+		w := wait{why, since, time.Now()}
+		t.metrics.waited(ctx, w.ended.Sub(since))
+		t.connOf(conn).expect(func(p *pending) { p.wait = w })
 	}
-}
-
-func (t *Tracer) expectWait(conn *pgx.Conn, waited time.Duration, why string) {
-	w := waitUntilNow(waited, why)
-	t.connOf(conn).expect(func(p *pending) { p.wait = w })
 }
 
 // addWait adds the span of a wait below the span in ctx.
@@ -80,7 +71,8 @@ func (t *Tracer) Unserved(ctx context.Context, text string, waited time.Duration
 	if dial != nil && !o.canceled {
 		o = t.outcomeOfDial(context.Background(), dial)
 	}
-	w := waitUntilNow(waited, why)
+	now := time.Now()
+	w := wait{why, now.Add(-waited), now}
 	r := running{statement: t.serverAt(t.config.endpoint()).statements.Get(text), started: w.started, ended: w.ended}
 	switch {
 	case again != nil:
@@ -124,7 +116,7 @@ func (t *Tracer) acquired(ctx context.Context, conn *pgx.Conn, started time.Time
 	if conn != nil {
 		t.metrics.waited(ctx, waited)
 		if waited >= minWait {
-			t.expectWait(conn, waited, "pool")
+			t.connOf(conn).expect(func(p *pending) { p.wait = wait{"pool", started, started.Add(waited)} })
 		}
 		return
 	}
