@@ -186,7 +186,7 @@ func (c *Connector) poolConfig() pool.Config {
 // dial makes one server connection.
 func (c *Connector) dial(ctx context.Context, why pool.Dial) (_ pool.Server, err error) {
 	ctx = c.tracer.Dialing(ctx, why.Attempt, why.Reason.String())
-	defer func() { c.records.Dialed(ctx, err) }()
+	defer func() { c.records.Dialed(ctx, err, c.dialer.Reason(err)) }()
 	made, err := c.dialer.Dial(ctx)
 	if err != nil {
 		return nil, err

@@ -92,11 +92,11 @@ func ReasonOf(err error) Reason {
 // error.
 func isBusy(err error) bool { return err.Error() == "conn busy" }
 
-// isArgument recognises an argument that pgx cannot encode (extended_query_builder.go, Build), or a wrong
-// number of them (conn.go, Conn.exec). pgx does not export the errors.
+// isArgument recognises an argument that pgx cannot encode, or a wrong number of them
+// (extended_query_builder.go, Build; conn.go, Conn.Query). pgx does not export the errors.
 func isArgument(err error) bool {
 	text := err.Error()
-	return strings.HasPrefix(text, "failed to encode args[") ||
+	return strings.HasPrefix(text, "failed to encode args[") || text == "mismatched param and argument count" ||
 		strings.HasPrefix(text, "expected ") && strings.Contains(text, " arguments, got ")
 }
 

@@ -24,13 +24,13 @@ type outage struct {
 
 // Dialed records a dial that has ended with err, nil for success. A dial that was cancelled says nothing
 // of the server. err may hold secrets, and only its reason is shown.
-func (r *Records) Dialed(ctx context.Context, err error) {
+func (r *Records) Dialed(ctx context.Context, err error, why failure.Reason) {
 	switch {
 	case err == nil:
 		r.reached(ctx)
 	case !errors.Is(err, context.Canceled):
 		r.Tracer.DialFailed(ctx, err)
-		r.unreachable(ctx, failure.DialReason(err))
+		r.unreachable(ctx, why)
 	}
 }
 
