@@ -28,7 +28,7 @@ func (r *Records) Dialed(ctx context.Context, err error, why failure.Reason) {
 	switch {
 	case err == nil:
 		r.reached(ctx)
-	case !errors.Is(err, context.Canceled):
+	case !errors.Is(err, context.Canceled) && !errors.Is(ctx.Err(), context.Canceled):
 		r.Tracer.DialFailed(ctx, err)
 		r.unreachable(ctx, why)
 	}

@@ -100,6 +100,9 @@ func TestOutages(t *testing.T) {
 	})
 	bubble("a dial that was cancelled is no outage", func(t *testing.T, f *fixture) {
 		f.Dialed(context.Background(), context.Canceled, failure.ReasonOther)
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		f.Dialed(ended, errRefused, failure.ReasonRefused)
 		f.succeed()
 		check.Equal(t, len(f.messages()), 0)
 	})

@@ -67,7 +67,7 @@ func (t *Tracer) DialFailed(ctx context.Context, err error) {
 // dialFailed counts and times a dial that failed. A dial that was cancelled is no failure: the pool did
 // not need it any more, or its caller has gone.
 func (t *Tracer) dialFailed(ctx context.Context, started time.Time, err error) {
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) || errors.Is(ctx.Err(), context.Canceled) {
 		return
 	}
 	m, why := t.metrics, semconv.ErrorTypeKey.String(string(t.dialReason(err)))

@@ -130,8 +130,8 @@ func (t *Tracer) made(conn *pgx.Conn, event string, started time.Time, err error
 
 // explain adds to the span of a statement what went before it. A reset is part of it only if the
 // statement waited for it.
-func (t *Tracer) explain(ctx context.Context, r *running, p pending) {
-	t.addWait(ctx, p.wait, outcome{})
+func (t *Tracer) explain(ctx context.Context, c *conn, r *running, p pending) {
+	t.addWait(ctx, c.server, p.wait, outcome{})
 	for _, it := range p.trips {
 		if !it.ended.Before(r.started) {
 			it.add(r.span)

@@ -3,6 +3,7 @@ package telemetry_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"testing"
 	"time"
@@ -11,7 +12,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/attribute"
 
+	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
 	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/pgtest/oteltest"
@@ -56,6 +59,22 @@ func TestATracerOfAPgxpoolSeesItsStatementsAndConnections(t *testing.T) {
 			t.Errorf("the wait for the dial is not below the statement:\n%s", r.Tree())
 		}
 		r.One("CONNECT")
+	})
+	t.Run("a dial that fails is counted and timed", func(t *testing.T) {
+		r := newRecorder(t)
+		config, err := pgsafe.NewPoolConfig(fmt.Sprintf("postgres://u@127.0.0.1:%d/db?sslmode=disable", pgtest.ClosedPort(t)),
+			r.options()...)
+		check.OK(t, err)
+		pool, err := pgxpool.NewWithConfig(ctx, config)
+		check.OK(t, err)
+		defer pool.Close()
+		if pool.Ping(ctx) == nil {
+			t.Error("the port is open")
+		}
+		if got := r.Sum("pgsafe.connection.failures", attribute.String("error.type", "refused")); got != 1 {
+			t.Errorf("%d failed dials were counted, want 1:\n%s", got, r.Dump())
+		}
+		check.Equal(t, r.Count("pgsafe.connection.failure_time"), uint64(1))
 	})
 	t.Run("waits and uses are measured once each", func(t *testing.T) {
 		r := newRecorder(t)

@@ -63,7 +63,7 @@ func (t *Tracer) TracePrepareEnd(ctx context.Context, pc *pgx.Conn, data pgx.Tra
 		ctx = t.startSpan(ctx, c, &r, trace.WithTimestamp(r.started))
 	}
 	if r.span != nil {
-		t.explain(ctx, &r, before)
+		t.explain(ctx, c, &r, before)
 	}
 	if o := outcomeOf(ctx, data.Err); !c.hold(ctx, r, o) {
 		t.end(ctx, c, r, o, rowCount{})

@@ -61,7 +61,7 @@ func (t *Tracer) start(ctx context.Context, c *conn, r *running, spans bool) con
 		ctx = t.startSpan(ctx, c, r, trace.WithTimestamp(r.started))
 	}
 	if r.span != nil {
-		t.explain(ctx, r, p)
+		t.explain(ctx, c, r, p)
 	}
 	return ctx
 }

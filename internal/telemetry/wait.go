@@ -8,7 +8,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.opentelemetry.io/otel/attribute"
-	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -44,12 +43,12 @@ func (t *Tracer) Acquired(ctx context.Context, conn *pgx.Conn, since time.Time, 
 }
 
 // addWait adds the span of a wait below the span in ctx.
-func (t *Tracer) addWait(ctx context.Context, w wait, o outcome) {
+func (t *Tracer) addWait(ctx context.Context, on *server, w wait, o outcome) {
 	if w.started.IsZero() {
 		return
 	}
-	_, span := t.tracer.Start(ctx, waitName, trace.WithTimestamp(w.started), trace.WithAttributes(
-		semconv.DBSystemNamePostgreSQL, semconv.DBClientConnectionPoolName(t.config.poolName()), waitReasonKey.String(w.why)))
+	_, span := t.tracer.Start(ctx, waitName, trace.WithTimestamp(w.started),
+		trace.WithAttributes(on.attributes...), trace.WithAttributes(waitReasonKey.String(w.why)))
 	o.mark(span)
 	span.End(trace.WithTimestamp(w.ended))
 }
@@ -73,7 +72,8 @@ func (t *Tracer) Unserved(ctx context.Context, text string, waited time.Duration
 	}
 	now := time.Now()
 	w := wait{why, now.Add(-waited), now}
-	r := running{statement: t.serverAt(t.config.endpoint()).statements.Get(text), started: w.started, ended: w.ended}
+	on := t.serverAt(t.config.endpoint())
+	r := running{statement: on.statements.Get(text), started: w.started, ended: w.ended}
 	switch {
 	case again != nil:
 		r = again.running
@@ -89,7 +89,7 @@ func (t *Tracer) Unserved(ctx context.Context, text string, waited time.Duration
 		return
 	}
 	if waited > 0 {
-		t.addWait(ctx, w, o)
+		t.addWait(ctx, on, w, o)
 	}
 	r.span.SetAttributes(r.late...)
 	o.mark(r.span)
