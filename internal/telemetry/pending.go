@@ -110,14 +110,15 @@ func (t *Tracer) Reset(conn *pgx.Conn, started time.Time, err error) {
 }
 
 func (t *Tracer) made(conn *pgx.Conn, event string, started time.Time, err error) {
-	if t == nil || !t.tracesStatements() {
+	ctx := context.Background()
+	if t == nil || !t.tracesStatements() || !t.hasSpans() && !t.metrics.measureStatements(ctx) {
 		return
 	}
 	c, known := knownConn(conn)
 	if !known {
 		return
 	}
-	made := trip{event, started, time.Now(), outcomeOf(context.Background(), err)}
+	made := trip{event, started, time.Now(), outcomeOf(ctx, err)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {

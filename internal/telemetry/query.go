@@ -18,11 +18,16 @@ var _ pgx.QueryTracer = (*Tracer)(nil)
 // wantsSpan reports whether a span that begins in ctx may be recorded. Below an unsampled span the
 // Tracer makes no span and does not ask the sampler.
 func (t *Tracer) wantsSpan(ctx context.Context) bool {
-	if t.tracer == nil || t.global != nil && otel.GetTracerProvider() == t.global {
+	if !t.hasSpans() {
 		return false
 	}
 	parent := trace.SpanContextFromContext(ctx)
 	return !parent.IsValid() || parent.IsSampled()
+}
+
+// hasSpans reports whether there may be spans at all.
+func (t *Tracer) hasSpans() bool {
+	return t.tracer != nil && (t.global == nil || otel.GetTracerProvider() != t.global)
 }
 
 // TraceQueryStart begins the span of a statement.
