@@ -13,8 +13,8 @@
 //	CONNECT              client     one dial, until the connection is ready or has failed
 //	pgsafe.pool.wait     internal   a statement's wait for a connection; its child. None if nothing waited
 //
-// The span of a statement covers the call as its caller saw it: the wait, and runs in vain after which
-// the statement ran again. A statement that got no connection has a span too.
+// The span of a statement covers the call as its caller saw it: the wait, and runs in vain after
+// which the statement ran again. A statement that got no connection has a span too.
 //
 // Attributes of spans:
 //

@@ -6,7 +6,8 @@ import (
 	"github.com/pgsafe/pgsafe/internal/errno"
 )
 
-// reasonOfErrno sorts the system's errors of connecting. A server that stops removes its unix socket.
+// reasonOfErrno sorts the system's errors of connecting. A server that stops removes its unix
+// socket.
 func reasonOfErrno(e syscall.Errno) Reason {
 	switch {
 	case errno.Broken(e):

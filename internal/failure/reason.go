@@ -17,8 +17,8 @@ import (
 	"github.com/pgsafe/pgsafe/internal/sqlstate"
 )
 
-// A Reason says in one word why a dial or a statement failed. It is the error.type of a failure that
-// has no SQLSTATE, so there are few, and none contains data.
+// A Reason says in one word why a dial or a statement failed. It is the error.type of a failure
+// that has no SQLSTATE, so there are few, and none contains data.
 type Reason string
 
 // The reasons for which a dial fails.
@@ -88,8 +88,8 @@ func ReasonOf(err error) Reason {
 	return ReasonOther
 }
 
-// isBusy recognises a connection that is in use (pgconn.go, PgConn.lock). pgconn does not export the
-// error.
+// isBusy recognises a connection that is in use (pgconn.go, PgConn.lock). pgconn does not export
+// the error.
 func isBusy(err error) bool { return err.Error() == "conn busy" }
 
 // isArgument recognises an argument that pgx cannot encode, or a wrong number of them
@@ -180,7 +180,8 @@ func isExpired(err error) bool {
 // reasonOfDemand sorts the demands of IsDemand.
 func reasonOfDemand(err error) Reason {
 	aboutLogin := Any(err, func(err error) bool {
-		return err == libpq.ErrPeer || strings.HasPrefix(err.Error(), "require_auth check failed: ") //nolint:errorlint // as above
+		isPeer := err == libpq.ErrPeer //nolint:errorlint // Any looks at each layer
+		return isPeer || strings.HasPrefix(err.Error(), "require_auth check failed: ")
 	})
 	if aboutLogin {
 		return ReasonAuth

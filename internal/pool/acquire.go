@@ -33,8 +33,8 @@ func (p *Pool) acquire(ctx context.Context, text string, a *Affinity) (*Conn, er
 	}
 }
 
-// waitingSince makes the wait of the connection's user begin earlier, with a look at connections that
-// were of no use. The zero time changes nothing.
+// waitingSince makes the wait of the connection's user begin earlier, with a look at connections
+// that were of no use. The zero time changes nothing.
 func (c *Conn) waitingSince(began time.Time) *Conn {
 	if c == nil || began.IsZero() {
 		return c

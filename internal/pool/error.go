@@ -41,8 +41,8 @@ func (e *AcquireError) Error() string {
 // TimedOut reports whether a deadline ended the wait: the caller's, or the pool's own.
 func (e *AcquireError) TimedOut() bool { return !errors.Is(e.Cause, context.Canceled) }
 
-// Reason returns what package failure calls it: pool_exhausted if all connections that the pool may have
-// are in use, whichever time was over. It is "" if the reason lies elsewhere.
+// Reason returns what package failure calls it: pool_exhausted if all connections that the pool may
+// have are in use, whichever time was over. It is "" if the reason lies elsewhere.
 func (e *AcquireError) Reason() string {
 	if e.Failure == nil && e.Max > 0 && (e.InUse >= e.Max || e.Dialing == 0) {
 		return "pool_exhausted"

@@ -156,8 +156,8 @@ func (c *Conn) Note(text string) { c.note.set(text) }
 // connection was idle. Only the user may call it.
 func (c *Conn) Waited() time.Duration { return c.waited }
 
-// WaitedSince returns when the connection's present user began to wait, zero if it did not. before is how
-// long it had waited elsewhere. Only the user may call it.
+// WaitedSince returns when the connection's present user began to wait, zero if it did not. before
+// is how long it had waited elsewhere. Only the user may call it.
 func (c *Conn) WaitedSince(before time.Duration) (since time.Time) {
 	if waited := before + c.waited; waited > 0 {
 		since = c.since.Add(-waited)

@@ -22,8 +22,8 @@ type outage struct {
 	isLogged bool
 }
 
-// Dialed records a dial that has ended with err, nil for success. A dial that was cancelled says nothing
-// of the server. err may hold secrets, and only its reason is shown.
+// Dialed records a dial that has ended with err, nil for success. A dial that was cancelled says
+// nothing of the server. err may hold secrets, and only its reason is shown.
 func (r *Records) Dialed(ctx context.Context, err error, why failure.Reason) {
 	switch {
 	case err == nil:

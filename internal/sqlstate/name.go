@@ -6,7 +6,8 @@ import (
 	"sync"
 )
 
-// conditions has a line for each code of PostgreSQL's errcodes.txt: the code and its condition name.
+// conditions has a line for each code of PostgreSQL's errcodes.txt: the code and its condition
+// name.
 //
 //go:embed conditions.txt
 var conditions string
@@ -20,6 +21,6 @@ var nameOf = sync.OnceValue(func() map[string]string {
 	return names
 })
 
-// Name returns the condition name of a code, such as "unique_violation" of 23505. It is "" for a code
-// that PostgreSQL does not define: an extension or a RAISE may send any.
+// Name returns the condition name of a code, such as "unique_violation" of 23505. It is "" for a
+// code that PostgreSQL does not define: an extension or a RAISE may send any.
 func Name(code string) string { return nameOf()[code] }

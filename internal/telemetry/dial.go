@@ -29,8 +29,8 @@ type dialing struct {
 
 type dialingKey struct{}
 
-// Dialing notes why the pool makes a connection, for the span of the dial. attempt counts from 1 since
-// the last dial that succeeded.
+// Dialing notes why the pool makes a connection, for the span of the dial. attempt counts from 1
+// since the last dial that succeeded.
 func (t *Tracer) Dialing(ctx context.Context, attempt int, reason string) context.Context {
 	if t == nil {
 		return ctx
@@ -51,8 +51,8 @@ func dialingOf(ctx context.Context) *dialing {
 	return d
 }
 
-// DialFailed counts a dial that failed outside of pgx's connect, which TraceConnectEnd counts: in the
-// application's functions, or in what pgsafe asks of a new connection.
+// DialFailed counts a dial that failed outside of pgx's connect, which TraceConnectEnd counts: in
+// the application's functions, or in what pgsafe asks of a new connection.
 func (t *Tracer) DialFailed(ctx context.Context, err error) {
 	if _, counted := errors.AsType[*pgconn.ConnectError](err); t == nil || counted {
 		return
@@ -64,8 +64,8 @@ func (t *Tracer) DialFailed(ctx context.Context, err error) {
 	t.dialFailed(ctx, started, err)
 }
 
-// dialFailed counts and times a dial that failed. A dial that was cancelled is no failure: the pool did
-// not need it any more, or its caller has gone.
+// dialFailed counts and times a dial that failed. A dial that was cancelled is no failure: the pool
+// did not need it any more, or its caller has gone.
 func (t *Tracer) dialFailed(ctx context.Context, started time.Time, err error) {
 	if errors.Is(err, context.Canceled) || errors.Is(ctx.Err(), context.Canceled) {
 		return
@@ -76,8 +76,8 @@ func (t *Tracer) dialFailed(ctx context.Context, started time.Time, err error) {
 	m.failureTime.Record(ctx, time.Since(started).Seconds(), metric.WithAttributeSet(set))
 }
 
-// dialReason returns why a dial failed. The server's alert about an expired certificate gets lost if the
-// server closes first (be_tls_open_server, be-secure-openssl.c, and its caller).
+// dialReason returns why a dial failed. The server's alert about an expired certificate gets lost
+// if the server closes first (be_tls_open_server, be-secure-openssl.c, and its caller).
 func (t *Tracer) dialReason(err error) failure.Reason {
 	expiry := t.expiry.Load()
 	if expiry != nil && (failure.IsAlert(err) || errors.Is(err, syscall.ECONNRESET)) {

@@ -92,8 +92,8 @@ func pidOf(t *testing.T, db interface {
 	return pid
 }
 
-// TestEveryFaultIsShown has a fault happen on a real server, and looks for it in the metrics, the spans and
-// the log.
+// TestEveryFaultIsShown has a fault happen on a real server, and looks for it in the metrics, the
+// spans and the log.
 func TestEveryFaultIsShown(t *testing.T) {
 	for _, tt := range []struct {
 		name                string

@@ -108,8 +108,8 @@ type object struct {
 	name string
 }
 
-// nameLimitOfErrors bounds a name that the server sends, in bytes. Its own names have at most 63, but
-// a RAISE may put anything there.
+// nameLimitOfErrors bounds a name that the server sends, in bytes. Its own names have at most 63,
+// but a RAISE may put anything there.
 const nameLimitOfErrors = 128
 
 // objects returns what the server says that the error is about.
@@ -129,8 +129,8 @@ func (o outcome) objects() (named []object) {
 	return named
 }
 
-// describe returns the description of a failed span: "unique: unique_violation, constraint people_pkey,
-// table people". It has no data: neither the message nor the detail of the server.
+// describe returns the description of a failed span: "unique: unique_violation, constraint
+// people_pkey, table people". It has no data: neither the message nor the detail of the server.
 func (o outcome) describe() string {
 	what := o.errorType
 	if o.server != nil {

@@ -10,8 +10,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// The events of round trips that pgsafe makes for a statement. They are on the statement's span, with
-// the time that they took; settings of a transaction are on the transaction's span.
+// The events of round trips that pgsafe makes for a statement. They are on the statement's span,
+// with the time that they took; settings of a transaction are on the transaction's span.
 const (
 	pingEvent     = "pgsafe.ping"     // an idle connection was asked for a sign of life
 	settingsEvent = "pgsafe.settings" // settings of the context were applied
@@ -78,8 +78,8 @@ func (c *conn) takePending() pending {
 	return p
 }
 
-// forget drops what is noted for a statement that did not come. A reset between two users stays: the next
-// user may have waited for it.
+// forget drops what is noted for a statement that did not come. A reset between two users stays:
+// the next user may have waited for it.
 func (c *conn) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

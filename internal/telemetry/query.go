@@ -48,8 +48,8 @@ func (t *Tracer) TraceQueryStart(ctx context.Context, pc *pgx.Conn, data pgx.Tra
 	return ctx
 }
 
-// start begins r, with its span if spans are wanted. What went before it belongs to it: a wait, round
-// trips, a run in vain.
+// start begins r, with its span if spans are wanted. What went before it belongs to it: a wait,
+// round trips, a run in vain.
 func (t *Tracer) start(ctx context.Context, c *conn, r *running, spans bool) context.Context {
 	r.started = time.Now()
 	p := c.takePending()

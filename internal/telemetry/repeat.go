@@ -11,8 +11,8 @@ import (
 	"github.com/pgsafe/pgsafe/internal/sqltext"
 )
 
-// The conventions want one span, and one measurement, for a call with all its retries. So the end of a
-// statement that may run again is held back until it is known whether it does.
+// The conventions want one span, and one measurement, for a call with all its retries. So the end
+// of a statement that may run again is held back until it is known whether it does.
 
 // Repeat is a statement that has failed, and that may run again.
 type Repeat struct {
@@ -123,8 +123,8 @@ func repeatedIn(ctx context.Context) *Repeat {
 	return nil
 }
 
-// Repeat notes that the last statement on conn, which is gone, runs on another connection. The caller
-// gives the context to the acquire of that connection.
+// Repeat notes that the last statement on conn, which is gone, runs on another connection. The
+// caller gives the context to the acquire of that connection.
 func (t *Tracer) Repeat(ctx context.Context, conn *pgx.Conn) context.Context {
 	if t == nil {
 		return ctx

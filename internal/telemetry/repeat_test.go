@@ -26,8 +26,8 @@ func eventsOf(s sdktrace.ReadOnlySpan) (names []string) {
 	return names
 }
 
-// ended is a database with one idle connection, whose server session ends when the pool has looked at it
-// for the next statement already: the statement never begins.
+// ended is a database with one idle connection, whose server session ends when the pool has looked
+// at it for the next statement already: the statement never begins.
 type ended struct {
 	*sql.DB
 	proxy *pgtest.Proxy

@@ -133,8 +133,8 @@ func outcomeOfEnd(s *statement, o outcome, how string) outcome {
 	return failed(failure.ReasonRolledBack, failure.Other)
 }
 
-// commitOutcome returns the outcome of a statement, which may be a COMMIT: it has failed if the server
-// rolled back instead, as it does after an error, or if its answer is missing.
+// commitOutcome returns the outcome of a statement, which may be a COMMIT: it has failed if the
+// server rolled back instead, as it does after an error, or if its answer is missing.
 func (c *conn) commitOutcome(s *statement, o outcome, tag pgconn.CommandTag) outcome {
 	switch {
 	case !s.commits || o.canceled || o.server != nil:
@@ -191,8 +191,8 @@ func (c *conn) endTransactionLocked(how string, o outcome) {
 	c.tx = nil
 }
 
-// InTransaction returns ctx with the span of the transaction that is under way on conn, so that what
-// the application does in the transaction is below it. It is ctx if there is no such span.
+// InTransaction returns ctx with the span of the transaction that is under way on conn, so that
+// what the application does in the transaction is below it. It is ctx if there is no such span.
 func (t *Tracer) InTransaction(ctx context.Context, conn *pgx.Conn) context.Context {
 	if t == nil {
 		return ctx

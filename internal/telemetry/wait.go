@@ -25,9 +25,9 @@ type wait struct {
 	started, ended time.Time
 }
 
-// Acquired notes that a caller has acquired conn. since is when it began to wait, zero if it did not, and
-// why says for what: the next statement on conn begins with the wait. A statement in ctx that runs again
-// is the next one.
+// Acquired notes that a caller has acquired conn. since is when it began to wait, zero if it did
+// not, and why says for what: the next statement on conn begins with the wait. A statement in ctx
+// that runs again is the next one.
 func (t *Tracer) Acquired(ctx context.Context, conn *pgx.Conn, since time.Time, why string) {
 	if t == nil {
 		return
@@ -105,8 +105,8 @@ func hasTimedOut(err error) bool {
 	return ok && e.TimedOut()
 }
 
-// minWait is the shortest wait for a pgxpool, which does not say whether a caller has waited. Taking an
-// idle connection takes microseconds.
+// minWait is the shortest wait for a pgxpool, which does not say whether a caller has waited.
+// Taking an idle connection takes microseconds.
 const minWait = time.Millisecond
 
 // acquired measures an acquire of a pgxpool that began then. A wait that failed is an event on the
@@ -140,8 +140,9 @@ func (t *Tracer) Used(d time.Duration) {
 }
 
 // Settled ends what one user of conn left open, and forgets what is noted: a wait after which no
-// statement ran, and a statement whose end pgx did not report because an argument panicked. The pool
-// calls it before conn goes to the next user or is closed, when its user runs nothing on it any more.
+// statement ran, and a statement whose end pgx did not report because an argument panicked. The
+// pool calls it before conn goes to the next user or is closed, when its user runs nothing on it
+// any more.
 func (t *Tracer) Settled(conn *pgx.Conn) {
 	if t == nil {
 		return
@@ -152,6 +153,12 @@ func (t *Tracer) Settled(conn *pgx.Conn) {
 }
 
 func (c *conn) settle() {
+	c.mu.Lock()
+	settled := c.pending.isEmpty() && c.held == nil && len(c.open) == 0 && c.tx == nil
+	c.mu.Unlock()
+	if settled {
+		return
+	}
 	c.forget()
 	c.letGo()
 	if c.underWay() {
