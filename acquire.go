@@ -17,7 +17,7 @@ import (
 var (
 	// ErrClosed is returned, possibly wrapped, when a connection is asked of a Connector after its Close. It is of
 	// KindUnavailable.
-	ErrClosed = errors.New("pgsafe: connector is closed")
+	ErrClosed = failure.ErrClosed
 
 	// ErrCertificateExpired is returned, wrapped, from a connect that failed with a client certificate that has expired.
 	// The error's text names the file. It is of KindConfig.
@@ -30,12 +30,19 @@ func (c *Connector) acquire(
 ) (*pool.Conn, error) {
 	conn, err := c.pool.Acquire(ctx, text, a)
 	if err != nil {
-		return nil, c.acquireError(ctx, err)
+		return nil, c.unserved(ctx, text, waited, err)
 	}
-	if waited += conn.Waited(); waited > 0 {
-		c.tracer.Waited(ctx, conn.Server.(*serverconn.Conn).Pgx(), waited, nil)
-	}
+	why := cmp.Or(conn.WaitedFor(), pool.WaitDial) // what Connect has waited for
+	c.tracer.Acquired(ctx, conn.Server.(*serverconn.Conn).Pgx(), conn.WaitedSince(waited), why.String())
 	return conn, nil
+}
+
+// unserved is acquireError for a caller with a statement, which ends. text is "" if it is not known.
+func (c *Connector) unserved(ctx context.Context, text string, waited time.Duration, err error) error {
+	r := pool.RefusalOf(err)
+	c.records.Unserved()
+	c.tracer.Unserved(ctx, text, waited+r.Waited, r.For.String(), err, r.Dial)
+	return c.acquireError(ctx, err)
 }
 
 // acquireError makes an error of the pool fit to be shown. If the pool has no connection because none can be made, the
@@ -52,7 +59,6 @@ func (c *Connector) acquireError(ctx context.Context, err error) error {
 		Pool: c.name(), InUse: late.InUse, Max: late.Max, Connecting: late.Dialing, Waiting: late.Waiting,
 		cause: ctx.Err(),
 	}
-	c.tracer.Waited(ctx, nil, late.Waited, cmp.Or(e.cause, context.DeadlineExceeded))
 	if late.Failure != nil {
 		e.failure = c.dialer.Explain(ctx, late.Failure)
 		if late.InUse == 0 {

@@ -181,7 +181,9 @@ func (c *Connector) poolConfig() pool.Config {
 }
 
 // dial makes one server connection.
-func (c *Connector) dial(ctx context.Context) (pool.Server, error) {
+func (c *Connector) dial(ctx context.Context, why pool.Dial) (_ pool.Server, err error) {
+	ctx = c.tracer.Dialing(ctx, why.Attempt, why.Reason.String())
+	defer func() { c.records.Dialed(ctx, err, c.dialer.Reason(err)) }()
 	made, err := c.dialer.Dial(ctx)
 	if err != nil {
 		return nil, err
@@ -228,7 +230,7 @@ func (c *Connector) ensure(ctx context.Context) (waited time.Duration, err error
 	}
 	began := time.Now()
 	if err := c.pool.Ensure(ctx); err != nil {
-		return 0, c.acquireError(ctx, err)
+		return 0, c.unserved(ctx, "", 0, err)
 	}
 	return time.Since(began), nil
 }

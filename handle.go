@@ -114,6 +114,7 @@ func attempt[T any](ctx context.Context, h *Conn, text string, f func(*servercon
 		case try == maxTries:
 			return res, unbegun.Unwrap() // database/sql would try as often again with driver.ErrBadConn
 		}
+		ctx = h.connector.tracer.Repeat(ctx, h.server.Pgx())
 		h.unbind()
 	}
 }

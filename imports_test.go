@@ -34,15 +34,16 @@ func TestImports(t *testing.T) {
 		"internal/connect": {pgx, "internal/errno", "internal/failure", "internal/libpq", "internal/redact", "internal/sqlstate",
 			"internal/urlfix", "internal/wire"},
 		"internal/driverkeys": {pgx, "internal/urlfix"},
-		"internal/failure":    {pgx, "internal/libpq", "internal/sqlstate"},
+		"internal/failure":    {pgx, "internal/errno", "internal/libpq", "internal/sqlstate"},
 		"internal/canceler":   {pgx, "internal/sqlstate", "internal/wire"},
 		"internal/wire":       {pgx, "internal/failure", "internal/sqlstate"},
 		"internal/socket":     {},
 
-		"internal/records": {pgx, "internal/connect", "internal/ratelog", "internal/serverconn", "internal/sqlstate",
+		"internal/records": {pgx, "internal/connect", "internal/failure", "internal/ratelog", "internal/serverconn", "internal/sqlstate",
 			"internal/telemetry"},
 
-		"internal/telemetry":         {pgx, otel, "telemetry", "internal/sqlstate", "internal/sqltext", "internal/telemetry/layer"},
+		"internal/telemetry": {pgx, otel, "telemetry", "internal/failure", "internal/sqlstate", "internal/sqltext",
+			"internal/telemetry/layer"},
 		"internal/telemetry/layer":   {otel},
 		"internal/telemetry/options": {otel, "internal/telemetry/layer"},
 

@@ -28,7 +28,8 @@ func (n nativeConnector) Connect(ctx context.Context) (driver.Conn, error) {
 		return nil, ErrClosed
 	}
 	made, err := n.dialer.Dial(ctx)
-	if err != nil {
+	if n.records.Dialed(ctx, err, n.dialer.Reason(err)); err != nil {
+		n.records.Unserved()
 		return nil, n.dialer.Explain(ctx, err)
 	}
 	return made.Conn, nil

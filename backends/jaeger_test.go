@@ -45,13 +45,14 @@ const (
 const (
 	placedTrace = `
 POST /orders | server, HTTP 201
-  CONNECT | client, dns tcp tls auth
   TRANSACTION | internal, commit
-    BEGIN | client, pgsafe.pool.wait, "begin"
+    BEGIN | client, "begin"
+      pgsafe.pool.wait | internal
     SELECT stock | client, pgsafe.prepare, "SELECT pieces FROM stock WHERE sku = $1 FOR UPDATE", 1 rows
     UPDATE stock | client, "UPDATE stock SET pieces = pieces - ? WHERE sku = ?"
     INSERT orders | client, pgsafe.prepare, "INSERT INTO orders (number, sku, buyer) VALUES ($1, $2, $3)"
     COMMIT | client, "commit"
+  CONNECT | client, dns tcp tls auth
 `
 	refusedTrace = `
 POST /orders | server, HTTP 409

@@ -32,7 +32,8 @@ func names(tree string) string {
 	var lines []string
 	for line := range strings.Lines(tree) {
 		name, _, isSpan := strings.Cut(line, " (")
-		if isSpan && !strings.Contains(name, "*") && !strings.Contains(name, "=") && !strings.Contains(name, "CONNECT") {
+		if isSpan && !strings.Contains(name, "*") && !strings.Contains(name, "=") && !strings.Contains(name, "CONNECT") &&
+			!strings.Contains(name, "pgsafe.pool.wait") {
 			lines = append(lines, name)
 		}
 	}

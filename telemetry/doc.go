@@ -12,6 +12,10 @@
 //	TRANSACTION          internal   from BEGIN to COMMIT or ROLLBACK; parent of its statements
 //	CONNECT              client     one dial, until the connection is ready or has failed
 //	SESSION              internal   one call of session.Do, or one request of session.Middleware
+//	pgsafe.pool.wait     internal   a statement's wait for a connection; its child. None if nothing waited
+//
+// The span of a statement covers the call as its caller saw it: the wait, and runs in vain after
+// which the statement ran again. A statement that got no connection has a span too.
 //
 // Attributes of spans:
 //
@@ -27,9 +31,15 @@
 //	db.response.returned_rows           rows read from a SELECT or FETCH
 //	pgsafe.response.affected_rows       rows written
 //	db.response.status_code             SQLSTATE of an error
-//	error.type                          SQLSTATE, "timeout", or the type of a Go error
+//	error.type                          SQLSTATE, or a reason: see docs/telemetry.md
+//	pgsafe.error.constraint             the constraint that was violated, if the server names it
+//	pgsafe.error.table                  the table of the error, if the server names it
+//	pgsafe.error.column                 the column of the error, if the server names it
 //	pgsafe.canceled                     the caller cancelled its context; this is not an error
 //	pgsafe.rows.unclosed                still open when its connection was released: unclosed rows, a panic
+//	pgsafe.pool.wait.reason             what was waited for: pool, dial, reset, check
+//	pgsafe.connect.attempt              number of the dial since the last that succeeded, from 1
+//	pgsafe.connect.reason               first_use, demand, lost, renewal, warm_up, floor
 //	pgsafe.transaction.isolation_level  only if BEGIN names one
 //	pgsafe.transaction.read_only        only if BEGIN sets the access mode
 //	pgsafe.transaction.outcome          commit, rollback, prepared, or unknown: COMMIT was sent, no answer came
@@ -42,10 +52,14 @@
 //
 // Events on spans:
 //
-//	pgsafe.pool.wait           a statement waited for its connection: pgsafe.pool.wait_time, in seconds
-//	pgsafe.prepare             pgx prepared the statement first: one more round trip
-//	pgsafe.batch.failed        a statement of a batch failed: pgsafe.batch.position
-//	dns tcp tls auth           a step of a dial has ended; error.type if it failed
+//	pgsafe.repeat         the statement had not begun, and ran again: error.type of the run before
+//	pgsafe.ping           its idle connection was pinged first: pgsafe.duration, in seconds
+//	pgsafe.settings       settings of the context were applied first: pgsafe.duration
+//	pgsafe.reset          it waited for a reset of its session: pgsafe.duration
+//	pgsafe.pool.wait      of a pgxpool only: an acquire has failed: pgsafe.pool.wait_time, in seconds
+//	pgsafe.prepare        pgx prepared the statement first: one more round trip
+//	pgsafe.batch.failed   a statement of a batch failed: pgsafe.batch.position
+//	dns tcp tls auth      a step of a dial has ended; error.type if it failed
 //	pgsafe.session.repeated    a text ran more often in one session than WithRepeatLimit allows (N+1)
 //	pgsafe.session.left_open   rows, a transaction or a connection were open at the session's end
 //	pgsafe.transaction.retry   session.Tx runs again after a lost conflict: pgsafe.transaction.attempt
@@ -61,8 +75,10 @@
 //	db.client.connection.pending_requests   updowncounter  {request}     callers waiting for a connection
 //	db.client.connection.timeouts           counter        {timeout}     acquires that failed at a deadline
 //	db.client.connection.create_time        histogram      s             time of a dial that succeeded
-//	db.client.connection.wait_time          histogram      s             time of an acquire
+//	db.client.connection.wait_time          histogram      s             time of an acquire that waited
 //	db.client.connection.use_time           histogram      s             time from acquire to release
+//	pgsafe.connection.failures              counter        {failure}     dials that failed, by error.type
+//	pgsafe.connection.failure_time          histogram      s             time of a dial that failed, by error.type
 //	pgsafe.cancels                          counter        {request}     cancel requests, by pgsafe.cancel.outcome
 //	pgsafe.recoveries                       counter        {recovery}    failures hidden from the application, by cause
 //	pgsafe.session.leaked_state             counter        {state}       effects that a reset removed, by statement

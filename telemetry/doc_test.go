@@ -3,6 +3,7 @@ package telemetry_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"maps"
 	"os"
 	"regexp"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/pgsafe/pgsafe"
@@ -119,14 +121,14 @@ func emitted(t *testing.T) names {
 	seen := names{map[string]string{}, map[string]string{}, map[string]string{}}
 	number := regexp.MustCompile(`\.\d+$`)
 	for _, s := range r.Spans.Ended() {
+		for _, e := range s.Events() {
+			seen.events[e.Name] = ""
+		}
 		if s.InstrumentationScope().Name == "app" {
 			continue
 		}
 		for _, a := range s.Attributes() {
 			seen.attributes[number.ReplaceAllString(string(a.Key), ".<n>")] = ""
-		}
-		for _, e := range s.Events() {
-			seen.events[e.Name] = ""
 		}
 	}
 	for name, m := range metrics {
@@ -158,7 +160,7 @@ func everything(t *testing.T, r *oteltest.Recorder) map[string]metricdata.Metric
 	cert, key, err := pgtest.SharedTLS(t).ClientCert(pgtest.TLSUser)
 	check.OK(t, err)
 	uri += "&sslcert=" + cert + "&sslkey=" + key
-	db, err := pgsafe.Open(uri+"&pool_max_conns=1&target_session_attrs=read-write",
+	db, err := pgsafe.Open(uri+"&pool_max_conns=1&target_session_attrs=read-write&pool_ping_after=1ns",
 		pgsafe.WithTelemetry(telemetry.WithTracerProvider(r.Tracer), telemetry.WithMeterProvider(r.Meter), telemetry.WithQueryParameters()))
 	check.OK(t, err)
 	conn, err := db.Conn(ctx)
@@ -167,6 +169,12 @@ func everything(t *testing.T, r *oteltest.Recorder) map[string]metricdata.Metric
 	check.OK(t, err)
 	exec(t, conn, ctx, "CREATE TEMP TABLE t (id int)")
 	exec(t, conn, ctx, "INSERT INTO t VALUES (1)")
+	exec(t, conn, ctx, "CREATE TEMP TABLE u (id int PRIMARY KEY, name text NOT NULL)")
+	for _, text := range []string{"INSERT INTO u VALUES (1, 'a'), (1, 'b')", "INSERT INTO u VALUES (2, NULL)"} {
+		if _, err := conn.ExecContext(ctx, text); err == nil {
+			t.Errorf("%s succeeds", text)
+		}
+	}
 	exec(t, conn, ctx, "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY")
 	exec(t, conn, ctx, "COMMIT")
 	check.OK(t, pgsafe.Raw(conn, func(c *pgx.Conn) error {
@@ -187,9 +195,22 @@ func everything(t *testing.T, r *oteltest.Recorder) map[string]metricdata.Metric
 		cancel()
 	}()
 	_, _ = conn.ExecContext(canceled, "SELECT pg_sleep(30)")
-	check.OK(t, conn.Close())
+	afterReset := make(chan error, 1)
+	go func() {
+		_, err := db.ExecContext(ctx, "SELECT 1")
+		afterReset <- err
+	}()
+	c, _ := pgsafe.ConnectorOf(db)
+	pgtest.Eventually(t, "a caller waits", func() bool { return c.Stats().Waiting == 1 })
+	check.OK(t, conn.Close()) // it has a temporary table
+	check.OK(t, <-afterReset)
 	inSession(t, db)
+	_, err = db.ExecContext(session.WithSettings(ctx, map[string]string{"app.tenant": "one"}), "SELECT 1")
+	check.OK(t, err)
+	replan(t, db)
 	refuseWrites(t, db)
+	failToConnect(t, uri, r)
+	waitInPgxpool(t, uri, r)
 	rows, err := db.Query("SELECT * FROM generate_series(1, 3)")
 	check.OK(t, err)
 	metrics := r.Metrics()
@@ -215,6 +236,55 @@ func inSession(t *testing.T, db *sql.DB) {
 			return err
 		})
 	}, session.WithRepeatLimit(1)))
+}
+
+// replan runs a query again whose plan the server refuses.
+func replan(t *testing.T, db *sql.DB) {
+	t.Helper()
+	for _, text := range []string{
+		"CREATE TABLE IF NOT EXISTS replanned (id int)", "SELECT * FROM replanned WHERE id = $1",
+		"ALTER TABLE replanned ADD COLUMN name text", "SELECT * FROM replanned WHERE id = $1", "DROP TABLE replanned",
+	} {
+		var args []any
+		if strings.Contains(text, "$1") {
+			args = []any{1}
+		}
+		rows, err := db.Query(text, args...)
+		check.OK(t, err)
+		check.OK(t, rows.Close())
+	}
+}
+
+// failToConnect has a dial fail.
+func failToConnect(t *testing.T, uri string, r *oteltest.Recorder) {
+	t.Helper()
+	db, err := pgsafe.Open(uri, pgsafe.WithTelemetry(telemetry.WithMeterProvider(r.Meter)),
+		pgsafe.WithBeforeConnect(func(context.Context, *pgx.ConnConfig) error { return errors.New("not now") }))
+	check.OK(t, err)
+	if db.Ping() == nil {
+		t.Error("a connection was made")
+	}
+	check.OK(t, db.Close())
+}
+
+// waitInPgxpool has an acquire of a pgxpool fail.
+func waitInPgxpool(t *testing.T, uri string, r *oteltest.Recorder) {
+	t.Helper()
+	config, err := pgsafe.NewPoolConfig(uri+"&pool_max_conns=1", pgsafe.WithTelemetry(telemetry.WithTracerProvider(r.Tracer)))
+	check.OK(t, err)
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	check.OK(t, err)
+	defer pool.Close()
+	held, err := pool.Acquire(t.Context())
+	check.OK(t, err)
+	defer held.Release()
+	r.Within("a wait that fails", func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+		defer cancel()
+		if _, err := pool.Acquire(ctx); err == nil {
+			t.Error("there is a second connection")
+		}
+	})
 }
 
 // refuseWrites has the server refuse a write, as one does that has become a standby. All connections are renewed then.

@@ -44,6 +44,18 @@ func (d *Dialer) Explain(ctx context.Context, err error) error {
 	return &explained{text: err.Error() + ": " + ctx.Err().Error(), cause: errors.Join(ctx.Err(), err)}
 }
 
+// Reason returns in one word why a dial failed, "" for no error.
+func (d *Dialer) Reason(err error) failure.Reason {
+	failed, ok := errors.AsType[*pgconn.ConnectError](err)
+	switch {
+	case err == nil:
+		return ""
+	case ok && d.expiredCertificate(failed) != nil:
+		return failure.ReasonCertificateExpired
+	}
+	return failure.DialReason(err)
+}
+
 func (d *Dialer) explain(err error) error {
 	if hook, ok := errors.AsType[*hookError](err); ok {
 		return d.redacted(hook.error, hook.Error())

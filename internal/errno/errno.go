@@ -12,3 +12,6 @@ func Silent(e syscall.Errno) bool { return slices.Contains(silent, e) }
 // Gone reports whether the address itself does not exist: a server removes its unix socket when it
 // stops.
 func Gone(e syscall.Errno) bool { return slices.Contains(gone, e) }
+
+// Broken reports whether the other side ended a connection that was open.
+func Broken(e syscall.Errno) bool { return slices.Contains(broken, e) }

@@ -6,5 +6,6 @@ import "syscall"
 
 var (
 	silent = []syscall.Errno{syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE}
+	broken = []syscall.Errno{syscall.ECONNRESET, syscall.EPIPE}
 	gone   = []syscall.Errno{syscall.ENOENT}
 )

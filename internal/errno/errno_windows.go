@@ -4,6 +4,7 @@ import "syscall"
 
 var (
 	silent = []syscall.Errno{wsaeConnRefused, syscall.WSAECONNRESET}
+	broken = []syscall.Errno{syscall.WSAECONNRESET}
 	gone   []syscall.Errno // a server's address stays
 )
 

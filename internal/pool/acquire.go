@@ -16,23 +16,41 @@ func (p *Pool) Acquire(ctx context.Context, text string, a *Affinity) (*Conn, er
 }
 
 func (p *Pool) acquire(ctx context.Context, text string, a *Affinity) (*Conn, error) {
+	var began time.Time // the first try, if it came upon a connection of no use
 	for {
 		f, err := p.takeOrQueue(ctx, text, a)
 		switch {
 		case err != nil:
 			return nil, err
 		case f.conn == nil:
-			return p.wait(ctx, f.waiter)
+			c, err := p.wait(ctx, f.waiter)
+			return c.waitingSince(began), err
 		case p.fit(ctx, f):
-			return f.conn, nil
+			return f.conn.waitingSince(began), nil
+		case began.IsZero():
+			began = f.at
 		}
 	}
+}
+
+// waitingSince makes the wait of the connection's user begin earlier, with a look at connections
+// that were of no use. The zero time changes nothing.
+func (c *Conn) waitingSince(began time.Time) *Conn {
+	if c == nil || began.IsZero() {
+		return c
+	}
+	c.waited = c.since.Sub(began)
+	if c.waitedFor == NoWait {
+		c.waitedFor = WaitCheck
+	}
+	return c
 }
 
 // found is what a caller finds: an idle connection and what is known of it, or a place in the
 // queue.
 type found struct {
 	conn   *Conn
+	at     time.Time
 	over   bool // its time is over
 	idle   time.Duration
 	trust  health.Trust
@@ -56,11 +74,11 @@ func (p *Pool) takeOrQueue(ctx context.Context, text string, a *Affinity) (found
 		p.expireLocked()
 		return found{waiter: w}, nil
 	}
-	f := found{conn: c, over: p.overLocked(c, now), idle: now.Sub(c.since)}
+	f := found{conn: c, at: now, over: p.overLocked(c, now), idle: now.Sub(c.since)}
 	if !c.since.After(p.suspectAt) {
 		f.trust = health.Suspect
 	}
-	p.useLocked(c, text, a, 0, now)
+	p.useLocked(c, text, a, now)
 	return f, nil
 }
 

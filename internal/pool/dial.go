@@ -36,7 +36,8 @@ func (p *Pool) dialLocked() {
 		d := &dial{begun: time.Now(), generation: p.generation}
 		ctx, cancel := context.WithCancel(p.dialContextLocked())
 		d.cancel = cancel
-		if !p.work.Go(func(context.Context) { p.dial(ctx, d) }) {
+		why := p.whyLocked()
+		if !p.work.Go(func(context.Context) { p.dial(ctx, d, why) }) {
 			cancel()
 			return
 		}
@@ -67,9 +68,9 @@ func (p *Pool) wantsDialLocked() bool {
 }
 
 // dial makes one connection.
-func (p *Pool) dial(ctx context.Context, d *dial) {
+func (p *Pool) dial(ctx context.Context, d *dial, why Dial) {
 	defer d.cancel()
-	server, err := p.config.Dial(ctx)
+	server, err := p.config.Dial(ctx, why)
 	p.mu.Lock()
 	if d.slow != nil {
 		d.slow.Stop()
@@ -82,6 +83,7 @@ func (p *Pool) dial(ctx context.Context, d *dial) {
 		p.closing++
 	case useless, d.replaced && err != nil:
 	case err == nil:
+		p.history.dialed, p.history.failures = true, 0
 		reconnected = p.healedLocked()
 		p.madeLocked(server, d)
 	default:

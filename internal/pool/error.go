@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -17,6 +18,7 @@ type AcquireError struct {
 	Waiting int           // callers that waited, this one included
 	Holders []Holder      // the connections in longest use, three at most
 	Waited  time.Duration // by this caller
+	For     Wait          // what it waited for
 	Cause   error         // the error of the caller's context, or ErrTimeout
 	Failure error         // why the last dial failed, if that may pass, else nil
 }
@@ -36,6 +38,18 @@ func (e *AcquireError) Error() string {
 	return fmt.Sprintf("%v: %d%s in use, %d being opened, %d waiting", e.Cause, e.InUse, limit, e.Dialing, e.Waiting)
 }
 
+// TimedOut reports whether a deadline ended the wait: the caller's, or the pool's own.
+func (e *AcquireError) TimedOut() bool { return !errors.Is(e.Cause, context.Canceled) }
+
+// Reason returns what package failure calls it: pool_exhausted if all connections that the pool may
+// have are in use, whichever time was over. It is "" if the reason lies elsewhere.
+func (e *AcquireError) Reason() string {
+	if e.Failure == nil && e.Max > 0 && (e.InUse >= e.Max || e.Dialing == 0) {
+		return "pool_exhausted"
+	}
+	return ""
+}
+
 // Unwrap returns Cause, and Failure if there is one.
 func (e *AcquireError) Unwrap() []error {
 	if e.Failure == nil {
@@ -50,7 +64,13 @@ const maxHolders = 3
 func (p *Pool) acquireErrorLocked(w *waiter, cause error) *AcquireError {
 	e := &AcquireError{
 		InUse: p.used.n, Max: p.limit, Dialing: len(p.dials.underWay), Waiting: p.queue.n,
-		Waited: time.Since(w.since), Cause: cause,
+		Waited: time.Since(w.since), For: WaitPool, Cause: cause,
+	}
+	switch {
+	case e.Dialing > 0, p.dials.failure != nil, p.dials.paused:
+		e.For = WaitDial
+	case p.resetting > 0:
+		e.For = WaitReset
 	}
 	if f := p.dials.failure; f != nil {
 		e.Failure = f.err

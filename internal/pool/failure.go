@@ -22,6 +22,7 @@ type failure struct {
 // if the failure may pass.
 func (p *Pool) failedLocked(err error) {
 	p.counts.dialFailed++
+	p.history.failures++
 	if patience := p.config.Patience(err); patience > 0 {
 		p.dials.failure = &failure{err, patience}
 		p.pauseLocked()

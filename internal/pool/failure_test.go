@@ -138,7 +138,9 @@ func TestFailuresThatPass(t *testing.T) {
 		third := f.call("")
 		time.Sleep(time.Minute)
 		for _, c := range []*call{first, second, third} {
-			check.Equal(t, c.fails(), last)
+			err := c.fails()
+			check.Equal(t, errors.Is(err, last), true)
+			check.Equal(t, pool.RefusalOf(err), pool.Refusal{Waited: patience, For: pool.WaitDial, Dial: last})
 			check.Equal(t, c.took, patience)
 		}
 	})

@@ -44,11 +44,13 @@ type cluster struct {
 	held    []*heldDial
 	open    int
 	peak    int
+	why     []pool.Dial // of each dial
 }
 
-func (c *cluster) Dial(ctx context.Context) (pool.Server, error) {
+func (c *cluster) Dial(ctx context.Context, why pool.Dial) (pool.Server, error) {
 	c.count(1)
 	c.mu.Lock()
+	c.why = append(c.why, why)
 	answer := c.answer
 	c.mu.Unlock()
 	if answer != nil {

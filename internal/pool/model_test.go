@@ -271,7 +271,7 @@ func (w *model) arrive() {
 	w.ask(context.Background(), &gate{kind: "wait", caller: queue[len(queue)-1], answers: []string{"begins"}})
 }
 
-func (w *model) dial(ctx context.Context) (pool.Server, error) {
+func (w *model) dial(ctx context.Context, _ pool.Dial) (pool.Server, error) {
 	w.mu.Lock()
 	w.open++
 	w.dials++

@@ -8,7 +8,6 @@ package pool
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,7 +55,7 @@ type Server interface {
 type Config struct {
 	// Dial opens one connection. Its context ends when the pool does not need the connection any
 	// more. A connection that Dial returns in spite of that is not lost.
-	Dial func(ctx context.Context) (Server, error)
+	Dial func(ctx context.Context, why Dial) (Server, error)
 
 	// Patience returns how long after the caller began to wait a failure to dial may be tried
 	// again. Zero means that the failure lasts.
@@ -94,7 +93,8 @@ type Conn struct {
 	proven     bool      // the server has answered a user; written by the present user
 	inReset    bool
 
-	waited time.Duration // by the present user
+	waited    time.Duration // by the present user
+	waitedFor Wait
 
 	affinity   *Affinity // of the present user; of an idle connection, of the last user
 	note       note
@@ -118,6 +118,7 @@ type Pool struct {
 	closing    int        // connections being closed; they count against the cap
 	queue      queue
 	dials      dials
+	history    history
 	limit      int           // the cap, zero for none
 	timeout    time.Duration // bounds one wait, zero for no bound
 	warmers    []*warmer
@@ -134,7 +135,15 @@ type Pool struct {
 }
 
 // ErrClosed is the error of a Pool after Close.
-var ErrClosed = errors.New("the pool is closed")
+var ErrClosed error = closedError{}
+
+type closedError struct{}
+
+// Error says so.
+func (closedError) Error() string { return "the pool is closed" }
+
+// Reason returns what package failure calls it.
+func (closedError) Reason() string { return "closed" }
 
 // New returns a Pool that has no connection yet.
 func New(config Config) *Pool {
@@ -155,7 +164,9 @@ func newStoppedTimer(f func()) *time.Timer {
 // placeLocked hands a connection to the longest waiter, or keeps it idle.
 func (p *Pool) placeLocked(c *Conn, now time.Time) {
 	if w := p.queue.head; w != nil {
-		p.useLocked(c, w.text, w.affinity, now.Sub(w.since), now)
+		why := c.waitedOnLocked()
+		p.useLocked(c, w.text, w.affinity, now)
+		c.waited, c.waitedFor = now.Sub(w.since), why
 		p.endWaitLocked(w, c, nil, now)
 		return
 	}
@@ -165,11 +176,22 @@ func (p *Pool) placeLocked(c *Conn, now time.Time) {
 }
 
 // useLocked moves a connection to its new user.
-func (p *Pool) useLocked(c *Conn, text string, a *Affinity, waited time.Duration, now time.Time) {
+func (p *Pool) useLocked(c *Conn, text string, a *Affinity, now time.Time) {
 	c.note.set(text)
 	c.affinity = a
-	c.waited, c.since = waited, now
+	c.waited, c.waitedFor, c.since = 0, NoWait, now
 	p.moveLocked(c, &p.used)
+}
+
+// waitedOnLocked returns what a waiter has waited for that is about to get the connection.
+func (c *Conn) waitedOnLocked() Wait {
+	switch {
+	case c.list == nil:
+		return WaitDial
+	case c.inReset:
+		return WaitReset
+	}
+	return WaitPool
 }
 
 // moveLocked moves a connection from its list to the end of another. nil is no list.

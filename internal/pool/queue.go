@@ -96,6 +96,9 @@ func (p *Pool) wait(ctx context.Context, w *waiter) (*Conn, error) {
 		<-w.ready // the pool gave it something meanwhile
 	}
 	c, err := w.conn, w.err
+	if gaveUp == nil && err != nil && err != ErrClosed { //nolint:errorlint // it is this very error
+		err = &DialError{time.Since(w.since), err}
+	}
 	p.queue.recycle(w)
 	return c, err
 }
@@ -152,3 +155,15 @@ func (c *Conn) Note(text string) { c.note.set(text) }
 // Waited returns how long the connection's present user waited for it. Zero means that the
 // connection was idle. Only the user may call it.
 func (c *Conn) Waited() time.Duration { return c.waited }
+
+// WaitedSince returns when the connection's present user began to wait, zero if it did not. before
+// is how long it had waited elsewhere. Only the user may call it.
+func (c *Conn) WaitedSince(before time.Duration) (since time.Time) {
+	if waited := before + c.waited; waited > 0 {
+		since = c.since.Add(-waited)
+	}
+	return since
+}
+
+// WaitedFor returns what the connection's present user waited for. Only the user may call it.
+func (c *Conn) WaitedFor() Wait { return c.waitedFor }

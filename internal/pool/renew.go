@@ -42,12 +42,15 @@ func (p *Pool) learnLocked(c *Conn, state health.State) (ended []*Conn, renewed 
 		p.suspectAt = time.Now()
 		ended = p.takeIdleLocked(func(c *Conn) bool { return c.Server.Ended(health.Suspect) })
 		p.losses += 1 + len(ended)
+		p.history.lost += len(ended)
 		renewed = p.losses > 1 && c.proven
 	case health.Outdated:
 		renewed = true
 	}
 	if renewed {
 		ended = append(ended, p.renewLocked()...)
+	} else {
+		p.history.lost++
 	}
 	return ended, renewed
 }
@@ -56,6 +59,7 @@ func (p *Pool) learnLocked(c *Conn, state health.State) (ended []*Conn, renewed 
 func (p *Pool) renewLocked() []*Conn {
 	p.generation++
 	p.losses = 0
+	p.history.lost, p.history.renewed = 0, p.openLocked()+p.history.lost
 	for d := range p.dials.underWay {
 		d.cancel()
 	}

@@ -25,7 +25,9 @@ type Records struct {
 
 	outdated atomic.Pointer[string] // the SQLSTATE of the last error that concerned other connections too
 
-	repeated, reconnected, certificate, cancels, leaks ratelog.Limiter
+	repeated, certificate, cancels, leaks ratelog.Limiter
+
+	outage outage
 }
 
 // Recovery is a cause of pgsafe.recoveries.
@@ -45,7 +47,7 @@ func (r *Records) Recovered(cause Recovery) {
 	limiter := &r.repeated
 	switch cause {
 	case Reconnect:
-		limiter = &r.reconnected
+		return // the end of an outage has a record of its own
 	case Certificate:
 		limiter = &r.certificate
 	}

@@ -50,8 +50,11 @@ func (h *Home) Begin(ctx context.Context, s *Session, opts driver.TxOptions, f F
 			c.inTx, c.options = true, opts
 			return &Level{conn: c, begun: f}, nil
 		}
-		c.free()
 		unbegun, isUnbegun := errors.AsType[*serverconn.UnbegunError](err)
+		if isUnbegun && try < maxTries {
+			ctx = h.Tracer.Repeat(ctx, c.server.Pgx())
+		}
+		c.free()
 		switch {
 		case !isUnbegun:
 			return nil, err

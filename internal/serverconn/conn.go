@@ -112,6 +112,7 @@ func New(ctx context.Context, std *stdlib.Conn, facts Facts, config *Config) (*C
 		}
 	}
 	pc.CustomData()[customDataKey] = c
+	config.Tracer.Repeats(c.pgx)
 	return c, nil
 }
 

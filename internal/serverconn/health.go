@@ -84,7 +84,10 @@ func (c *Conn) answers(ctx context.Context) bool {
 	}
 	within, cancel := context.WithTimeout(canceler.Patient(ctx, 0), limit)
 	defer cancel()
-	return c.pgx.Ping(within) == nil || ctx.Err() != nil
+	started := time.Now()
+	err := c.pgx.Ping(within)
+	c.config.Tracer.Pinged(c.pgx, started)
+	return err == nil || ctx.Err() != nil
 }
 
 // Ended reports whether the server has closed the connection. If the connection is suspect, anything that the server

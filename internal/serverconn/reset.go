@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -68,6 +69,7 @@ func (c *Conn) toUndo() sqltext.State {
 // Reset undoes the effects of statements in the session. It closes the connection if that fails, if the configuration
 // asks for it, or if a reset would undo what the application's function for new connections has left.
 func (c *Conn) Reset(ctx context.Context) error {
+	started := time.Now()
 	var err error
 	if effects := c.toUndo(); c.config.Reset == ResetClose || c.hook.lostWith(effects) {
 		c.verdict = max(c.verdict, spent)
@@ -75,6 +77,7 @@ func (c *Conn) Reset(ctx context.Context) error {
 	} else if err = c.cancel.Clear(); err == nil {
 		err = c.reset(canceler.Patient(ctx, 0), effects)
 	}
+	c.config.Tracer.Reset(c.pgx, started, err)
 	if c.config.OnReset != nil {
 		c.config.OnReset(c.undone(), err)
 	}

@@ -81,9 +81,11 @@ func (c *Conn) execText(ctx context.Context, s *statement) (pgconn.CommandTag, e
 func run[T any](c *Conn, s *statement, f func() (T, error)) (T, error) {
 	res, err := attempt(c, s, f)
 	if err != nil && c.wire.Forgotten() && c.reusable() {
+		c.config.Tracer.RepeatHere(c.pgx)
 		res, err = attempt(c, s, f)
 	}
 	if c.hasStalePlan(err) {
+		c.config.Tracer.RepeatHere(c.pgx)
 		res, err = attempt(c, s, f)
 	}
 	return res, err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -123,7 +124,9 @@ func (c *Conn) applyForSession(ctx context.Context, want *ctxsettings.Settings) 
 	case c.pgx.PgConn().IsBusy():
 		return ErrBusy
 	}
+	started := time.Now()
 	result := c.pgx.PgConn().ExecParams(ctx, applySQL, c.applyArguments(list, forSession), applyTypes, nil, nil).Read()
+	c.config.Tracer.Applied(c.pgx, started, result.Err)
 	switch {
 	case result.Err != nil:
 		return c.settingsFailed(ctx, want, result.Err)

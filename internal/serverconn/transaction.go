@@ -2,6 +2,7 @@ package serverconn
 
 import (
 	"context"
+	"time"
 
 	"github.com/pgsafe/pgsafe/internal/canceler"
 	"github.com/pgsafe/pgsafe/internal/socket"
@@ -55,7 +56,10 @@ func (c *Conn) listen(ctx context.Context) {
 	}
 	within, cancel := context.WithTimeout(canceler.Patient(context.WithoutCancel(ctx), 0), c.config.PingTimeout)
 	defer cancel()
-	if err := c.pgx.Ping(within); err != nil {
+	started := time.Now()
+	err := c.pgx.Ping(within)
+	c.config.Tracer.Pinged(c.pgx, started)
+	if err != nil {
 		c.cause = err
 		c.Close()
 	}

@@ -44,3 +44,16 @@ func TestClass(t *testing.T) {
 		})
 	}
 }
+
+func TestName(t *testing.T) {
+	for code, want := range map[string]string{
+		sqlstate.UniqueViolation: "unique_violation", sqlstate.TransactionTimeout: "transaction_timeout",
+		"00000": "successful_completion", "MY001": "", "": "",
+	} {
+		t.Run(fmt.Sprintf("the condition name of %q is %q", code, want), func(t *testing.T) {
+			if got := sqlstate.Name(code); got != want {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+}

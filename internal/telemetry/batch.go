@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -54,15 +53,8 @@ func (t *Tracer) TraceBatchStart(ctx context.Context, pc *pgx.Conn, data pgx.Tra
 	if !spans && !t.metrics.measureStatements(ctx) && !c.underWay() {
 		return ctx
 	}
-	s := t.batchStatement(c, data.Batch)
-	b := &batch{running: running{statement: s, started: time.Now()}}
-	waited := c.takeWait()
-	if spans {
-		ctx = t.startSpan(ctx, c, &b.running)
-	}
-	if b.span != nil {
-		t.describe(b.span, waited, nil)
-	}
+	b := &batch{running: running{statement: t.batchStatement(c, data.Batch)}}
+	ctx = t.start(ctx, c, &b.running, spans)
 	c.push(b.running)
 	return context.WithValue(ctx, batchKey{}, b)
 }
@@ -138,8 +130,9 @@ func (t *Tracer) TraceBatchEnd(ctx context.Context, pc *pgx.Conn, data pgx.Trace
 		return
 	}
 	b.ended = true
-	c, o := t.connOf(pc), outcomeOf(ctx, data.Err)
+	c := t.connOf(pc)
 	if r, ok := c.pop(); ok {
+		o := c.commitOutcome(r.statement, outcomeOf(ctx, data.Err), b.tag)
 		t.end(ctx, c, r, o, rowCount{})
 		c.leave(r.statement, o, b.tag)
 	}

@@ -15,13 +15,15 @@ type conn struct {
 	pgx      *pgx.Conn
 	server   *server
 	prepared map[string]string // name to text of statements that the application prepared by name
+	repeats  bool              // statements that have not begun run again: see Repeats
 
 	// mu guards all fields below. A connection has one user at a time, but Tracer.Close may come
 	// from another goroutine.
 	mu       sync.Mutex
 	open     []running // statements under way, the innermost last; the array is reused
 	tx       *transaction
-	waited   time.Duration        // wait for the connection, until a statement takes it
+	pending  pending              // what belongs to the next statement
+	held     *Repeat              // a statement that may run again, nil if there is none
 	acquired time.Time            // when a pgxpool handed the connection out
 	ending   []attribute.KeyValue // of the statement that ends; the array is reused
 }
@@ -30,7 +32,8 @@ type conn struct {
 // first, or it fails because the connection is busy. Either way it ends before the first.
 type running struct {
 	statement *statement
-	started   time.Time
+	started   time.Time            // when its caller began to wait for a connection, if it did
+	ended     time.Time            // zero for now
 	span      trace.Span           // nil if there is none
 	late      []attribute.KeyValue // attributes that the span gets when it ends
 	copies    bool                 // it is a COPY of pgx.Conn.CopyFrom
@@ -108,6 +111,7 @@ func (c *conn) abandon() {
 }
 
 func (c *conn) abandonStatements() {
+	c.letGo()
 	for r, ok := c.pop(); ok; r, ok = c.pop() {
 		if r.span != nil {
 			r.span.SetAttributes(append(r.late[:len(r.late):len(r.late)], unclosedKey.Bool(true))...)

@@ -14,6 +14,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/pgsafe/pgsafe/internal/failure"
 )
 
 var _ pgx.ConnectTracer = (*Tracer)(nil)
@@ -52,12 +54,13 @@ func (t *Tracer) TraceConnectStart(ctx context.Context, data pgx.TraceConnectSta
 	e := endpoint{data.ConnConfig.Host, data.ConnConfig.Port}
 	c := &connecting{started: time.Now(), names: make(map[string]string), chosen: e}
 	if t.wantsSpan(ctx) {
-		ctx, c.span = t.tracer.Start(ctx, connectName, clientKind, trace.WithAttributes(t.serverAt(e).attributes...))
+		ctx, c.span = t.tracer.Start(ctx, connectName, clientKind, trace.WithAttributes(t.serverAt(e).attributes...),
+			trace.WithAttributes(dialingOf(ctx).attributes()...))
 	}
 	return context.WithValue(ctx, connectingKey{}, c)
 }
 
-// TraceConnectEnd ends the span, and measures the time of a dial that succeeded.
+// TraceConnectEnd ends the span, and measures the time of the dial.
 func (t *Tracer) TraceConnectEnd(ctx context.Context, data pgx.TraceConnectEndData) {
 	c := connectingOf(ctx)
 	if c == nil {
@@ -66,13 +69,24 @@ func (t *Tracer) TraceConnectEnd(ctx context.Context, data pgx.TraceConnectEndDa
 	if data.Conn != nil {
 		t.remember(data.Conn, c.chosen)
 		t.metrics.created(ctx, time.Since(c.started))
+	} else {
+		t.dialFailed(ctx, c.started, data.Err)
 	}
 	if c.span == nil {
 		return
 	}
 	c.span.SetAttributes(c.chosen.attributes()...) // one server of several
-	outcomeOf(ctx, data.Err).mark(c.span)
+	t.outcomeOfDial(ctx, data.Err).mark(c.span)
 	c.span.End()
+}
+
+// outcomeOfDial classifies the error of a dial. What the server said has a SQLSTATE.
+func (t *Tracer) outcomeOfDial(ctx context.Context, err error) outcome {
+	o := outcomeOf(ctx, err)
+	if o.failed() && o.server == nil {
+		o.errorType = string(t.dialReason(err))
+	}
+	return o
 }
 
 // event adds a step to the span.
@@ -80,7 +94,11 @@ func (c *connecting) event(ctx context.Context, name string, err error, attribut
 	if c.span == nil {
 		return
 	}
-	attributes = append(attributes, outcomeOf(ctx, err).attributes()...)
+	o := outcomeOf(ctx, err)
+	if o.failed() {
+		o.errorType = string(failure.DialReason(err))
+	}
+	attributes = append(attributes, o.measured()...)
 	c.span.AddEvent(name, trace.WithAttributes(attributes...))
 }
 

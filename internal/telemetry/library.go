@@ -46,7 +46,7 @@ func (t *Tracer) forLibrary() layer.Pool {
 }
 
 func errorAttributes(err error) []attribute.KeyValue {
-	return outcomeOf(context.Background(), err).attributes()
+	return outcomeOf(context.Background(), err).measured()
 }
 
 func (s *server) describe(text string) layer.Statement {

@@ -30,6 +30,9 @@ type metrics struct {
 	waitTime   metric.Float64Histogram
 	useTime    metric.Float64Histogram
 	timeouts   metric.Int64Counter
+
+	failures    metric.Int64Counter
+	failureTime metric.Float64Histogram
 	recovery
 	sessionMetrics
 
@@ -60,9 +63,14 @@ func newMetrics(meter metric.Meter, where []attribute.KeyValue) (*metrics, error
 	timeouts, e6 := dbconv.NewClientConnectionTimeouts(meter)
 	recovery, e7 := newRecovery(meter)
 	sessions, e8 := newSessionMetrics(meter)
-	if err := errors.Join(e1, e2, e3, e4, e5, e6, e7, e8); err != nil {
+	failures, e9 := meter.Int64Counter("pgsafe.connection.failures", metric.WithUnit("{failure}"),
+		metric.WithDescription("The number of connections that could not be made."))
+	failureTime, e10 := meter.Float64Histogram("pgsafe.connection.failure_time", metric.WithUnit("s"), durationBounds,
+		metric.WithDescription("The time of connecting in vain."))
+	if err := errors.Join(e1, e2, e3, e4, e5, e6, e7, e8, e9, e10); err != nil {
 		return nil, err
 	}
+	m.failures, m.failureTime = failures, failureTime
 	m.recovery, m.sessionMetrics = recovery, sessions
 	m.duration, m.rows = duration.Inst(), rows.Inst()
 	m.createTime, m.waitTime, m.useTime = createTime.Inst(), waitTime.Inst(), useTime.Inst()
@@ -81,10 +89,10 @@ func (m *metrics) statement(ctx context.Context, r running, o outcome, rows rowC
 		return
 	}
 	options := r.statement.measured.ok
-	if o.failed() {
-		options = r.statement.measured.failed(o)
+	if o.failed() || o.canceled {
+		options = r.statement.measured.ended(o)
 	}
-	m.duration.Record(ctx, time.Since(r.started).Seconds(), options...)
+	m.duration.Record(ctx, r.took().Seconds(), options...)
 	if rows.key == semconv.DBResponseReturnedRowsKey {
 		m.rows.Record(ctx, rows.n, options...)
 	}

@@ -44,7 +44,7 @@ func (t *Tracer) TraceAcquireEnd(ctx context.Context, _ *pgxpool.Pool, data pgxp
 	}
 	t.native.waiting.Add(-1)
 	now := time.Now()
-	t.Waited(ctx, data.Conn, now.Sub(started), data.Err)
+	t.acquired(ctx, data.Conn, started, data.Err)
 	if data.Conn == nil {
 		return
 	}

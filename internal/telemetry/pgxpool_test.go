@@ -3,6 +3,7 @@ package telemetry_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"testing"
 	"time"
@@ -11,7 +12,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/attribute"
 
+	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
 	"github.com/pgsafe/pgsafe/internal/pgtest/check"
 	"github.com/pgsafe/pgsafe/internal/pgtest/oteltest"
@@ -40,7 +43,7 @@ func (r *recorder) openNative(change func(*pgxpool.Config)) *pgxpool.Pool {
 
 func TestATracerOfAPgxpoolSeesItsStatementsAndConnections(t *testing.T) {
 	ctx := context.Background()
-	t.Run("a statement has its span below the request, and the event of its wait", func(t *testing.T) {
+	t.Run("a statement has its span below the request, and the span of its wait", func(t *testing.T) {
 		r := newRecorder(t)
 		pool := r.openNative(nil)
 		r.Within("request", func(ctx context.Context) {
@@ -52,10 +55,26 @@ func TestATracerOfAPgxpoolSeesItsStatementsAndConnections(t *testing.T) {
 			oteltest.Text(s, "server.address") == "" || oteltest.Text(s, "db.client.connection.pool.name") == "" {
 			t.Errorf("got\n%s", r.Tree())
 		}
-		if len(s.Events()) == 0 || s.Events()[0].Name != "pgsafe.pool.wait" {
-			t.Errorf("the wait for the dial has no event:\n%s", r.Tree())
+		if w := r.One("pgsafe.pool.wait"); w.Parent().SpanID() != s.SpanContext().SpanID() {
+			t.Errorf("the wait for the dial is not below the statement:\n%s", r.Tree())
 		}
 		r.One("CONNECT")
+	})
+	t.Run("a dial that fails is counted and timed", func(t *testing.T) {
+		r := newRecorder(t)
+		config, err := pgsafe.NewPoolConfig(fmt.Sprintf("postgres://u@127.0.0.1:%d/db?sslmode=disable", pgtest.ClosedPort(t)),
+			r.options()...)
+		check.OK(t, err)
+		pool, err := pgxpool.NewWithConfig(ctx, config)
+		check.OK(t, err)
+		defer pool.Close()
+		if pool.Ping(ctx) == nil {
+			t.Error("the port is open")
+		}
+		if got := r.Sum("pgsafe.connection.failures", attribute.String("error.type", "refused")); got != 1 {
+			t.Errorf("%d failed dials were counted, want 1:\n%s", got, r.Dump())
+		}
+		check.Equal(t, r.Count("pgsafe.connection.failure_time"), uint64(1))
 	})
 	t.Run("waits and uses are measured once each", func(t *testing.T) {
 		r := newRecorder(t)
@@ -219,8 +238,8 @@ func TestANilTracerIsSafeForThePool(t *testing.T) {
 	conn, err := pgx.Connect(context.Background(), pgtest.Shared(t).URI("postgres"))
 	check.OK(t, err)
 	defer conn.Close(context.Background())
-	none.Waited(context.Background(), conn, time.Second, nil)
-	none.Waited(context.Background(), nil, time.Second, context.DeadlineExceeded)
+	none.Acquired(context.Background(), conn, time.Now(), "dial")
+	none.Unserved(context.Background(), "SELECT 1", time.Second, "pool", context.DeadlineExceeded, nil)
 	none.Used(time.Second)
 	none.Settled(conn)
 	none.ConnClosing(conn)

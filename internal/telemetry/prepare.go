@@ -55,10 +55,19 @@ func (t *Tracer) TracePrepareEnd(ctx context.Context, pc *pgx.Conn, data pgx.Tra
 		return
 	}
 	r := running{statement: c.server.prepares.Get(p.data.SQL), started: p.started}
-	if t.wantsSpan(ctx) {
-		t.startSpan(ctx, c, &r, trace.WithTimestamp(p.started))
+	before := c.takePending()
+	switch r.started = before.began(p.started); {
+	case before.again != nil:
+		ctx = c.goOn(ctx, &r, before.again)
+	case t.wantsSpan(ctx):
+		ctx = t.startSpan(ctx, c, &r, trace.WithTimestamp(r.started))
 	}
-	t.end(ctx, c, r, outcomeOf(ctx, data.Err), rowCount{})
+	if r.span != nil {
+		t.explain(ctx, c, &r, before)
+	}
+	if o := outcomeOf(ctx, data.Err); !c.hold(ctx, r, o) {
+		t.end(ctx, c, r, o, rowCount{})
+	}
 }
 
 // namesLimit bounds the names of prepared statements that are remembered for one connection.

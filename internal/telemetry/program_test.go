@@ -39,6 +39,7 @@ func TestAProgramHasTheseSpansAndMetrics(t *testing.T) {
 	db := r.open(pgtest.SharedTLS(t), "")
 	db.SetMaxOpenConns(1)
 
+	r.Within("ping", func(ctx context.Context) { check.OK(t, db.PingContext(ctx)) })
 	r.Within("GET /people", func(ctx context.Context) {
 		exec(t, db, ctx, "insert into people (id, name) values ($1, 'Ada')", 1)
 		exec(t, db, ctx, "INSERT INTO people SELECT id + 1, name || 'x' FROM people -- a comment")

@@ -18,11 +18,16 @@ var _ pgx.QueryTracer = (*Tracer)(nil)
 // wantsSpan reports whether a span that begins in ctx may be recorded. Below an unsampled span the
 // Tracer makes no span and does not ask the sampler.
 func (t *Tracer) wantsSpan(ctx context.Context) bool {
-	if t.tracer == nil || t.global != nil && otel.GetTracerProvider() == t.global {
+	if !t.hasSpans() {
 		return false
 	}
 	parent := trace.SpanContextFromContext(ctx)
 	return !parent.IsValid() || parent.IsSampled()
+}
+
+// hasSpans reports whether there may be spans at all.
+func (t *Tracer) hasSpans() bool {
+	return t.tracer != nil && (t.global == nil || otel.GetTracerProvider() != t.global)
 }
 
 // TraceQueryStart begins the span of a statement.
@@ -40,17 +45,43 @@ func (t *Tracer) startQuery(ctx context.Context, pc *pgx.Conn, data pgx.TraceQue
 	if !spans && !t.metrics.measureStatements(ctx) && !c.underWay() {
 		return ctx
 	}
-	s := c.server.statements.Get(c.textOf(data.SQL))
-	r := running{statement: s, started: time.Now()}
-	waited := c.takeWait()
-	if spans {
-		ctx = t.startSpan(ctx, c, &r)
-	}
-	if r.span != nil {
-		t.describe(r.span, waited, data.Args)
+	r := running{statement: c.server.statements.Get(c.textOf(data.SQL))}
+	if ctx = t.start(ctx, c, &r, spans); r.span != nil && t.config.QueryParameters == QueryParametersShown {
+		r.span.SetAttributes(parameters(data.Args)...)
 	}
 	c.push(r)
 	return ctx
+}
+
+// start begins r, with its span if spans are wanted. What went before it belongs to it: a wait,
+// round trips, a run in vain.
+func (t *Tracer) start(ctx context.Context, c *conn, r *running, spans bool) context.Context {
+	r.started = time.Now()
+	p := c.takePending()
+	if p.isEmpty() {
+		if spans {
+			ctx = t.startSpan(ctx, c, r)
+		}
+		return ctx
+	}
+	switch r.started = p.began(r.started); {
+	case p.again != nil:
+		ctx = c.goOn(ctx, r, p.again)
+	case spans:
+		ctx = t.startSpan(ctx, c, r, trace.WithTimestamp(r.started))
+	}
+	if r.span != nil {
+		t.explain(ctx, c, r, p)
+	}
+	return ctx
+}
+
+// took returns how long a statement took that has ended.
+func (r *running) took() time.Duration {
+	if r.ended.IsZero() {
+		return time.Since(r.started)
+	}
+	return r.ended.Sub(r.started)
 }
 
 // startSpan begins the span of r. A span that is not recorded is left out of r. It stays in the
@@ -60,7 +91,15 @@ func (t *Tracer) startQuery(ctx context.Context, pc *pgx.Conn, data pgx.TraceQue
 // Below a sampled parent it has two, and gets the others when it ends: see
 // docs/decisions/0006-attributes-at-the-end.md.
 func (t *Tracer) startSpan(ctx context.Context, c *conn, r *running, more ...trace.SpanStartOption) context.Context {
-	ctx, link := t.enter(ctx, c, r.statement)
+	ctx, link := t.enter(ctx, c, r.statement, more)
+	if link.IsValid() {
+		more = append(more, trace.WithLinks(trace.Link{SpanContext: link}))
+	}
+	return t.begin(ctx, r, more...)
+}
+
+// begin begins the span of r below the span in ctx.
+func (t *Tracer) begin(ctx context.Context, r *running, more ...trace.SpanStartOption) context.Context {
 	parent := trace.SpanContextFromContext(ctx)
 	if parent.IsValid() && !parent.IsSampled() {
 		return ctx
@@ -68,9 +107,6 @@ func (t *Tracer) startSpan(ctx context.Context, c *conn, r *running, more ...tra
 	options := r.statement.root
 	if parent.IsValid() {
 		options, r.late = r.statement.child, r.statement.late
-	}
-	if link.IsValid() {
-		more = append(more, trace.WithLinks(trace.Link{SpanContext: link}))
 	}
 	if len(more) > 0 {
 		options = append(options[:len(options):len(options)], more...)
@@ -80,16 +116,6 @@ func (t *Tracer) startSpan(ctx context.Context, c *conn, r *running, more ...tra
 		r.span = span
 	}
 	return ctx
-}
-
-// describe adds to a span the facts of one run of its statement.
-func (t *Tracer) describe(span trace.Span, waited time.Duration, args []any) {
-	if waited >= minWaitEvent {
-		span.AddEvent(waitEvent, trace.WithAttributes(waitTimeKey.Float64(waited.Seconds())))
-	}
-	if t.config.QueryParameters == QueryParametersShown {
-		span.SetAttributes(parameters(args)...)
-	}
 }
 
 // TraceQueryEnd ends the span. For a statement with rows pgx calls it when the rows are closed.
@@ -102,7 +128,10 @@ func (t *Tracer) TraceQueryEnd(ctx context.Context, pc *pgx.Conn, data pgx.Trace
 	if !ok {
 		return
 	}
-	o := outcomeOf(ctx, data.Err)
+	o := c.commitOutcome(r.statement, outcomeOf(ctx, data.Err), data.CommandTag)
+	if c.hold(ctx, r, o) {
+		return
+	}
 	t.end(ctx, c, r, o, rowsOf(data.CommandTag))
 	c.leave(r.statement, o, data.CommandTag)
 }
@@ -124,7 +153,11 @@ func (c *conn) finish(r running, o outcome, rows rowCount) {
 	}
 	r.span.SetAttributes(c.ending...)
 	o.mark(r.span)
-	r.span.End()
+	if r.ended.IsZero() {
+		r.span.End()
+	} else {
+		r.span.End(trace.WithTimestamp(r.ended))
+	}
 }
 
 // textOf returns the text of a statement. sql can be the name of a prepared statement.

@@ -72,6 +72,7 @@ func (t *Tracer) ObserveCertificate(expiry func() (time.Time, bool)) {
 	if t == nil {
 		return
 	}
+	t.expiry.Store(&expiry)
 	if err := t.metrics.observeCertificate(expiry); err != nil {
 		otel.Handle(err)
 	}

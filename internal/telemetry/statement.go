@@ -140,8 +140,8 @@ func newMeasured(where []attribute.KeyValue, summary string) *measured {
 	return &measured{attributes, []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attributes...))}}
 }
 
-// failed returns the options of a statement that failed.
-func (m *measured) failed(o outcome) []metric.RecordOption {
-	attributes := slices.Concat(m.attributes, o.attributes())
+// ended returns the options of a statement that failed or was cancelled.
+func (m *measured) ended(o outcome) []metric.RecordOption {
+	attributes := slices.Concat(m.attributes, o.measured())
 	return []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attributes...))}
 }

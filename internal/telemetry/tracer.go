@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -35,6 +37,7 @@ type Tracer struct {
 	native  native
 
 	recorders recorders
+	expiry    atomic.Pointer[func() (time.Time, bool)] // of the client certificate, nil if unknown
 
 	mu      sync.Mutex // guards servers
 	servers map[endpoint]*server

@@ -7,9 +7,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/pgsafe/pgsafe/internal/failure"
 	"github.com/pgsafe/pgsafe/internal/sqltext"
 )
 
@@ -44,7 +44,9 @@ type transaction struct {
 // enter returns the context in which a statement's span begins. In a transaction, the parent is the
 // transaction's span if the statement's context has no span or the same span as BEGIN had. Any
 // other span stays the parent, and enter returns the transaction's span as a link.
-func (t *Tracer) enter(ctx context.Context, c *conn, s *statement) (context.Context, trace.SpanContext) {
+func (t *Tracer) enter(
+	ctx context.Context, c *conn, s *statement, more []trace.SpanStartOption,
+) (context.Context, trace.SpanContext) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	parent := trace.SpanContextFromContext(ctx)
@@ -52,7 +54,7 @@ func (t *Tracer) enter(ctx context.Context, c *conn, s *statement) (context.Cont
 		if s.class != sqltext.Begin {
 			return ctx, trace.SpanContext{}
 		}
-		c.tx = t.startTransaction(ctx, c, s.mode)
+		c.tx = t.startTransaction(ctx, c, s.mode, more...)
 	}
 	if !parent.IsValid() || parent.Equal(c.tx.parent) {
 		return trace.ContextWithSpan(ctx, c.tx.span), trace.SpanContext{}
@@ -63,9 +65,11 @@ func (t *Tracer) enter(ctx context.Context, c *conn, s *statement) (context.Cont
 	return ctx, c.tx.span.SpanContext()
 }
 
-func (t *Tracer) startTransaction(ctx context.Context, c *conn, mode []attribute.KeyValue) *transaction {
-	_, span := t.tracer.Start(ctx, transactionName,
-		trace.WithAttributes(c.server.attributes...), trace.WithAttributes(mode...))
+func (t *Tracer) startTransaction(
+	ctx context.Context, c *conn, mode []attribute.KeyValue, more ...trace.SpanStartOption,
+) *transaction {
+	_, span := t.tracer.Start(ctx, transactionName, append(more[:len(more):len(more)],
+		trace.WithAttributes(c.server.attributes...), trace.WithAttributes(mode...))...)
 	return &transaction{span: span, parent: trace.SpanContextFromContext(ctx), mode: mode}
 }
 
@@ -101,7 +105,8 @@ func (c *conn) leave(s *statement, o outcome, tag pgconn.CommandTag) {
 	if !pc.IsClosed() && pc.TxStatus() != 'I' {
 		c.tx.aborted = pc.TxStatus() == 'E'
 		if tag := tag.String(); s.class == sqltext.End && (tag == "COMMIT" || tag == "ROLLBACK") {
-			c.chain(strings.ToLower(tag))
+			how := strings.ToLower(tag)
+			c.chain(how, outcomeOfEnd(s, o, how))
 		}
 		return
 	}
@@ -111,14 +116,42 @@ func (c *conn) leave(s *statement, o outcome, tag pgconn.CommandTag) {
 		c.tx = nil
 		return
 	}
-	c.endTransactionLocked(endOf(s, o, tag, pc.IsClosed(), c.tx.aborted))
+	how := endOf(s, o, tag, pc.IsClosed(), c.tx.aborted)
+	c.endTransactionLocked(how, outcomeOfEnd(s, o, how))
+}
+
+// outcomeOfEnd returns the outcome of a transaction that the statement s has ended.
+func outcomeOfEnd(s *statement, o outcome, how string) outcome {
+	switch {
+	case how == outcomeUnknown:
+		return failed(failure.ReasonCommitUnknown, failure.CommitUnknown)
+	case how != outcomeRollback || !s.commits:
+		return outcome{}
+	case o.failed() || o.canceled:
+		return o
+	}
+	return failed(failure.ReasonRolledBack, failure.Other)
+}
+
+// commitOutcome returns the outcome of a statement, which may be a COMMIT: it has failed if the
+// server rolled back instead, as it does after an error, or if its answer is missing.
+func (c *conn) commitOutcome(s *statement, o outcome, tag pgconn.CommandTag) outcome {
+	switch {
+	case !s.commits || o.canceled || o.server != nil:
+		return o
+	case o.failed() && c.pgx.IsClosed():
+		return failed(failure.ReasonCommitUnknown, failure.CommitUnknown)
+	case !o.failed() && tag.String() == "ROLLBACK":
+		return failed(failure.ReasonRolledBack, failure.Other)
+	}
+	return o
 }
 
 // chain ends a transaction by COMMIT AND CHAIN or ROLLBACK AND CHAIN. It begins the next one, which
 // has the same mode.
-func (c *conn) chain(how string) {
+func (c *conn) chain(how string, o outcome) {
 	before := c.tx
-	c.endTransactionLocked(how)
+	c.endTransactionLocked(how, o)
 	c.tx = c.tracer.startTransaction(trace.ContextWithSpanContext(context.Background(), before.parent), c, before.mode)
 }
 
@@ -144,24 +177,22 @@ func (c *conn) endTransaction() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.tx != nil {
-		c.endTransactionLocked(outcomeRollback)
+		c.endTransactionLocked(outcomeRollback, outcome{})
 	}
 }
 
-func (c *conn) endTransactionLocked(how string) {
+func (c *conn) endTransactionLocked(how string, o outcome) {
 	span := c.tx.span
 	if span.IsRecording() {
 		span.SetAttributes(outcomeKey.String(how), statementsKey.Int64(c.tx.statements))
-		if how == outcomeUnknown {
-			span.SetStatus(codes.Error, "the outcome of COMMIT is unknown")
-		}
+		o.mark(span)
 		span.End()
 	}
 	c.tx = nil
 }
 
-// InTransaction returns ctx with the span of the transaction that is under way on conn, so that what
-// the application does in the transaction is below it. It is ctx if there is no such span.
+// InTransaction returns ctx with the span of the transaction that is under way on conn, so that
+// what the application does in the transaction is below it. It is ctx if there is no such span.
 func (t *Tracer) InTransaction(ctx context.Context, conn *pgx.Conn) context.Context {
 	if t == nil {
 		return ctx

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel/codes"
 
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
@@ -37,12 +38,20 @@ func TestTheSpanOfATransactionHasItsOutcome(t *testing.T) {
 			if tx.Commit() == nil {
 				t.Error("the transaction was committed")
 			}
+			for _, name := range []string{"COMMIT", "TRANSACTION"} {
+				s := r.One(name)
+				check.Equal(t, oteltest.Text(s, "error.type"), "rolled_back")
+				check.Equal(t, s.Status().Code, codes.Error)
+			}
 		}},
 		{"a commit that a constraint refuses has the outcome rollback", "rollback", func(t *testing.T, tx *sql.Tx) {
 			exec(t, tx, ctx, "CREATE TABLE once (id int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
 			exec(t, tx, ctx, "INSERT INTO once VALUES (1), (1)")
 			if tx.Commit() == nil {
 				t.Error("the transaction was committed")
+			}
+			for _, name := range []string{"COMMIT", "TRANSACTION"} {
+				check.Equal(t, oteltest.Text(r.One(name), "pgsafe.error.constraint"), "once_id_key")
 			}
 		}},
 		{"a transaction whose connection is lost has the outcome rollback", "rollback", func(t *testing.T, tx *sql.Tx) {
@@ -69,12 +78,16 @@ func TestTheSpanOfATransactionHasItsOutcome(t *testing.T) {
 		r.Spans.Reset()
 		proxy.Hang()
 		proxy.Reset()
-		committed := make(chan error, 1)
-		go func() { committed <- tx.Commit() }()
+		done := make(chan error, 1)
+		go func() { done <- tx.Commit() }()
 		pgtest.Eventually(t, "the COMMIT is sent", func() bool { return proxy.RoundTrips() > 0 })
 		proxy.Cut()
-		if <-committed == nil {
-			t.Fatal("it was committed without a connection")
+		if <-done == nil {
+			t.Fatal("it was committed without an answer")
+		}
+		for _, name := range []string{"COMMIT", "TRANSACTION"} {
+			check.Equal(t, oteltest.Text(r.One(name), "error.type"), "commit_unknown")
+			check.Equal(t, r.One(name).Status().Description, "commit unknown")
 		}
 		outcome(t, "unknown")
 	})
