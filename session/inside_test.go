@@ -268,6 +268,14 @@ func TestSavepoints(t *testing.T) {
 		check.Equal(t, entries(t, db), "free")
 		exec(t, t.Context(), db, "TRUNCATE ledger")
 	})
+	t.Run("a nested transaction may have a StatementTimeout in a context with settings", func(t *testing.T) {
+		tx(t, tenant(t.Context(), "1"), db, func(ctx context.Context) {
+			check.OK(t, session.Tx(ctx, db, &session.TxOptions{StatementTimeout: time.Minute}, func(ctx context.Context) error {
+				check.Equal(t, one[string](t, ctx, db, "SHOW statement_timeout"), "1min")
+				return nil
+			}))
+		})
+	})
 	t.Run("a nested transaction cannot have a higher isolation level, and the outer one goes on", func(t *testing.T) {
 		tx(t, t.Context(), db, func(ctx context.Context) {
 			_, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelSerializable})
