@@ -29,7 +29,7 @@ func (c *Conn) BeginTransaction(ctx context.Context, want *ctxsettings.Settings,
 	case ctx.Err() != nil: // pgx would close the connection (tx.go, Conn.BeginTx)
 		return c.Failed(ctx, driver.ErrBadConn)
 	case c.InTransaction(): // the server only warns
-		if err := c.isolateInside(ctx, want, &statement{kind: native}); err != nil {
+		if err := c.Nests(want); err != nil {
 			return err
 		}
 		list = nil
