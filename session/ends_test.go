@@ -275,6 +275,8 @@ func TestMisuse(t *testing.T) {
 		" /* c */ commit", "INSERT INTO ledger VALUES ('text'); COMMIT", "INSERT INTO ledger VALUES ('text'); COMMIT AND CHAIN",
 		"COMMIT; BEGIN", "SELECT 1; ROLLBACK AND CHAIN; INSERT INTO ledger VALUES ('text')",
 		"INSERT INTO ledger VALUES ('" + strings.Repeat("x", 1<<17) + "'); COMMIT AND CHAIN",
+		"INSERT INTO ledger VALUES ('" + strings.Repeat("x", 1<<17) + "'); COMMIT; -- done\n/* next */ BEGIN",
+		`INSERT INTO ledger VALUES ('\'); COMMIT; BEGIN; --'`,
 	} {
 		name := text[:min(len(text), 70)]
 		t.Run(fmt.Sprintf("the text %q in a transaction is refused, and the transaction goes on", name), func(t *testing.T) {
