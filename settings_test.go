@@ -317,6 +317,12 @@ func TestSettingsThatAreNotApplied(t *testing.T) {
 			w.terminate()
 		}
 	})
+	t.Run("the error names a refused setting that the server writes with capitals", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
+		_, err := db.ExecContext(session.WithSettings(t.Context(), map[string]string{"timezone": "nowhere"}), "select 1")
+		check.Equal(t, strings.Contains(fmt.Sprint(err), `refuses "timezone"`), true)
+	})
 	t.Run("a batch and a COPY in a context with settings are refused with pgsafe_conn=native", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pgsafe_conn=native"))
