@@ -32,6 +32,11 @@ type Level struct {
 	ended bool
 }
 
+// newLevel returns a level on c.
+func newLevel(c *conn, f Function) *Level {
+	return &Level{conn: c, begun: f, turn: turn{unsent: c.server.Idle}}
+}
+
 // maxTries is how often BEGIN is tried that certainly had no effect.
 const maxTries = 3
 
@@ -48,7 +53,7 @@ func (h *Home) Begin(ctx context.Context, s *Session, opts driver.TxOptions, f F
 		if err == nil {
 			pooled.Worked()
 			c.inTx, c.options = true, opts
-			return &Level{conn: c, begun: f}, nil
+			return newLevel(c, f), nil
 		}
 		c.free()
 		unbegun, isUnbegun := errors.AsType[*serverconn.UnbegunError](err)
@@ -178,7 +183,8 @@ func (l *Level) nest(
 	ctx context.Context, want *ctxsettings.Settings, opts driver.TxOptions, f Function,
 ) (*Level, error) {
 	c := l.conn
-	inner := &Level{conn: c, parent: l, begun: f}
+	inner := newLevel(c, f)
+	inner.parent = l
 	if !c.inTx {
 		if c.server.InTransaction() {
 			return nil, withCause(ErrOptions, errors.New("a transaction that a text has begun is open"))
