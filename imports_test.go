@@ -40,7 +40,8 @@ func TestImports(t *testing.T) {
 		"internal/records": {pgx, "internal/connect", "internal/ratelog", "internal/serverconn", "internal/sqlstate",
 			"internal/telemetry"},
 
-		"internal/telemetry":         {pgx, otel, "telemetry", "internal/sqlstate", "internal/sqltext", "internal/telemetry/layer"},
+		"internal/telemetry": {pgx, otel, "telemetry", "internal/sqlstate", "internal/sqltext", "internal/telemetry/layer",
+			"internal/telemetry/options"},
 		"internal/telemetry/layer":   {otel},
 		"internal/telemetry/options": {otel, "internal/telemetry/layer"},
 
