@@ -110,8 +110,7 @@ func newConnector(server *libpq.Config, o options, opts []Option) (*Connector, e
 		server: server, profile: *o.profile, logger: o.logger, opts: opts, comments: o.telemetry.TraceComments,
 		texts: serverconn.NewTexts(), work: background.New(),
 	}
-	c.tracer = o.newTracer(server.Conn, c.name())
-	server.Conn.Tracer = tracers(server.Conn.Tracer, c.tracer)
+	c.tracer = tracing.Install(o.telemetry, server.Conn, c.name())
 	c.records = records.Records{Logger: o.logger, Pool: c, Tracer: c.tracer}
 	if o.cancels() {
 		c.canceler = canceler.New(o.cancelLimit())

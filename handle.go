@@ -92,15 +92,19 @@ func run[T any](ctx context.Context, h *Conn, text string, f func(*serverconn.Co
 // If the handle had none, and the connection that it got turns out to be dead before the statement began, another one
 // is tried.
 func attempt[T any](ctx context.Context, h *Conn, text string, f func(*serverconn.Conn) (T, error)) (res T, err error) {
+	before := h.inherits
 	for try := 1; ; try++ {
 		fresh, err := h.bind(ctx, text)
 		switch {
 		case err != nil:
 			return res, err
 		case h.place.Level() != nil:
-			return scope.Run(ctx, h.place.Level(), text, f)
+			res, err = scope.Run(ctx, h.place.Level(), text, f)
+			h.refused(err, before)
+			return res, err
 		}
 		res, err = f(h.server)
+		h.refused(err, before)
 		if err == nil {
 			h.pooled.Worked()
 			return res, nil
@@ -126,6 +130,13 @@ func (h *Conn) settings(ctx context.Context) *ctxsettings.Settings {
 		h.inherits = s
 	}
 	return h.inherits
+}
+
+// refused makes the next statement inherit the settings from before, if a transaction under way has refused others.
+func (h *Conn) refused(err error, before *ctxsettings.Settings) {
+	if err != nil && errors.Is(err, serverconn.ErrOtherSettings) {
+		h.inherits = before
+	}
 }
 
 // ExecContext runs a statement without rows.

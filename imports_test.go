@@ -43,7 +43,7 @@ func TestImports(t *testing.T) {
 			"internal/telemetry"},
 
 		"internal/telemetry": {pgx, otel, "telemetry", "internal/failure", "internal/sqlstate", "internal/sqltext",
-			"internal/telemetry/layer"},
+			"internal/telemetry/layer", "internal/telemetry/options"},
 		"internal/telemetry/layer":   {otel},
 		"internal/telemetry/options": {otel, "internal/telemetry/layer"},
 

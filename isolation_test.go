@@ -426,6 +426,16 @@ func TestTransactionsWithSettings(t *testing.T) {
 		_, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelLinearizable})
 		check.Equal(t, err != nil, true)
 	})
+	t.Run("settings of a BEGIN that fails do not reach a statement without settings", func(t *testing.T) {
+		t.Parallel()
+		// No transaction of a standby is serializable (variable.c, check_XactIsoLevel).
+		standby := pgtest.Standby(t, pgtest.Shared(t))
+		db := open(t, pgsafe.DriverName, standby.URI("postgres"))
+		db.SetMaxOpenConns(1)
+		_, err := db.BeginTx(tenant(t.Context(), "1"), &sql.TxOptions{Isolation: sql.LevelSerializable})
+		check.Equal(t, pgsafe.SQLState(err), "0A000")
+		check.Equal(t, tenantOf(t, t.Context(), db), "")
+	})
 	t.Run("a setting that counts when a transaction begins holds for it", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))

@@ -317,6 +317,36 @@ func TestSettingsThatAreNotApplied(t *testing.T) {
 			w.terminate()
 		}
 	})
+	t.Run("the error names a refused setting that the server writes with capitals", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, pgtest.Shared(t).Database(t))
+		_, err := db.ExecContext(session.WithSettings(t.Context(), map[string]string{"timezone": "nowhere"}), "select 1")
+		check.Equal(t, strings.Contains(fmt.Sprint(err), `refuses "timezone"`), true)
+	})
+	t.Run("a batch and a COPY in a context with settings are refused with pgsafe_conn=native", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pgsafe_conn=native"))
+		exec(t, db, "create table written (n int)")
+		ctx := tenant(t.Context(), "1")
+		for _, write := range []func(*pgx.Conn) error{
+			func(c *pgx.Conn) error {
+				batch := &pgx.Batch{}
+				batch.Queue("insert into written values (1)")
+				return c.SendBatch(ctx, batch).Close()
+			},
+			func(c *pgx.Conn) error {
+				_, err := c.CopyFrom(ctx, pgx.Identifier{"written"}, []string{"n"}, pgx.CopyFromRows([][]any{{1}}))
+				return err
+			},
+		} {
+			conn, err := db.Conn(t.Context())
+			check.OK(t, err)
+			err = pgsafe.Raw(conn, write)
+			check.Equal(t, errors.Is(err, session.ErrSettings), true)
+			check.OK(t, conn.Close())
+		}
+		check.Equal(t, one[int](t, db, "select count(*)::int from written"), 0)
+	})
 	t.Run("settings are refused with pgsafe_conn=native", func(t *testing.T) {
 		t.Parallel()
 		db := open(t, pgsafe.DriverName, with(pgtest.Shared(t).Database(t), "pgsafe_conn=native"))

@@ -4,12 +4,8 @@ import (
 	"context"
 	"database/sql/driver"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/multitracer"
-
 	tracing "github.com/pgsafe/pgsafe/internal/telemetry"
 	"github.com/pgsafe/pgsafe/internal/telemetry/layer"
-	"github.com/pgsafe/pgsafe/telemetry"
 )
 
 // setTelemetry applies the value of pgsafe_telemetry. An option outranks it. The error is a *DSNError if the program
@@ -27,38 +23,6 @@ func (o *options) setTelemetry(value string) error {
 		o.telemetry.Layer = l
 	}
 	return nil
-}
-
-// newTracer returns the Tracer of a pool, nil without telemetry.
-func (o *options) newTracer(cc *pgx.ConnConfig, database string) *tracing.Tracer {
-	if o.telemetry.Off {
-		return nil
-	}
-	t := o.telemetry
-	if len(t.ServerTags) > 0 {
-		cc.RuntimeParams["application_name"] = tracing.Tagged(cc.RuntimeParams["application_name"], t.ServerTags)
-	}
-	config := tracing.Config{
-		TracerProvider: t.TracerProvider, MeterProvider: t.MeterProvider, Attributes: t.Attributes,
-		QueryText: telemetry.QueryText(t.QueryText), Layer: t.Layer,
-		Pool: t.PoolName, Host: cc.Host, Port: cc.Port, Database: database,
-	}
-	if t.QueryParameters {
-		config.QueryParameters = tracing.QueryParametersShown
-	}
-	return tracing.New(config)
-}
-
-// tracers returns the tracer of connections: the application's own, pgsafe's, or both.
-func tracers(app pgx.QueryTracer, ours *tracing.Tracer) pgx.QueryTracer {
-	switch {
-	case ours == nil:
-		return app
-	case app == nil:
-		return ours
-	}
-	// Ours is first: tracers such as otelpgx end the span that they find in the context, and ours do not look there.
-	return multitracer.New(ours, app)
 }
 
 // poolGauges is Stats in the terms of telemetry.

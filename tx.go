@@ -50,7 +50,9 @@ func (h *Conn) ended() {
 
 // nest begins a transaction within a transaction of package session.
 func (h *Conn) nest(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	tx, err := h.place.Nest(ctx, opts, h.ended)
+	before := h.inherits
+	tx, err := h.place.Nest(ctx, h.settings(ctx), opts, h.ended)
+	h.refused(err, before)
 	h.inTx = err == nil
 	h.settle()
 	return tx, err

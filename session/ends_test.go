@@ -275,6 +275,8 @@ func TestMisuse(t *testing.T) {
 		" /* c */ commit", "INSERT INTO ledger VALUES ('text'); COMMIT", "INSERT INTO ledger VALUES ('text'); COMMIT AND CHAIN",
 		"COMMIT; BEGIN", "SELECT 1; ROLLBACK AND CHAIN; INSERT INTO ledger VALUES ('text')",
 		"INSERT INTO ledger VALUES ('" + strings.Repeat("x", 1<<17) + "'); COMMIT AND CHAIN",
+		"INSERT INTO ledger VALUES ('" + strings.Repeat("x", 1<<17) + "'); COMMIT; -- done\n/* next */ BEGIN",
+		`INSERT INTO ledger VALUES ('\'); COMMIT; BEGIN; --'`,
 	} {
 		name := text[:min(len(text), 70)]
 		t.Run(fmt.Sprintf("the text %q in a transaction is refused, and the transaction goes on", name), func(t *testing.T) {
@@ -328,6 +330,30 @@ func TestMisuse(t *testing.T) {
 		check.Equal(t, pgErr.Code, "22012")
 		check.Equal(t, entries(t, db), "")
 	})
+	t.Run("a statement that an argument's Value runs in the same transaction gets ErrBusy", func(t *testing.T) {
+		busySoon(t)
+		tx(t, t.Context(), db, func(ctx context.Context) {
+			_, err := db.ExecContext(ctx, "SELECT $1::text", asking(func() error {
+				_, err := db.ExecContext(ctx, "SELECT 1")
+				return err
+			}))
+			isError(t, err, session.ErrBusy)
+		})
+	})
+	t.Run("a statement that waits for one that runs for longer than the limit does not get ErrBusy", func(t *testing.T) {
+		busySoon(t)
+		tx(t, t.Context(), db, func(ctx context.Context) {
+			var wg sync.WaitGroup
+			for range 3 {
+				wg.Go(func() {
+					if _, err := db.ExecContext(ctx, "SELECT pg_sleep(0.3)"); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+		})
+	})
 	t.Run("a panic in an argument's Value goes on, and the transaction is rolled back", func(t *testing.T) {
 		for _, use := range []func(ctx context.Context){
 			func(ctx context.Context) { _, _ = db.ExecContext(ctx, "INSERT INTO ledger VALUES ($1)", valuer{}) },
@@ -374,3 +400,8 @@ func TestMisuse(t *testing.T) {
 		})
 	}
 }
+
+// asking is an argument whose Value runs a statement.
+type asking func() error
+
+func (a asking) Value() (driver.Value, error) { return "", a() }

@@ -17,7 +17,8 @@ var (
 
 	// ErrBusy is the error of a statement when something else keeps the transaction's connection: a
 	// nested transaction, or native code, that has done nothing for five seconds; or open rows of more
-	// than 16 MiB.
+	// than 16 MiB. An argument whose Value runs a statement with the same context gets it too, after ten
+	// seconds at most: the statement waits for the one that it is an argument of.
 	ErrBusy = scope.ErrBusy
 
 	// ErrLost is the error of statements in a transaction whose connection broke, or that a statement

@@ -268,6 +268,37 @@ func TestSavepoints(t *testing.T) {
 		check.Equal(t, entries(t, db), "free")
 		exec(t, t.Context(), db, "TRUNCATE ledger")
 	})
+	t.Run("a nested transaction may have a StatementTimeout in a context with settings", func(t *testing.T) {
+		tx(t, tenant(t.Context(), "1"), db, func(ctx context.Context) {
+			check.OK(t, session.Tx(ctx, db, &session.TxOptions{StatementTimeout: time.Minute}, func(ctx context.Context) error {
+				check.Equal(t, one[string](t, ctx, db, "SHOW statement_timeout"), "1min")
+				return nil
+			}))
+		})
+	})
+	t.Run("nothing begins within a transaction with other settings than its own", func(t *testing.T) {
+		tx(t, tenant(t.Context(), "1"), db, func(ctx context.Context) {
+			_, err := db.BeginTx(tenant(ctx, "2"), nil)
+			isError(t, err, session.ErrSettings)
+			never := func(context.Context) error { t.Error("the function was called"); return nil }
+			isError(t, session.Tx(tenant(ctx, "2"), db, nil, never), session.ErrSettings)
+			check.Equal(t, one[string](t, ctx, db, "SHOW app.tenant"), "1") // it goes on
+		})
+	})
+	t.Run("a *sql.Conn with other settings than the transaction runs nothing under the transaction's", func(t *testing.T) {
+		tx(t, tenant(t.Context(), "1"), db, func(ctx context.Context) {
+			conn, err := db.Conn(tenant(ctx, "2"))
+			check.OK(t, err)
+			defer conn.Close()
+			_, err = conn.ExecContext(context.Background(), "SELECT 1")
+			isError(t, err, session.ErrSettings)
+			isError(t, pgsafe.Raw(conn, func(*pgx.Conn) error { t.Error("it was called"); return nil }), session.ErrSettings)
+			exec(t, ctx, conn, "SELECT 1")
+			_, err = conn.ExecContext(tenant(ctx, "2"), "SELECT 1")
+			isError(t, err, session.ErrSettings)
+			check.Equal(t, one[string](t, context.Background(), conn, "SHOW app.tenant"), "1")
+		})
+	})
 	t.Run("a nested transaction cannot have a higher isolation level, and the outer one goes on", func(t *testing.T) {
 		tx(t, t.Context(), db, func(ctx context.Context) {
 			_, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelSerializable})

@@ -12,6 +12,7 @@ import (
 	"github.com/pgsafe/pgsafe"
 	"github.com/pgsafe/pgsafe/internal/pgtest"
 	"github.com/pgsafe/pgsafe/internal/pgtest/check"
+	"github.com/pgsafe/pgsafe/session"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -71,6 +72,11 @@ func enter(tb testing.TB, ctx context.Context, db runner, entry string) {
 func entries(tb testing.TB, db runner) string {
 	tb.Helper()
 	return one[string](tb, context.Background(), db, "SELECT coalesce(string_agg(entry, ' ' ORDER BY entry), '') FROM ledger")
+}
+
+// tenant returns a context with a setting.
+func tenant(ctx context.Context, value string) context.Context {
+	return session.WithSettings(ctx, map[string]string{"app.tenant": value})
 }
 
 // backend returns the server's process that runs a statement with ctx.

@@ -165,6 +165,7 @@ func TestRetries(t *testing.T) {
 // committer is a database behind a proxy, in which COMMIT waits for a lock that admin has.
 type committer struct {
 	t     *testing.T
+	ctx   context.Context // Tx's
 	db    *sql.DB
 	proxy *pgtest.Proxy
 	admin *pgx.Conn
@@ -179,7 +180,7 @@ func newCommitter(t *testing.T, user string) *committer {
 	t.Helper()
 	cluster := pgtest.Shared(t)
 	database := databaseOf(t, cluster.Database(t))
-	c := &committer{t: t, admin: cluster.AdminIn(t, database), proxy: pgtest.NewProxy(t, cluster)}
+	c := &committer{t: t, ctx: t.Context(), admin: cluster.AdminIn(t, database), proxy: pgtest.NewProxy(t, cluster)}
 	c.do(committing)
 	uri := c.proxy.URI(database)
 	if user != "" {
@@ -207,7 +208,7 @@ func (c *committer) do(text string) {
 func (c *committer) run(options session.TxOptions) <-chan error {
 	done := make(chan error, 1)
 	go func() {
-		done <- session.Tx(c.t.Context(), c.db, &options, func(ctx context.Context) error {
+		done <- session.Tx(c.ctx, c.db, &options, func(ctx context.Context) error {
 			_, err := c.db.ExecContext(ctx, "INSERT INTO ledger VALUES ($1)", fmt.Sprint(session.Attempt(ctx)))
 			return err
 		})
@@ -276,6 +277,15 @@ func TestCommitUnknown(t *testing.T) {
 			check.Equal(t, c.written(), "")
 		})
 	}
+	t.Run("a check works in a context with settings", func(t *testing.T) {
+		c := newCommitter(t, "")
+		c.ctx = tenant(c.ctx, "1")
+		done := c.run(session.TxOptions{Retries: 3, CommitCheck: time.Minute})
+		c.do(fmt.Sprintf("SELECT pg_terminate_backend(%d)", c.waits()))
+		c.unlock()
+		check.OK(t, <-done)
+		check.Equal(t, c.written(), "2")
+	})
 	t.Run("a check that reaches no server in time leaves the outcome unknown", func(t *testing.T) {
 		c := newCommitter(t, "")
 		done := c.run(session.TxOptions{CommitCheck: 100 * time.Millisecond})
@@ -297,7 +307,7 @@ func TestCommitUnknown(t *testing.T) {
 			primary.User(), primary.Host(), primary.Port(), standby.Host(), standby.Port()))
 		check.OK(t, err)
 		defer db.Close()
-		c := &committer{t: t, db: db, admin: admin}
+		c := &committer{t: t, ctx: t.Context(), db: db, admin: admin}
 		done := c.run(session.TxOptions{Retries: 3, CommitCheck: time.Minute})
 		c.waits()
 		check.OK(t, primary.Kill())

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pgsafe/pgsafe"
+	"github.com/pgsafe/pgsafe/internal/ctxsettings"
 	"github.com/pgsafe/pgsafe/internal/scope"
 	"github.com/pgsafe/pgsafe/internal/serverconn"
 )
@@ -108,7 +109,7 @@ func (t *transaction) driverOptions() driver.TxOptions {
 
 // nest runs f in a savepoint.
 func (t *transaction) nest(ctx context.Context, session *scope.Session, outer *scope.Level) error {
-	level, err := outer.Nest(ctx, t.driverOptions(), t.begun)
+	level, err := outer.Nest(ctx, ctxsettings.Of(ctx), t.driverOptions(), t.begun)
 	if err != nil {
 		return err
 	}
@@ -138,7 +139,7 @@ func (t *transaction) nest(ctx context.Context, session *scope.Session, outer *s
 func (t *transaction) once(ctx context.Context, session *scope.Session, base *scope.Level, attempt int) (err error) {
 	var level *scope.Level
 	if base != nil {
-		level, err = base.Nest(ctx, t.driverOptions(), t.begun)
+		level, err = base.Nest(ctx, ctxsettings.Of(ctx), t.driverOptions(), t.begun)
 	} else {
 		level, err = t.home.Begin(ctx, session, t.driverOptions(), t.begun)
 	}

@@ -32,6 +32,11 @@ type Level struct {
 	ended bool
 }
 
+// newLevel returns a level on c.
+func newLevel(c *conn, f Function) *Level {
+	return &Level{conn: c, begun: f, turn: turn{unsent: c.server.Idle}}
+}
+
 // maxTries is how often BEGIN is tried that certainly had no effect.
 const maxTries = 3
 
@@ -48,7 +53,7 @@ func (h *Home) Begin(ctx context.Context, s *Session, opts driver.TxOptions, f F
 		if err == nil {
 			pooled.Worked()
 			c.inTx, c.options = true, opts
-			return &Level{conn: c, begun: f}, nil
+			return newLevel(c, f), nil
 		}
 		unbegun, isUnbegun := errors.AsType[*serverconn.UnbegunError](err)
 		if isUnbegun && try < maxTries {
@@ -155,13 +160,15 @@ func (l *Level) NativeDone(err error) error {
 	return err
 }
 
-// Nest begins a level within l, for f: a savepoint, or on a session's connection a transaction. It has
-// the turn of l until it ends.
-func (l *Level) Nest(ctx context.Context, opts driver.TxOptions, f Function) (*Level, error) {
+// Nest begins a level within l, for f: a savepoint, or on a session's connection a transaction with the
+// settings that are wanted. It has the turn of l until it ends.
+func (l *Level) Nest(
+	ctx context.Context, want *ctxsettings.Settings, opts driver.TxOptions, f Function,
+) (*Level, error) {
 	if err := l.enter(ctx, "SAVEPOINT"); err != nil {
 		return nil, err
 	}
-	inner, err := l.nest(ctx, opts, f)
+	inner, err := l.nest(ctx, want, opts, f)
 	l.conn.wire.Unlock()
 	if err == nil {
 		err = l.adopt(inner)
@@ -175,14 +182,17 @@ func (l *Level) Nest(ctx context.Context, opts driver.TxOptions, f Function) (*L
 }
 
 // nest begins a level on the server. The caller has the wire.
-func (l *Level) nest(ctx context.Context, opts driver.TxOptions, f Function) (*Level, error) {
+func (l *Level) nest(
+	ctx context.Context, want *ctxsettings.Settings, opts driver.TxOptions, f Function,
+) (*Level, error) {
 	c := l.conn
-	inner := &Level{conn: c, parent: l, begun: f}
+	inner := newLevel(c, f)
+	inner.parent = l
 	if !c.inTx {
 		if c.server.InTransaction() {
 			return nil, withCause(ErrOptions, errors.New("a transaction that a text has begun is open"))
 		}
-		if err := c.server.BeginTransaction(ctx, ctxsettings.Of(ctx), opts); err != nil {
+		if err := c.server.BeginTransaction(ctx, want, opts); err != nil {
 			return nil, c.settle(err)
 		}
 		c.inTx, c.options = true, opts
@@ -191,6 +201,9 @@ func (l *Level) nest(ctx context.Context, opts driver.TxOptions, f Function) (*L
 	}
 	if strength(opts.Isolation) > strength(c.options.Isolation) {
 		return nil, withCause(ErrOptions, errors.New("its isolation level is higher than the outer transaction's"))
+	}
+	if err := c.server.Nests(want); err != nil {
+		return nil, err
 	}
 	c.savepoints++
 	inner.savepoint = "pgsafe_" + strconv.Itoa(c.savepoints)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/pgsafe/pgsafe/internal/ctxsettings"
 	"github.com/pgsafe/pgsafe/internal/pool"
 	"github.com/pgsafe/pgsafe/internal/serverconn"
 )
@@ -132,8 +133,10 @@ type nestedTx struct {
 }
 
 // Nest begins a transaction of database/sql within the level. ended is called at its end.
-func (p *Place) Nest(ctx context.Context, opts driver.TxOptions, ended func()) (driver.Tx, error) {
-	inner, err := p.level.Nest(ctx, opts, 0)
+func (p *Place) Nest(
+	ctx context.Context, want *ctxsettings.Settings, opts driver.TxOptions, ended func(),
+) (driver.Tx, error) {
+	inner, err := p.level.Nest(ctx, want, opts, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -4,12 +4,15 @@ import (
 	"context"
 	"database/sql/driver"
 
+	"github.com/pgsafe/pgsafe/internal/ctxsettings"
 	"github.com/pgsafe/pgsafe/internal/serverconn"
 )
 
 // QueryRow runs a query of one row in the level.
 func (l *Level) QueryRow(ctx context.Context, text string, args ...any) ([]driver.Value, error) {
-	return Run(ctx, l, text, func(c *serverconn.Conn) ([]driver.Value, error) { return queryRow(ctx, c, text, args) })
+	return Run(ctx, l, text, func(c *serverconn.Conn) ([]driver.Value, error) {
+		return queryRow(ctx, c, ctxsettings.Of(ctx), text, args)
+	})
 }
 
 // QueryRow runs a query of one row on a connection of the pool, outside sessions and transactions.
@@ -19,15 +22,17 @@ func (h *Home) QueryRow(ctx context.Context, text string, args ...any) ([]driver
 		return nil, err
 	}
 	defer h.Pool.Release(c)
-	return queryRow(ctx, c.Server.(*serverconn.Conn), text, args)
+	return queryRow(ctx, c.Server.(*serverconn.Conn), nil, text, args)
 }
 
-func queryRow(ctx context.Context, c *serverconn.Conn, text string, args []any) ([]driver.Value, error) {
+func queryRow(
+	ctx context.Context, c *serverconn.Conn, want *ctxsettings.Settings, text string, args []any,
+) ([]driver.Value, error) {
 	named := make([]driver.NamedValue, len(args))
 	for i, a := range args {
 		named[i] = driver.NamedValue{Ordinal: i + 1, Value: a}
 	}
-	rows, err := c.Query(ctx, nil, text, named)
+	rows, err := c.Query(ctx, want, text, named)
 	if err != nil {
 		return nil, err
 	}

@@ -46,7 +46,8 @@ func (s *Session) Base() *Level {
 // keep makes a connection with session state the session's own. It reports false if the session has
 // one already, or is over.
 func (s *Session) keep(c *pool.Conn) bool {
-	base := &Level{conn: s.home.take(c, s), isBase: true}
+	base := newLevel(s.home.take(c, s), 0)
+	base.isBase = true
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.base != nil || s.Ended() {

@@ -19,6 +19,8 @@ type turn struct {
 	holder string      // what keeps it beyond one statement, "" for a statement
 	works  func() bool // reports whether the holder does something now
 	seen   time.Time
+	passes uint64      // how often the turn was passed on
+	unsent func() bool // reports whether no statement is on its way to the server or runs there, nil if that is not known
 	queue  []chan struct{}
 	heir   func() // gets the turn before the queue does, nil for none
 }
@@ -29,6 +31,7 @@ func (t *turn) take(ctx context.Context) error {
 	if ready == nil {
 		return nil
 	}
+	var idle uint64 // which statement had the turn when the server ran none, counted from 1
 	late := time.NewTimer(BusyTimeout)
 	defer late.Stop()
 	for {
@@ -39,7 +42,7 @@ func (t *turn) take(ctx context.Context) error {
 			t.giveUp(ready)
 			return ctx.Err()
 		case <-late.C:
-			holder, left := t.stuck()
+			holder, left := t.stuck(&idle)
 			if holder != "" {
 				t.giveUp(ready)
 				return &busyError{holder}
@@ -102,6 +105,7 @@ func (t *turn) pass() (heir func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.holder, t.works = "", nil
+	t.passes++
 	heir, t.heir = t.heir, nil
 	switch {
 	case heir != nil:
@@ -144,10 +148,22 @@ func (t *turn) touch() {
 	}
 }
 
-// stuck returns the holder if it has done nothing for BusyTimeout, else when to look again.
-func (t *turn) stuck() (holder string, again time.Duration) {
+// stuckStatement is a statement that has the turn and does not reach the server. Most often the method
+// Value of its argument waits for a statement in the same transaction, and so for itself.
+const stuckStatement = "a statement that is not sent (perhaps an argument's Value runs a statement too)"
+
+// stuck returns the holder if it has done nothing for BusyTimeout, else when to look again. A statement
+// has done nothing if the server is idle at two looks. idle is the caller's memory of the first.
+func (t *turn) stuck(idle *uint64) (holder string, again time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.holder == "" && t.unsent != nil && t.unsent() {
+		if *idle == t.passes+1 {
+			return stuckStatement, 0
+		}
+		*idle = t.passes + 1
+		return "", BusyTimeout
+	}
 	if t.holder == "" || t.works() {
 		t.seen = time.Now()
 		return "", BusyTimeout

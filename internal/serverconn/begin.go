@@ -29,7 +29,7 @@ func (c *Conn) BeginTransaction(ctx context.Context, want *ctxsettings.Settings,
 	case ctx.Err() != nil: // pgx would close the connection (tx.go, Conn.BeginTx)
 		return c.Failed(ctx, driver.ErrBadConn)
 	case c.InTransaction(): // the server only warns
-		if err := c.isolateInside(ctx, want, &statement{kind: native}); err != nil {
+		if err := c.Nests(want); err != nil {
 			return err
 		}
 		list = nil
@@ -56,7 +56,7 @@ func (c *Conn) beginWith(
 	if c.isPooled() && c.hasEarly(want) {
 		return errPooled
 	}
-	b := beginning{c, begin, list}
+	b := beginning{c, want, begin, list}
 	run := b.before
 	if c.isPooled() {
 		run = b.inside
@@ -78,6 +78,7 @@ func (c *Conn) beginWith(
 // beginning is a BEGIN with settings. Its methods return the error of the settings and of the rest.
 type beginning struct {
 	conn  *Conn
+	want  *ctxsettings.Settings
 	begin string
 	list  []setting
 }
@@ -96,6 +97,9 @@ func (b beginning) before(ctx context.Context) (setErr, err error) {
 		return nil, err
 	}
 	set, _, setErr := read(p)
+	if setErr == nil && set == len(b.list) { // they stay with the session, whatever becomes of BEGIN
+		c.config.InUse.add(b.want)
+	}
 	_, _ = p.GetResults() // the first Sync; what it fails with, the next one repeats
 	_, tag, err := read(p)
 	err = cmp.Or(err, p.Close())

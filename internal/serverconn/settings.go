@@ -39,8 +39,9 @@ type setting struct {
 }
 
 var (
-	errSettingsInTx = fmt.Errorf("pgsafe: %w: they differ from the settings of the transaction under way", ctxsettings.Err)
-	errPooled       = fmt.Errorf("pgsafe: %w: the connection leads to a pooler, where this statement can have them "+
+	// ErrOtherSettings is the error of what should run within a transaction with other settings.
+	ErrOtherSettings = fmt.Errorf("pgsafe: %w: they differ from the settings of the transaction under way", ctxsettings.Err)
+	errPooled        = fmt.Errorf("pgsafe: %w: the connection leads to a pooler, where this statement can have them "+
 		"in a transaction only; begin it with this context", ctxsettings.Err)
 	errGoesOn = fmt.Errorf("pgsafe: %w: they end with the transaction under way, and the statement goes on in another "+
 		"one; begin that with BeginTx", ctxsettings.Err)
@@ -242,7 +243,7 @@ func (c *Conn) isolate(ctx context.Context, want *ctxsettings.Settings, s *state
 	case c.pgx.IsClosed():
 		return c.failedHarmless(ctx, driver.ErrBadConn)
 	case c.InTransaction():
-		return c.isolateInside(ctx, want, s)
+		return c.isolateInside(want, s)
 	case want.Check() != nil:
 		return fmt.Errorf("pgsafe: %w", want.Check())
 	}
@@ -260,16 +261,22 @@ func (c *Conn) isolate(ctx context.Context, want *ctxsettings.Settings, s *state
 	return err
 }
 
+// Nests returns why a savepoint cannot have the settings that are wanted, nil if it can.
+func (c *Conn) Nests(want *ctxsettings.Settings) error {
+	return c.isolateInside(want, &statement{kind: native})
+}
+
 // isolateInside looks at a statement within a transaction, which has the transaction's settings.
-func (c *Conn) isolateInside(ctx context.Context, want *ctxsettings.Settings, s *statement) error {
+func (c *Conn) isolateInside(want *ctxsettings.Settings, s *statement) error {
 	within := c.session.within
-	own := ctxsettings.Of(ctx) != nil // else it inherits those of the transaction
 	switch {
-	case own && want.Check() != nil:
+	case want == nil: // it inherits those of the transaction
+	case want.Check() != nil:
 		return fmt.Errorf("pgsafe: %w", want.Check())
-	case own && !want.Equal(within):
-		return errSettingsInTx
-	case c.session.local && s.kind != native && c.config.Shapes.of(s.text).goesOn:
+	case !want.Equal(within):
+		return ErrOtherSettings
+	}
+	if c.session.local && s.kind != native && c.config.Shapes.of(s.text).goesOn {
 		return errGoesOn
 	}
 	s.tag(c, within)

@@ -52,8 +52,9 @@ func withoutWords(err *pgconn.PgError) *pgconn.PgError {
 
 // subjectOf finds what the server's words are about: they quote the name.
 func (c *Conn) subjectOf(want *ctxsettings.Settings, err *pgconn.PgError) string {
+	said := strings.ToLower(err.Message) // the server's names may have capitals, as TimeZone has
 	for _, name := range slices.Concat(want.Names(), c.config.InUse.get().all()) {
-		if strings.Contains(err.Message, `"`+name+`"`) {
+		if strings.Contains(said, `"`+name+`"`) {
 			return strconv.Quote(name)
 		}
 	}

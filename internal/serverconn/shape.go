@@ -44,13 +44,14 @@ func readShape(sql string) shape {
 		shown := strings.TrimRight(text.Masked, "; ")
 		several = shown == "" || strings.HasSuffix(shown, "...") || strings.Contains(shown, ";")
 	}
+	chains := several && sqltext.Chains(sql)
 	ends := text.Class == sqltext.Begin || text.Class == sqltext.End
 	return shape{
 		known:     text.Operation != "",
 		pipelined: (text.Class == sqltext.Query || text.Class == sqltext.Write) && pipelined[text.Operation],
 		several:   several,
-		controls:  text.Class >= sqltext.Begin,
-		goesOn:    ends && (several || strings.Contains(strings.ToUpper(text.Masked), "CHAIN")),
+		controls:  chains || text.Class >= sqltext.Begin,
+		goesOn:    chains || ends && (several || strings.Contains(strings.ToUpper(text.Masked), "CHAIN")),
 	}
 }
 

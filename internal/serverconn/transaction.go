@@ -15,6 +15,10 @@ func (c *Conn) Busy() bool { return c.pgx.PgConn().IsBusy() }
 // AtWork reports whether the server owes the answer to a statement. It may be called at any time.
 func (c *Conn) AtWork() bool { return c.wire.Owes() }
 
+// Idle reports whether the server owes no answer, and nothing is being sent. It is false if that is not
+// known. It may be called at any time.
+func (c *Conn) Idle() bool { return c.wire.Idle() }
+
 // Aborted reports whether a statement has failed in the transaction, so that COMMIT will roll back.
 func (c *Conn) Aborted() bool { return c.pgx.PgConn().TxStatus() == 'E' }
 

@@ -32,6 +32,17 @@ func (w *Wire) Owes() bool {
 	return w.debt.phase() == Owing
 }
 
+// Idle reports whether the server owes no answer, and nothing is being written. It is false on a nil
+// Wire, which does not know.
+func (w *Wire) Idle() bool {
+	if w == nil {
+		return false
+	}
+	w.debt.mu.Lock()
+	defer w.debt.mu.Unlock()
+	return w.debt.phase() == Idle
+}
+
 // OnSent returns the phase of the present request. Unless that is Owing, sent is called once, when
 // the next request, or the one that is being written, is on its way: by the goroutine that writes,
 // before it reads. Forget takes sent back.

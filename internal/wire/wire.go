@@ -11,7 +11,7 @@ import (
 )
 
 // Wire is what is known of one connection. A nil *Wire knows nothing; all methods are safe on it.
-// Only the connection's user may call them, as with the frontend, except for OnSent and Owes, which
+// Only the connection's user may call them, as with the frontend, except for OnSent, Owes and Idle, which
 // are safe for concurrent use.
 type Wire struct {
 	debt   debt
