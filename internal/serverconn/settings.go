@@ -25,6 +25,8 @@ type session struct {
 	local  bool                  // the transaction under way has its settings for itself only
 	pooled bool                  // another process of the server answers than the connection was made to
 
+	absent []string // names in use that the server does not know, or not any more
+
 	used     bool          // a statement ran since the last reset
 	effects  sqltext.State // what statements have left behind
 	by       []*Effects    // the first statement for each effect
@@ -126,6 +128,8 @@ func (c *Conn) applyForSession(ctx context.Context, want *ctxsettings.Settings) 
 	}
 	result := c.pgx.PgConn().ExecParams(ctx, applySQL, c.applyArguments(list, forSession), applyTypes, nil, nil).Read()
 	switch {
+	case result.Err != nil && c.lacks(want, refusalIn(result.Err)):
+		return c.applyForSession(ctx, want)
 	case result.Err != nil:
 		return c.settingsFailed(ctx, want, result.Err)
 	case len(result.Rows) < len(list):
@@ -158,7 +162,7 @@ func (s *session) list(inUse *names, want *ctxsettings.Settings) []setting {
 		list = append(list, s.initially("role"))
 	}
 	for _, name := range inUse.all() {
-		if _, given := want.Value(name); !given {
+		if _, given := want.Value(name); !given && !slices.Contains(s.absent, name) {
 			list = append(list, s.initially(name))
 		}
 	}
