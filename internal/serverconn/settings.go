@@ -2,11 +2,13 @@ package serverconn
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -190,8 +192,9 @@ func (s *session) initially(name string) setting {
 const prefixSQL = `SELECT pg_catalog.count(pg_catalog.set_config(name, value, true)) ` +
 	`FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS s (name, value)`
 
-// prefixName is the name of prefixSQL as a prepared statement: another text needs another name.
-const prefixName = "pgsafe_settings_1"
+// prefixName is the name of prefixSQL as a prepared statement. No text can prepare another statement under it ahead of
+// time: each process has its own.
+var prefixName = "pgsafe_settings_" + strings.ToLower(rand.Text())
 
 // prefixes remembers what goes in front of statements with the settings of one context, and of
 // those without settings.
