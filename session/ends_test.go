@@ -302,6 +302,28 @@ func TestMisuse(t *testing.T) {
 		})
 		check.Equal(t, entries(t, db), "")
 	})
+	for name, run := range map[string]func(ctx context.Context) error{
+		"a long text with COMMIT and BEGIN where its words are not read": func(ctx context.Context) error {
+			_, err := db.ExecContext(ctx, "SELECT '"+strings.Repeat("x", 1<<17)+"'; COMMIT; SELECT 1; BEGIN")
+			return err
+		},
+		"native code that runs COMMIT AND CHAIN": func(ctx context.Context) error {
+			c := conn(t, ctx, db)
+			defer c.Close()
+			return pgsafe.Raw(c, func(pc *pgx.Conn) error { _, err := pc.Exec(ctx, "COMMIT AND CHAIN"); return err })
+		},
+	} {
+		t.Run(name+" loses the transaction, though another one is open then", func(t *testing.T) {
+			isError(t, session.Tx(t.Context(), db, nil, func(ctx context.Context) error {
+				isError(t, run(ctx), session.ErrLost)
+				_, err := db.ExecContext(ctx, "INSERT INTO ledger VALUES ('elsewhere')")
+				isError(t, err, session.ErrLost)
+				return nil
+			}), session.ErrLost)
+			check.Equal(t, entries(t, db), "")
+			allBack(t, db)
+		})
+	}
 	t.Run("a COMMIT of native code is found, and Tx fails", func(t *testing.T) {
 		isError(t, session.Tx(t.Context(), db, nil, func(ctx context.Context) error {
 			c := conn(t, ctx, db)

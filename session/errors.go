@@ -22,8 +22,8 @@ var (
 	ErrBusy = scope.ErrBusy
 
 	// ErrLost is the error of statements in a transaction whose connection broke, or that a statement
-	// has ended. The transaction is not committed. In a session with session state it means that the
-	// state is gone.
+	// has ended. The transaction is not committed, unless that statement was a COMMIT which its text did
+	// not show. In a session with session state it means that the state is gone.
 	ErrLost = scope.ErrLost
 
 	// ErrRolledBack is the error of Tx whose function returned nil, when the transaction could not be

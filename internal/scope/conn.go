@@ -63,8 +63,11 @@ func (c *conn) settle(err error) error {
 		}
 		c.lost = withCause(ErrLost, cause)
 		return c.lost
-	case c.inTx && !c.server.Busy() && !c.server.InTransaction():
+	case c.inTx && !c.server.Busy() && (!c.server.InTransaction() || c.server.Turned()):
 		c.lost = withCause(ErrLost, errEndedByText)
+		if c.server.InTransaction() {
+			c.server.Close() // upon which the server rolls back what came after
+		}
 		return errors.Join(c.lost, err)
 	}
 	if errors.Is(err, driver.ErrBadConn) {

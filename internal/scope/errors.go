@@ -68,7 +68,7 @@ func (e *causeError) Unwrap() []error {
 }
 
 var (
-	errEndedByText = errors.New("a statement has ended it")
+	errEndedByText = errors.New("a text has ended it, and may have committed what came before")
 	errEndsByText  = fmt.Errorf("%w: a text that begins or ends one; use session.Tx, which nests", ErrOptions)
 	errCut         = errors.New("what ran on it did not end in time")
 	errNativeRows  = errors.New("native code has left rows open")

@@ -14,9 +14,6 @@ type Turn struct{ turn }
 // Take is take.
 func (t *Turn) Take(ctx context.Context) error { return t.take(ctx) }
 
-// Await is await.
-func (t *Turn) Await(ctx context.Context) error { return t.await(ctx) }
-
 // Leave is leave.
 func (t *Turn) Leave() { t.leave() }
 

@@ -52,21 +52,6 @@ func (t *turn) take(ctx context.Context) error {
 	}
 }
 
-// await takes the turn, whatever keeps it. The error is the context's.
-func (t *turn) await(ctx context.Context) error {
-	ready := t.takeOrQueue()
-	if ready == nil {
-		return nil
-	}
-	select {
-	case <-ready:
-		return nil
-	case <-ctx.Done():
-		t.giveUp(ready)
-		return ctx.Err()
-	}
-}
-
 // takeOrQueue returns nil if it has taken the turn, else what is closed when the turn comes.
 func (t *turn) takeOrQueue() (ready chan struct{}) {
 	t.mu.Lock()

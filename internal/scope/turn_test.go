@@ -121,14 +121,6 @@ func TestTurn(t *testing.T) {
 		outer.Leave()
 		check.OK(t, <-got)
 	})
-	bubble(t, "await waits for an idle holder until its context ends", func(t *testing.T) {
-		var turn, inner scope.Turn
-		check.OK(t, turn.Take(t.Context()))
-		turn.Keep("the holder", &inner)
-		ctx, cancel := context.WithTimeout(t.Context(), 10*scope.Busy())
-		defer cancel()
-		check.Equal(t, turn.Await(ctx), context.DeadlineExceeded)
-	})
 	bubble(t, "an heir gets the turn before the queue does, and passes it on", func(t *testing.T) {
 		var turn scope.Turn
 		check.OK(t, turn.Take(t.Context()))

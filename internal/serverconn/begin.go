@@ -69,6 +69,9 @@ func (c *Conn) beginWith(
 	case !c.pgx.IsClosed() && c.InTransaction():
 		_ = c.Rollback(ctx) // it closes the connection if it fails
 	}
+	if refusal := refusalIn(setErr); !c.pgx.IsClosed() && c.lacks(want, refusal) {
+		return c.BeginTransaction(ctx, want, opts)
+	}
 	if setErr != nil {
 		return c.settingsFailed(ctx, want, setErr)
 	}

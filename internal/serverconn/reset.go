@@ -44,7 +44,7 @@ END $$`
 // namedSQL lists the statements that native code has prepared by the protocol under names of its own, except those of
 // the application's function for new connections. pgx's names begin with stmt (pgx.Conn.Prepare; internal/stmtcache,
 // StatementName).
-const namedSQL = `SELECT name FROM pg_catalog.pg_prepared_statements ` +
+var namedSQL = `SELECT name FROM pg_catalog.pg_prepared_statements ` +
 	`WHERE NOT from_sql AND NOT pg_catalog.starts_with(name, 'stmt') AND name <> '` + prefixName + `' ` +
 	`AND NOT coalesce(name = ANY ($1), false)`
 

@@ -84,6 +84,15 @@ func run[T any](c *Conn, s *statement, f func() (T, error)) (T, error) {
 		c.config.Tracer.RepeatHere(c.pgx)
 		res, err = attempt(c, s, f)
 	}
+	for err != nil && c.reusable() && c.lacks(c.session.within, c.wire.Refusal()) {
+		prefix, failed := c.prefixFor(c.session.within)
+		if failed != nil {
+			return res, failed
+		}
+		s.prefix = prefix
+		c.wire.Start()
+		res, err = attempt(c, s, f)
+	}
 	if c.hasStalePlan(err) {
 		c.config.Tracer.RepeatHere(c.pgx)
 		res, err = attempt(c, s, f)

@@ -2,11 +2,13 @@ package serverconn
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
@@ -25,6 +27,8 @@ type session struct {
 	within *ctxsettings.Settings // what the last statement outside a transaction ran with
 	local  bool                  // the transaction under way has its settings for itself only
 	pooled bool                  // another process of the server answers than the connection was made to
+
+	absent []string // names in use that the server does not know, or not any more
 
 	used     bool          // a statement ran since the last reset
 	effects  sqltext.State // what statements have left behind
@@ -129,6 +133,8 @@ func (c *Conn) applyForSession(ctx context.Context, want *ctxsettings.Settings) 
 	result := c.pgx.PgConn().ExecParams(ctx, applySQL, c.applyArguments(list, forSession), applyTypes, nil, nil).Read()
 	c.config.Tracer.Applied(c.pgx, started, result.Err)
 	switch {
+	case result.Err != nil && c.lacks(want, refusalIn(result.Err)):
+		return c.applyForSession(ctx, want)
 	case result.Err != nil:
 		return c.settingsFailed(ctx, want, result.Err)
 	case len(result.Rows) < len(list):
@@ -161,7 +167,7 @@ func (s *session) list(inUse *names, want *ctxsettings.Settings) []setting {
 		list = append(list, s.initially("role"))
 	}
 	for _, name := range inUse.all() {
-		if _, given := want.Value(name); !given {
+		if _, given := want.Value(name); !given && !slices.Contains(s.absent, name) {
 			list = append(list, s.initially(name))
 		}
 	}
@@ -189,8 +195,9 @@ func (s *session) initially(name string) setting {
 const prefixSQL = `SELECT pg_catalog.count(pg_catalog.set_config(name, value, true)) ` +
 	`FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS s (name, value)`
 
-// prefixName is the name of prefixSQL as a prepared statement: another text needs another name.
-const prefixName = "pgsafe_settings_1"
+// prefixName is the name of prefixSQL as a prepared statement. No text can prepare another statement under it ahead of
+// time: each process has its own.
+var prefixName = "pgsafe_settings_" + strings.ToLower(rand.Text())
 
 // prefixes remembers what goes in front of statements with the settings of one context, and of
 // those without settings.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pgsafe/pgsafe/internal/canceler"
 	"github.com/pgsafe/pgsafe/internal/ctxsettings"
+	"github.com/pgsafe/pgsafe/internal/sqlstate"
 )
 
 // settingsError says that the server refuses a setting or a role.
@@ -62,4 +63,29 @@ func (c *Conn) subjectOf(want *ctxsettings.Settings, err *pgconn.PgError) string
 		return "the role " + strconv.Quote(role)
 	}
 	return "one of them"
+}
+
+// refusalIn returns the server's error in err, nil if there is none.
+func refusalIn(err error) *pgconn.PgError {
+	refusal, _ := errors.AsType[*pgconn.PgError](err)
+	return refusal
+}
+
+// lacks reports whether the server has refused a name in use that want does not have, because it does
+// not know the name. From then on the connection leaves it out: it has no value here. An extension that
+// was loaded after the name was used reserves its prefix (guc.c, MarkGUCPrefixReserved and find_option).
+func (c *Conn) lacks(want *ctxsettings.Settings, refusal *pgconn.PgError) bool {
+	if refusal == nil || refusal.Code != sqlstate.InvalidName || refusal.File != "guc.c" { // no value is in its words
+		return false
+	}
+	said := strings.ToLower(refusal.Message)
+	for _, name := range c.config.InUse.get().all() {
+		_, given := want.Value(name)
+		if !given && !slices.Contains(c.session.absent, name) && strings.Contains(said, `"`+name+`"`) {
+			c.session.absent = append(c.session.absent, name)
+			c.prefixes = prefixes{}
+			return true
+		}
+	}
+	return false
 }

@@ -31,6 +31,9 @@ func (c *Conn) HasEffects() bool {
 // Summary is what messages call a statement, without its literals.
 func (c *Conn) Summary(text string) string { return sqltext.Read(text).Summary }
 
+// Turned reports whether the last statement has committed a transaction, or begun one.
+func (c *Conn) Turned() bool { return c.wire.Turned() }
+
 // Controls reports whether a text begins or ends a transaction. Savepoints do not.
 func (c *Conn) Controls(text string) bool { return c.config.Shapes.of(text).controls }
 

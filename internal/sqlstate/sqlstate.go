@@ -24,6 +24,7 @@ const (
 	DeadlockDetected                  = "40P01"
 	InsufficientPrivilege             = "42501"
 	SyntaxError                       = "42601"
+	InvalidName                       = "42602"
 	DuplicatePreparedStatement        = "42P05"
 	UndefinedObject                   = "42704"
 	TooManyConnections                = "53300"

@@ -65,6 +65,7 @@ const (
 func (w *Wire) Start() {
 	if w != nil {
 		w.proof.asked, w.proof.unasked, w.proof.err = nothing, true, nil
+		w.tag.turned = false
 		w.prefix.refusal, w.prefix.applied, w.prefix.renamed = nil, false, false
 	}
 }

@@ -18,6 +18,7 @@ type Wire struct {
 	proof  proof
 	rows   rows
 	flood  flood
+	tag    tag
 	prefix prefix
 
 	in      message
@@ -203,6 +204,8 @@ func (w *Wire) body(kind byte, p []byte) error {
 		return w.flood.name(p)
 	case 'E', 'N':
 		w.proof.body(p)
+	case 'C':
+		w.tag.read(p, w.in.read)
 	}
 	return nil
 }
@@ -212,6 +215,8 @@ func (w *Wire) end(kind byte) error {
 	switch kind {
 	case 'E', 'N':
 		w.proof.end(kind)
+	case 'C':
+		w.tag.end()
 	case 'Z':
 		w.login = false
 		w.flood.reset()
