@@ -150,3 +150,21 @@ func BenchmarkNormalize(b *testing.B) {
 		})
 	}
 }
+
+func TestOpenAndNormalizeAgree(t *testing.T) {
+	for _, dsn := range []string{
+		"postgres://u:p@,/db", "postgres://u:p@,,/db", "postgres://u:p@,:5433/db", "postgres://u:p@h,/db",
+		"postgres:///db?host=,", "postgres:///db?host=,&port=5433", "postgres://,/db?hostaddr=127.0.0.1,127.0.0.1",
+	} {
+		t.Run("Normalize and Open accept "+dsn, func(t *testing.T) {
+			if _, err := pgsafe.Normalize(dsn); err != nil {
+				t.Errorf("Normalize: %v", err)
+			}
+			c, err := pgsafe.NewConnector(dsn)
+			if err != nil {
+				t.Fatalf("NewConnector: %v", err)
+			}
+			_ = c.Close()
+		})
+	}
+}

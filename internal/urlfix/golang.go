@@ -94,6 +94,8 @@ func parseDburlUnix(d *DSN, s string, base int, rules *dialect) *Error {
 		return fault(CodeValue, "port", path, "it is not a number from 1 to 65535", encodeHint)
 	case checkHost(dir) != "":
 		return fault(CodeValue, "host", path, checkHost(dir), hostShapeHint)
+	case strings.IndexByte(dir, '@') >= 0:
+		return fault(CodeAmbiguous, "host", path, reasonRawAt, encodeHint)
 	}
 	p.hosts, p.ports, p.database = []Host{{Name: dir, Port: number}}, number != 0, database
 	if err := readWebQuery(&p, s, end+1, rules); err != nil {

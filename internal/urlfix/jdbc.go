@@ -176,7 +176,7 @@ func parseJDBC(d *DSN, s string, base int, rules *dialect) *Error {
 	end := base + indexAny(s[base:], "?")
 	if strings.HasPrefix(s[base:], "//") && strings.IndexByte(s[base:end], '@') >= 0 {
 		d.warn("user", "JDBC has no user and password before the host, and would take them for a part of it")
-		return parseWeb(d, s, base+len("//"), rules)
+		return parseWebOnce(d, s, base+len("//"), rules, webForm{path: unquote})
 	}
 	if slashless(s[base:end]) {
 		if err := checkHidden(s, base+len("//"), end); err != nil {

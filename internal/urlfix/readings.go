@@ -146,6 +146,9 @@ func parseRecovered(d *DSN, s string, base int, rules *dialect, a int, reason *E
 		reason.Code = CodeAmbiguous // an escape stands for NUL, or they are no UTF-8: or is it meant as it stands?
 		return reason
 	}
+	if at > a && a != noUserinfo && reason.Reason == reasonRawAt && hasEscape(s[base:at]) {
+		return fault(CodeAmbiguous, "string", a, `the first "@" may end the password, or the last one`, encodeHint)
+	}
 	if err := readRawUserinfo(&p, s, base, at); err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ func TestHostsOfAURI(t *testing.T) {
 		{"IPv6 with a zone", "postgres://[fe80::1%25eth0]/db", "postgres://[fe80::1%25eth0]/db"},
 		{"IPv6 in the query", "postgres:///db?host=::1", "postgres://[::1]/db"},
 		{"a socket directory", "postgres://%2Fvar%2Frun:5433/db", "postgres://%2Fvar%2Frun:5433/db"},
+		{"an encoded at sign in a socket directory", "postgres://%2Ftmp%2Fa%40b/db", "postgres://%2Ftmp%2Fa%40b/db"},
 		{"a socket directory in the query", "postgres:///db?host=/cloudsql/p:r:i", "postgres://%2Fcloudsql%2Fp%3Ar%3Ai/db"},
 		{"a port for the host in the query", "postgres://u@:12345/db?host=/sockets", "postgres://u@%2Fsockets:12345/db"},
 		{"a list in the query leaves the port to PGPORT", "postgres:///db?host=h1,h2", "postgres:///db?host=h1,h2"},
