@@ -13,6 +13,7 @@ var jdbcTool = tool{name: "JDBC", finish: finishJDBC, rules: with(table(
 	&rule{name: "PGHOST", use: useHost},
 	&rule{name: "PGPORT", use: usePort},
 	&rule{name: "PGDBNAME", use: useDatabase},
+	ignored("database", "left out: JDBC has no such property, and opens the database before the question mark"),
 	currentSchema,
 	&rule{name: "ApplicationName", to: "application_name"},
 	&rule{name: "readOnly", use: useSetting, to: "default_transaction_read_only",
@@ -104,7 +105,9 @@ func finishJDBC(b *builder) *Error {
 		b.d.change("connectTimeout", "became connect_timeout, as loginTimeout does, which outranks it")
 	}
 	b.jdbcStatements()
-	b.jdbcSSL()
+	if err := b.jdbcSSL(); err != nil {
+		return err
+	}
 	return b.jdbcSSLFactory()
 }
 
@@ -123,14 +126,17 @@ func (b *builder) jdbcStatements() {
 	}
 }
 
-// jdbcSSL is SslMode.of: ssl counts if there is no sslmode. It means more than in libpq.
-func (b *builder) jdbcSSL() {
+// jdbcSSL is SslMode.of: ssl counts if there is no sslmode. It means more than in libpq. A mode that
+// may do without TLS beside ssl=true is refused, although JDBC takes it.
+func (b *builder) jdbcSSL() *Error {
 	if !b.seen.mode.ok {
 		b.sslVerifies()
 	}
 	ssl := b.later("ssl")
-	switch {
+	switch mode := b.seen.mode.value; {
 	case !ssl.ok:
+	case ssl.value == "verify-full" && (mode == "disable" || mode == "allow" || mode == "prefer"):
+		return contradictsSSL(max(ssl.pos, b.seen.mode.pos))
 	case b.seen.mode.ok:
 		b.d.warn("ssl", "left out: as in JDBC, sslmode outranks it")
 	default:
@@ -140,6 +146,7 @@ func (b *builder) jdbcSSL() {
 			b.d.warn("ssl", "as in JDBC, this value is sslmode=prefer, and does not turn TLS off")
 		}
 	}
+	return nil
 }
 
 // jdbcSSLFactory applies a factory, which outranks sslmode: in every mode with TLS, it alone judges
@@ -188,6 +195,9 @@ func parseJDBC(d *DSN, s string, base int, rules *dialect) *Error {
 		return err
 	}
 	if err := readProperties(d, &p, s, end+1, rules); err != nil {
+		return err
+	}
+	if err := checkRepeated(p.pairs, rules); err != nil {
 		return err
 	}
 	if err := jdbcHosts(&p, rules); err != nil {

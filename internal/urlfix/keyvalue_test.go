@@ -37,7 +37,7 @@ func TestKeywordValueStrings(t *testing.T) {
 		{"hosts without a port leave it to PGPORT", "host=a,b", "postgres:///?host=a,b"},
 		{"a server setting", "host=h TimeZone=Asia/Shanghai", "postgres://h/?options=-c%20timezone%3DAsia/Shanghai"},
 		{"options", "options='-c search_path=a'", "postgres:///?options=-c%20search_path%3Da"},
-		{"the last one of several counts", "host=a host=b", "postgres://b/"},
+		{"the last one of several counts", "host=a application_name=b application_name=c", "postgres://a/?application_name=c"},
 		{"a URI as value", "host=h application_name=x://y", "postgres://h/?application_name=x://y"},
 		{"database is dbname", "host=h database=d", "postgres://h/d"},
 	})

@@ -187,7 +187,7 @@ func (b *builder) npgsqlHosts() {
 const quoteADOHint = `put the value in double quotes, and double those inside it: Password="..."`
 
 // parseNpgsql reads "Key=Value;..." The last value of a key counts, and an empty one takes the
-// others back.
+// others back, except for the keys that must not have two values.
 func parseNpgsql(d *DSN, s string, base int, rules *dialect) *Error {
 	d.Dialect = rules.name
 	var p parts
@@ -204,6 +204,8 @@ func parseNpgsql(d *DSN, s string, base int, rules *dialect) *Error {
 		one := pair{npgsqlKey(s[pos : start-1]), value, pos}
 		i := slices.Index(known, r)
 		switch empty := start == next || strings.Trim(s[start:next], " ") == ""; {
+		case i >= 0 && p.pairs[i].value != value && r.decides():
+			return contradiction(r.name, pos)
 		case empty && i >= 0:
 			known, p.pairs = slices.Delete(known, i, i+1), slices.Delete(p.pairs, i, i+1)
 		case empty:

@@ -55,7 +55,7 @@ func TestParametersOfAURI(t *testing.T) {
 		{"keep their order", "postgres://h/db?sslmode=require&connect_timeout=5&application_name=x",
 			"postgres://h/db?sslmode=require&connect_timeout=5&application_name=x"},
 		{"user and password move to the front", "postgres://h/db?user=u&password=p", "postgres://u:p@h/db"},
-		{"dbname outranks the path, as in libpq", "postgres://h/a?dbname=b", "postgres://h/b"},
+		{"dbname may repeat the path", "postgres://h/a?dbname=a&database=a", "postgres://h/a"},
 		{"a plus is a plus", "postgres://h/db?application_name=a+b", "postgres://h/db?application_name=a%2Bb"},
 		{"blanks around a name and its value are trimmed, as in libpq 18",
 			"postgresql://host?  user = uri-user & port  = 12345 ", "postgres://uri-user@host:12345/"},

@@ -61,6 +61,9 @@ func parseWebForm(d *DSN, s string, base int, rules *dialect, form webForm) *Err
 	if err := readWebRest(&p, s, end, rules, form); err != nil {
 		return err
 	}
+	if err := checkRepeated(p.pairs, rules); err != nil {
+		return err
+	}
 	if form.settle != nil {
 		if err := form.settle(d, &p); err != nil {
 			return err
