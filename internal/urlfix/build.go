@@ -320,12 +320,8 @@ func (b *builder) names() *Error {
 	if strings.HasPrefix(d.Database, "/") || strings.HasPrefix(d.Database, "var/run/") {
 		d.warn("database", "it looks like a path; a socket directory is written as postgres:///DATABASE?host=/DIRECTORY")
 	}
-	if separated(d.User, "password") || separated(d.Database, "password") {
-		return fault(CodeValue, "user or database", -1,
-			"a password parameter stands in it, behind a separator that means nothing there", encodeHint)
-	}
-	if separated(d.Database, "sslmode") {
-		d.warn("database", "sslmode stands in it, and has no effect there: parameters begin with a question mark")
+	if err := d.checkHidden(); err != nil {
+		return err
 	}
 	for _, text := range [...]string{d.User, d.Password.Reveal()} {
 		if placeholder(text) {
@@ -336,15 +332,6 @@ func (b *builder) names() *Error {
 		d.warn("database", placeholderWarning)
 	}
 	return nil
-}
-
-// separated reports whether text holds a parameter, behind a separator that did not count as one.
-func separated(text, key string) bool {
-	if strings.IndexByte(text, '=') < 0 {
-		return false
-	}
-	text = strings.ToLower(text)
-	return strings.Contains(text, "&"+key+"=") || strings.Contains(text, ";"+key+"=")
 }
 
 // later returns what was put off under the name of a rule. Of several, the last one counts.
