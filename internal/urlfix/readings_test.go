@@ -62,7 +62,6 @@ func TestAStringWithTwoReadingsIsRefused(t *testing.T) {
 			"string"},
 		{"an encoded slash in a list of hosts", "postgres://user:p@h1,%2FsuperSecret9@h2/db", a, "string"},
 		{"an encoded slash, and no second host", "postgres://user:p@%2FsuperSecret9@/db", a, "string"},
-		{"an encoded slash, for lib/pq", "postgres://u:p@%2FsuperSecret9@db/a?pgsafe_dialect=libpq-go", a, "string"},
 		{"an encoded slash, for SQLAlchemy", "postgresql+psycopg2://u:p@%2FsuperSecret9@db/a", a, "password"},
 		{"an encoded slash, for asyncpg", "postgres://u:p@%2FsuperSecret9@db/a?pgsafe_dialect=asyncpg", a, "password"},
 		{"an encoded slash, in a form of JDBC", "jdbc:postgresql://u:p@%2FsuperSecret9@db/a", a, "password"},

@@ -13,6 +13,8 @@ type webForm struct {
 	// settle looks at what stands in two places, before the parameters get their meaning. It may be
 	// nil.
 	settle func(d *DSN, p *parts) *Error
+	// query reads the parameters, nil for readWebQuery.
+	query func(d *DSN, p *parts, s string, pos int, rules *dialect) *Error
 }
 
 // parseWeb reads a URI as the URL libraries of most languages do, by RFC 3986 or the WHATWG's URL
@@ -58,7 +60,7 @@ func parseWebForm(d *DSN, s string, base int, rules *dialect, form webForm) *Err
 			return err
 		}
 	}
-	if err := readWebRest(&p, s, end, rules, form); err != nil {
+	if err := readWebRest(d, &p, s, end, rules, form); err != nil {
 		return err
 	}
 	if err := checkRepeated(p.pairs, rules); err != nil {
@@ -97,7 +99,7 @@ func parseWebOnce(d *DSN, s string, base int, rules *dialect, form webForm) *Err
 }
 
 // readWebRest reads path and query from offset pos on.
-func readWebRest(p *parts, s string, pos int, rules *dialect, form webForm) *Error {
+func readWebRest(d *DSN, p *parts, s string, pos int, rules *dialect, form webForm) *Error {
 	if pos < len(s) && s[pos] == '/' {
 		end := pos + indexAny(s[pos:], "?")
 		if i := strings.IndexByte(s[pos:end], '@'); i >= 0 {
@@ -108,6 +110,9 @@ func readWebRest(p *parts, s string, pos int, rules *dialect, form webForm) *Err
 			return fault(CodeValue, "database", pos, "the percent-escapes do not decode to UTF-8", encodeHint)
 		}
 		pos = end
+	}
+	if form.query != nil {
+		return form.query(d, p, s, pos+1, rules)
 	}
 	return readWebQuery(p, s, pos+1, rules)
 }
