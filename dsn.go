@@ -27,12 +27,16 @@ import (
 func Normalize(dsn string) (string, error) { return Dialect("").Normalize(dsn) }
 
 // Redact returns the string for logs. If dsn is valid, that is its canonical URI with "***" for
-// each secret. If it is not, any part of it may be the password. The result then has only its
-// length and its scheme, if that is one of PostgreSQL's: "postgres://[unparseable, 57 bytes]".
-func Redact(dsn string) string {
-	d, err := urlfix.Parse(dsn)
-	if err == nil {
-		return d.String()
+// each secret: passwords, what follows a colon in the user, and values of settings with a dot in
+// their name. If another dialect takes more of the string for the password, that is hidden too. If
+// dsn is invalid, any part of it may be the password. The result then has only its length and its
+// scheme, if that is one of PostgreSQL's: "postgres://[unparseable, 57 bytes]".
+func Redact(dsn string) string { return Dialect("").Redact(dsn) }
+
+// Redact is the function Redact for a string in the dialect d.
+func (d Dialect) Redact(dsn string) string {
+	if text := urlfix.Redact(dsn, string(d)); text != "" {
+		return text
 	}
 	scheme := ""
 	for _, s := range [...]string{"postgres://", "postgresql://"} {
@@ -49,7 +53,8 @@ type Report struct {
 	Dialect string `json:"dialect"`
 	// Hosts are tried in order. Empty means PGHOST, else the local socket.
 	Hosts []ReportHost `json:"hosts"`
-	// User and Database are "" when the string does not give them.
+	// User and Database are "" when the string does not give them. What follows a colon in User is
+	// "***".
 	User        string `json:"user"`
 	Database    string `json:"database"`
 	HasPassword bool   `json:"has_password"`
@@ -72,7 +77,8 @@ type ReportHost struct {
 	Port uint16 `json:"port,omitempty"`
 }
 
-// ReportParam is a parameter with its value. The value of sslpassword, a secret, is "***".
+// ReportParam is a parameter with its value. The value of sslpassword, and of a setting with a dot
+// in its name, is "***".
 type ReportParam struct {
 	Key   string `json:"key"`
 	Value string `json:"value"`
@@ -92,7 +98,7 @@ func report(d *urlfix.DSN) *Report {
 	r := &Report{
 		Dialect:     d.Dialect,
 		Hosts:       make([]ReportHost, len(d.Hosts)),
-		User:        d.User,
+		User:        urlfix.ShownUser(d.User),
 		Database:    d.Database,
 		HasPassword: d.Password.IsSet(),
 		URI:         d.String(),
@@ -115,7 +121,7 @@ func report(d *urlfix.DSN) *Report {
 func reportParams(params []urlfix.Param) []ReportParam {
 	var out []ReportParam
 	for _, p := range params {
-		out = append(out, ReportParam(p))
+		out = append(out, ReportParam{p.Key, p.Shown()})
 	}
 	return out
 }
