@@ -218,6 +218,10 @@ func (b *builder) place(r *rule, one pair, value string) *Error {
 			b.setting(one.key, value)
 			break
 		}
+		if name, ok := optionName(one.key); ok {
+			b.setting(name, value)
+			break
+		}
 		b.setting(r.target(), value)
 	case usePool:
 		b.set(&d.Pool, r.target(), value)

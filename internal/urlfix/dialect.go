@@ -116,6 +116,9 @@ func (d *dialect) lookup(key string) *rule {
 	if d.settings && IsSetting(key) {
 		return settingRule
 	}
+	if _, ok := optionName(key); ok && d.foreign {
+		return optionRule
+	}
 	if d.foreign && len(foreignKeys[key]) > 0 {
 		return foreignRule
 	}

@@ -8,6 +8,23 @@ import (
 // jdbc is the JDBC driver's form: parseURL in org/postgresql/Driver.java of pgjdbc.
 var jdbc = dialect{name: "jdbc", read: parseJDBC, tool: &jdbcTool, query: queryForm, queryWins: true}
 
+// jdbcYugabyte is the form of YugabyteDB's driver, a fork of pgjdbc with another default port.
+var jdbcYugabyte = dialect{name: "jdbc", read: parseYugabyte, tool: &jdbcTool, query: queryForm, queryWins: true}
+
+func parseYugabyte(d *DSN, s string, base int, rules *dialect) *Error {
+	const defaultPort = 5433
+	if err := parseJDBC(d, s, base, rules); err != nil {
+		return err
+	}
+	for i := range d.Hosts {
+		if d.Hosts[i].Port == 0 {
+			d.Hosts[i].Port = defaultPort
+			d.hostsInQuery = false
+		}
+	}
+	return nil
+}
+
 // jdbcTool are the properties of PGProperty.java. Their names are told apart by case.
 var jdbcTool = tool{name: "JDBC", finish: finishJDBC, rules: with(table(
 	&rule{name: "PGHOST", use: useHost},
@@ -259,6 +276,11 @@ func readProperties(d *DSN, p *parts, s string, from int, rules *dialect) *Error
 	for pos := from; pos < len(s); {
 		end := pos + indexAny(s[pos:], "&")
 		if end > pos {
+			if unknownProperty(p, s[pos:end], rules) {
+				d.warn("parameter", "left out: JDBC has no such property, and ignores it")
+				pos = end + 1
+				continue
+			}
 			one, err := readProperty(d, s[pos:end], pos, rules)
 			if err != nil {
 				return err
@@ -268,6 +290,31 @@ func readProperties(d *DSN, p *parts, s string, from int, rules *dialect) *Error
 		pos = end + 1
 	}
 	return nil
+}
+
+// unknownProperty reports whether raw is a property that pgjdbc ignores, as those of its wrappers. A
+// name that is nearly a known one is none, nor is one that may be about TLS or the password, or
+// the rest of a password with a raw "&".
+func unknownProperty(p *parts, raw string, rules *dialect) bool {
+	key, _, found := strings.Cut(raw, "=")
+	if rules.lookup(key) != nil || similarTo(key, rules) != "" || len(key) < 3 {
+		return false
+	}
+	for i := range len(key) {
+		if c := key[i]; !letterOrDigit(c) && c != '-' && c != '_' && c != '.' {
+			return false
+		}
+	}
+	lower := strings.ToLower(key)
+	for _, part := range [...]string{"ssl", "tls", "pass", "pwd", "secret"} {
+		if strings.Contains(lower, part) {
+			return false
+		}
+	}
+	if n := len(p.pairs); n > 0 && rules.lookup(p.pairs[n-1].key).use == usePassword {
+		return found && len(key) > 3
+	}
+	return true
 }
 
 func readProperty(d *DSN, raw string, pos int, rules *dialect) (pair, *Error) {

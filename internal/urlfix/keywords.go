@@ -36,6 +36,7 @@ var keywords = table(
 	&rule{name: "krbsrvname", use: useOptional},
 
 	ignored("sslcompression", ""),
+	ignored("supa", ""), // Supabase's, for its own statistics
 	refused("gssencmode", "GSSAPI encryption is not supported", "disable", "prefer"),
 	refused("gssdelegation", "", "0"),
 	refused("gsslib", "", "gssapi"),

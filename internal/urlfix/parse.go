@@ -67,6 +67,7 @@ func Normalize(dsn, dialect string) (uri string, pool, driver []Param, err error
 
 // parse is Parse into a DSN of the caller's, so that Normalize needs none on the heap.
 func parse(d *DSN, s, dialect string) *Error {
+	s = plainBlanks(s)
 	if err := checkText(s); err != nil {
 		return err
 	}

@@ -2,11 +2,44 @@ package urlfix
 
 import "strings"
 
+// aliases are what other tools and other databases call a parameter.
+var aliases = map[string]string{
+	"pass": "password", "passwd": "password", "pwd": "password", "psw": "password",
+	"username": "user", "uid": "user", "userid": "user", "login": "user",
+	"hostname": "host", "server": "host", "address": "host", "addr": "host", "datasource": "host",
+	"db": "dbname", "databasename": "dbname", "db_name": "dbname", "initialcatalog": "dbname",
+	"schema": "search_path", "timeout": "connect_timeout", "tls": "sslmode", "usessl": "sslmode",
+	"appname": "application_name", "applicationname": "application_name",
+}
+
+// similarTo returns the parameter of a dialect that key is most likely meant to be, or "".
+func similarTo(key string, rules *dialect) string {
+	lower := strings.ToLower(key)
+	if name := aliases[lower]; name != "" {
+		return name
+	}
+	if rules.tool != nil && len(key) <= maxKeyLength {
+		best, name := 1+min(2, len(key)/4), ""
+		for candidate := range rules.tool.rules {
+			n := distance(lower, strings.ToLower(candidate))
+			if n < best || n == best && name != "" && candidate < name {
+				best, name = n, candidate
+			}
+		}
+		if name != "" {
+			return name
+		}
+	}
+	return similar(key)
+}
+
+// maxKeyLength is longer than any keyword by more than the distance allowed.
+const maxKeyLength = 40
+
 // similar returns the keyword that key is most likely a misspelling of, or "". It returns names of
 // the table only.
 func similar(key string) string {
-	const maxLength = 40 // longer than any keyword by more than the distance allowed
-	if len(key) < 3 || len(key) > maxLength {
+	if len(key) < 3 || len(key) > maxKeyLength {
 		return ""
 	}
 	best, name := 1+min(2, len(key)/4), ""

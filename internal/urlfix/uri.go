@@ -197,7 +197,8 @@ func readQuery(p *parts, s string, from int, rules *dialect) *Error {
 	return nil
 }
 
-// readPair reads one "key=value". The key is looked up at once, because what follows a raw "&" in a
+// readPair reads one "key=value". libpq refuses a second "=", but in options it has one sense:
+// options=--cluster=NAME of CockroachDB, options=endpoint=ID of Neon. The key is looked up at once, because what follows a raw "&" in a
 // password looks like a key, too.
 func readPair(raw string, pos int, rules *dialect) (pair, *Error) {
 	eq := strings.IndexByte(raw, '=')
@@ -227,7 +228,7 @@ func readPair(raw string, pos int, rules *dialect) (pair, *Error) {
 	if reason != "" {
 		return pair{}, fault(CodeSyntax, r.name, pos+eq+1+at, reason, encodeKVHint)
 	}
-	if i := strings.IndexByte(value, '='); i >= 0 {
+	if i := strings.IndexByte(value, '='); i >= 0 && r.name != "options" {
 		return pair{}, fault(CodeSyntax, r.name, pos+eq+1+i, `a second "=" is in it`, encodeKVHint)
 	}
 	return pair{key, text, pos}, nil

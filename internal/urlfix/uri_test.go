@@ -78,7 +78,7 @@ func TestParametersOfAURI(t *testing.T) {
 		{"no equals sign", "postgres://h/db?sslmode", urlfix.CodeSyntax, "query"},
 		{"an empty pair", "postgres://h/db?sslmode=require&&connect_timeout=5", urlfix.CodeSyntax, "query"},
 		{"two equals signs", "postgres://h/db?options=-c a=b", urlfix.CodeSyntax, "options"},
-		{"a raw equals sign", "postgres://h/db?options=-csearch_path=b", urlfix.CodeSyntax, "options"},
+		{"a raw equals sign", "postgres://h/db?application_name=a=b", urlfix.CodeSyntax, "application_name"},
 		{"a blank inside", "postgres://h/db?application_name=my app", urlfix.CodeSyntax, "application_name"},
 		{"a broken escape", "postgres://h/db?application_name=%zz", urlfix.CodeSyntax, "application_name"},
 		{"a broken escape in a key", "postgres://h/db?ssl%mode=require", urlfix.CodeSyntax, "query"},
