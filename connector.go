@@ -82,7 +82,7 @@ func NewConnector(dsn string, opts ...Option) (*Connector, error) {
 		return nil, err
 	}
 	for _, w := range s.warnings {
-		o.logger.Warn("pgsafe: connection string", "part", w.Part, "warning", w.Text)
+		records.Warning(o.logger, w.Part, w.Text)
 	}
 	return newConnector(s.conn, o, opts)
 }

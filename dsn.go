@@ -3,8 +3,6 @@ package pgsafe
 import (
 	"errors"
 	"log/slog"
-	"strconv"
-	"strings"
 
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
@@ -34,18 +32,7 @@ func Normalize(dsn string) (string, error) { return Dialect("").Normalize(dsn) }
 func Redact(dsn string) string { return Dialect("").Redact(dsn) }
 
 // Redact is the function Redact for a string in the dialect d.
-func (d Dialect) Redact(dsn string) string {
-	if text := urlfix.Redact(dsn, string(d)); text != "" {
-		return text
-	}
-	scheme := ""
-	for _, s := range [...]string{"postgres://", "postgresql://"} {
-		if strings.HasPrefix(dsn, s) {
-			scheme = s
-		}
-	}
-	return scheme + "[unparseable, " + strconv.Itoa(len(dsn)) + " bytes]"
-}
+func (d Dialect) Redact(dsn string) string { return urlfix.Redact(dsn, string(d)) }
 
 // Report is what a connection string means. It holds no secret.
 type Report struct {

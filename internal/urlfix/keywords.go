@@ -85,5 +85,6 @@ var keywords = table(
 	&rule{name: "pgsafe_dialect", use: useDriver, check: notEmpty},
 	&rule{name: "pgsafe_telemetry", use: useDriver, check: notEmpty},
 	&rule{name: "pgsafe_cancel_timeout", use: useDriver, check: notEmpty},
+	&rule{name: "pgsafe_warnings", use: useDriver, check: oneOf("on", "off")},
 	&rule{name: "pgsafe_pool_name", use: useDriver, check: notEmpty},
 )

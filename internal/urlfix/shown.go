@@ -1,6 +1,9 @@
 package urlfix
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // What is shown of parts that are no secret in libpq, and are used as one.
 
@@ -64,11 +67,21 @@ func ShownOptions(options string) string {
 func optionSpace(c byte) bool { return c == ' ' || '\t' <= c && c <= '\r' }
 
 // Redact returns dsn for logs, read in the dialect: the canonical URI with the secrets hidden. If
-// the string is invalid, any part of it may be the password, and Redact returns "".
+// the string is invalid, any part of it may be the password. The result then has only its length
+// and its scheme, if that is one of libpq's.
 //
 // Without a dialect, another tool may take more of the string for the password. Then Redact returns
-// the reading with the longest password, or "" if that shows a part of another reading's.
+// the reading with the longest password, unless that shows a part of another reading's.
 func Redact(dsn, dialect string) string {
+	if text := shownReading(dsn, dialect); text != "" {
+		return text
+	}
+	base, _ := libpqScheme(dsn)
+	return dsn[:base] + "[unparseable, " + strconv.Itoa(len(dsn)) + " bytes]"
+}
+
+// shownReading returns the reading that hides the most, or "".
+func shownReading(dsn, dialect string) string {
 	d, err := ParseAs(dsn, dialect)
 	if err != nil {
 		return ""
@@ -76,20 +89,20 @@ func Redact(dsn, dialect string) string {
 	if dialect != "" {
 		return d.String()
 	}
-	passwords := []string{d.Password.Reveal()}
+	readings := []*DSN{d}
 	for _, name := range Dialects() {
 		other, err := ParseAs(dsn, name)
-		if err != nil || other.Password.Reveal() == passwords[0] {
+		if err != nil || other.Password.Reveal() == readings[0].Password.Reveal() {
 			continue
 		}
-		passwords = append(passwords, other.Password.Reveal())
+		readings = append(readings, other)
 		if len(other.Password.Reveal()) > len(d.Password.Reveal()) {
 			d = other
 		}
 	}
 	text := d.String()
-	for _, password := range passwords {
-		if len(passwords) > 1 && password != d.Password.Reveal() && sharesText(text, password) {
+	for _, other := range readings {
+		if other.Password.Reveal() != d.Password.Reveal() && sharesText(text, other.Password.Reveal()) {
 			return ""
 		}
 	}

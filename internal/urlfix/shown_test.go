@@ -41,11 +41,14 @@ func TestRedactReadsTheStringInItsDialect(t *testing.T) {
 			"postgres://u:***@h/db?sslmode=disable"},
 		{"an at sign and an encoded slash, for node-postgres",
 			"postgres://user:p@%2FsuperSecret9@db.example.com/app", "node", "postgres://user:***@db.example.com/app"},
-		{"the same without a dialect", "postgres://user:p@%2FsuperSecret9@db.example.com/app", "", ""},
+		{"the same without a dialect", "postgres://user:p@%2FsuperSecret9@db.example.com/app", "",
+			"postgres://[unparseable, 52 bytes]"},
 		{"a question mark in the password, for Django", "postgres://u:p?s3cretPw9@h/db", "django",
 			"postgres://u:***@h/db"},
-		{"a string in the form of another dialect", "jdbc:postgresql://h/db?password=s3cretPw9", "node", ""},
-		{"a dialect that does not exist", "postgres://u:s3cretPw9@h/db", "nosuch", ""},
+		{"a string in the form of another dialect", "jdbc:postgresql://h/db?password=s3cretPw9", "node",
+			"[unparseable, 41 bytes]"},
+		{"a dialect that does not exist", "postgres://u:s3cretPw9@h/db", "nosuch",
+			"postgres://[unparseable, 27 bytes]"},
 	} {
 		t.Run("Redact of "+c.name+" shows no secret", func(t *testing.T) {
 			if got := urlfix.Redact(c.dsn, c.dialect); got != c.want {
