@@ -2,6 +2,7 @@ package pgsafe
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -60,7 +61,11 @@ func (o *options) validate() error {
 		return refuse(CodeValue, "pgsafe_cancel_timeout", "the time is below zero",
 			"use zero to close the connection of a cancelled statement at once")
 	}
-	return o.profile.validate()
+	err := o.profile.validate() // one from a string was validated before
+	if own, ok := errors.AsType[*DSNError](err); ok {
+		own.Part = "Profile"
+	}
+	return err
 }
 
 // cancelLimit is how long a statement may take to end once its context has.

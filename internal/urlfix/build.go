@@ -335,6 +335,7 @@ func (b *builder) names() *Error {
 	if placeholder(d.Database) {
 		d.warn("database", placeholderWarning)
 	}
+	d.warnOdd()
 	return nil
 }
 

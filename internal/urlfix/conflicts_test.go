@@ -126,8 +126,8 @@ func TestHostsAreLimited(t *testing.T) {
 func TestKeysOfOtherTools(t *testing.T) {
 	checkRefusal(t, []refusal{
 		{"JDBC would ignore hostaddr", "jdbc:postgresql://h/db?hostaddr=192.0.2.1", urlfix.CodeUnsupported, "hostaddr"},
-		{"Npgsql would refuse hostaddr", "Host=h;Username=u;hostaddr=192.0.2.1", urlfix.CodeUnknownKey, "parameter"},
-		{"Npgsql would refuse libpq's dbname", "host=h;port=5432;dbname=d", urlfix.CodeUnknownKey, "parameter"},
+		{"Npgsql would refuse hostaddr", "Host=h;Username=u;hostaddr=192.0.2.1", urlfix.CodeUnknownKey, "hostaddr"},
+		{"Npgsql would refuse libpq's dbname", "host=h;port=5432;dbname=d", urlfix.CodeUnknownKey, "dbname"},
 	})
 	checkMeaning(t, []means{{"django-prometheus has schemes of its own", "prometheus-postgresql://u:p@h/db",
 		"postgres://u:p@h/db"}})

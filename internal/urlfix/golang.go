@@ -131,7 +131,7 @@ func parseDburlUnix(d *DSN, s string, base int, rules *dialect) *Error {
 		return fault(CodeAmbiguous, "host", path, "its last part may be the database, or belong to the socket directory",
 			"write pg+unix:/DIRECTORY:PORT/DATABASE, or postgres:///DATABASE?host=/DIRECTORY")
 	case !ok:
-		return fault(CodeValue, "port", path, "it is not a number from 1 to 65535", encodeHint)
+		return fault(CodeValue, "port", path, "it is not a number from 1 to 65535", portHint)
 	case checkHost(dir) != "":
 		return fault(CodeValue, "host", path, checkHost(dir), hostShapeHint)
 	case strings.IndexByte(dir, '@') >= 0:

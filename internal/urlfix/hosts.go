@@ -62,6 +62,11 @@ func (b *builder) hostList() ([]Host, *Error) {
 			b.d.change("host", "the brackets around an IPv6 address were left out: only a URI has them before the query")
 		}
 		if reason := checkHost(name); reason != "" {
+			if host, port := cutPort(name); host != "" && port != "" && checkHost(host) == "" {
+				if _, ok := plainPort(port); ok {
+					return nil, fault(CodeValue, "host", b.seen.host.pos, "it holds a port", "write the port as port=5432, say")
+				}
+			}
 			return nil, namedHostFault(b.seen.host.pos, reason)
 		}
 		named = append(named, Host{Name: name})

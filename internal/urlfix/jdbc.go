@@ -297,7 +297,7 @@ func readProperties(d *DSN, p *parts, s string, from int, rules *dialect) *Error
 // the rest of a password with a raw "&".
 func unknownProperty(p *parts, raw string, rules *dialect) bool {
 	key, _, found := strings.Cut(raw, "=")
-	if rules.lookup(key) != nil || similarTo(key, rules) != "" || len(key) < 3 {
+	if rules.lookup(key) != nil || similarTo(key, rules.tool) != "" || len(key) < 3 {
 		return false
 	}
 	for i := range len(key) {
@@ -321,7 +321,7 @@ func readProperty(d *DSN, raw string, pos int, rules *dialect) (pair, *Error) {
 	key, text, _ := strings.Cut(raw, "=")
 	r := rules.lookup(key)
 	if r == nil {
-		return pair{}, unknownKey(key, pos)
+		return pair{}, unknownIn(key, pos, "if it is part of a password, write & as %26 and = as %3D", rules.tool)
 	}
 	plus := strings.IndexByte(text, '+') >= 0
 	value, ok := decodeJava(text)

@@ -103,7 +103,7 @@ func TestPropertiesOfJDBC(t *testing.T) {
 				"queryTimeout=0", uri},
 	})
 	checkRefusal(t, []refusal{
-		{"a property in another case", s + "applicationname=x", urlfix.CodeUnknownKey, "parameter"},
+		{"a property in another case", s + "applicationname=x", urlfix.CodeUnknownKey, "applicationname"},
 		{"a bad escape", s + "loggerFile=C%3A%5Cdir%5Cfile.%log", urlfix.CodeSyntax, "loggerFile"},
 		{"a bad escape next to a good one in the password", s + "password=50%off%41", urlfix.CodeAmbiguous, "password"},
 		{"a bad escape next to a plus in the password", s + "password=50%off+", urlfix.CodeSyntax, "password"},

@@ -245,8 +245,7 @@ func readADOKey(s string, pos int, rules *dialect) (r *rule, start int, err *Err
 		return nil, 0, fault(CodeSyntax, "keyword", pos, `no "=" follows it`, quoteADOHint)
 	}
 	if r = rules.lookup(npgsqlKey(key)); r == nil || !npgsqlHas(r, npgsqlKey(key)) {
-		return nil, 0, fault(CodeUnknownKey, "parameter", pos, "its name is not known",
-			"if it is part of a value, "+quoteADOHint)
+		return nil, 0, unknownIn(strings.Trim(key, " "), pos, "if it is part of a value, "+quoteADOHint, nil)
 	}
 	if start < len(s) && s[start] == '=' {
 		return nil, 0, fault(CodeSyntax, r.name, start, `"==" is a "=" that belongs to the key`, quoteADOHint)

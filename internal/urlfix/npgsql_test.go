@@ -45,7 +45,7 @@ func TestGrammarOfNpgsql(t *testing.T) {
 		{"semicolons between keywords of libpq", "user=u;password=secret12;host=h", urlfix.CodeAmbiguous, "user"},
 		{"semicolons in what may be a password of libpq's form", "password=a;port=1 host=h", urlfix.CodeAmbiguous,
 			"password"},
-		{"libpq's form in capitals", "Host=h User=u", urlfix.CodeUnknownKey, "parameter"},
+		{"libpq's form in capitals", "Host=h User=u", urlfix.CodeUnknownKey, "Host"},
 		{"an unknown key", "Host=h;Foo=1", urlfix.CodeUnknownKey, "parameter"},
 		{"no host", "Username=u;Password=p;Database=d", urlfix.CodeSyntax, "Host"},
 		{"a host that is taken back", "Host=h;Username=u;Server=", urlfix.CodeConflict, "Host"},

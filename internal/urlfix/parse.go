@@ -114,6 +114,9 @@ func checkText(s string) *Error {
 	if s == "" {
 		return nil
 	}
+	if err := pasted(s); err != nil {
+		return err
+	}
 	if c := s[0]; c == '"' || c == '\'' || c == '`' {
 		return fault(CodeSyntax, "string", 0, "it starts with a quotation mark", "remove the quotes around the string")
 	}

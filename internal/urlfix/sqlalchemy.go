@@ -166,7 +166,7 @@ func parseSQLAlchemy(d *DSN, s string, base int, rules *dialect) *Error {
 			return err
 		}
 		if shorterReading(s, base, at, rules) {
-			return fault(CodeAmbiguous, "string", at, `more than one "@", or none, may end the password`, encodeHint)
+			return fault(CodeAmbiguous, "string", at, severalReadings(s, base), encodeHint)
 		}
 	}
 	return build(d, rules, &p)

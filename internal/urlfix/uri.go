@@ -43,7 +43,7 @@ func readAuthority(p *parts, s string, from, end int) *Error {
 		}
 		number, ok := readPort(port)
 		if !ok {
-			return fault(CodeValue, "port", pos+len(name)+1, "it is not a number from 1 to 65535", encodeHint)
+			return fault(CodeValue, "port", pos+len(name)+1, "it is not a number from 1 to 65535", portHint)
 		}
 		if number != 0 {
 			p.ports = true

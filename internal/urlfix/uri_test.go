@@ -88,7 +88,7 @@ func TestParametersOfAURI(t *testing.T) {
 		{"two users", "postgres://u1@h/db?user=u2", urlfix.CodeConflict, "user"},
 		{"two passwords", "postgres://u:secret12@h/db?password=secret34", urlfix.CodeConflict, "password"},
 		{"an unknown key", "postgres://h/db?nosuch=param", urlfix.CodeUnknownKey, "parameter"},
-		{"a keyword in capitals", "postgres://h/db?SSLMODE=require", urlfix.CodeUnknownKey, "parameter"},
+		{"a keyword in capitals", "postgres://h/db?SSLMODE=require", urlfix.CodeUnknownKey, "SSLMODE"},
 		{"a misspelt pool key", "postgres://h/db?pool_max_con=5", urlfix.CodeUnknownKey, "parameter"},
 		{"an unknown key of pgsafe", "postgres://h/db?pgsafe_odd=5", urlfix.CodeUnknownKey, "parameter"},
 		{"a whole connection string as dbname", "postgres:///?dbname=postgres://x", urlfix.CodeValue, "database"},

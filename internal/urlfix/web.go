@@ -45,7 +45,8 @@ func parseWebForm(d *DSN, s string, base int, rules *dialect, form webForm) *Err
 		return parseRecovered(d, s, base, rules, noUserinfo, err)
 	}
 	if i := strings.IndexByte(s[end:], '#'); i >= 0 {
-		return fault(CodeSyntax, "string", end+i, `it holds a raw "#", which starts a fragment`, encodeHint)
+		return fault(CodeSyntax, "fragment", end+i, `a raw "#" starts one, and connection strings have none`,
+			"leave it out, or write # as %23 in a password or a value")
 	}
 	if at == noUserinfo {
 		if err := checkHidden(s, base, end); err != nil {
