@@ -11,8 +11,6 @@ func TestStringsOfManyToolsAreClear(t *testing.T) {
 	checkMeaning(t, []means{
 		{"a socket beside localhost", "postgresql://u:p@localhost/db?host=/cloudsql/proj:asia-northeast1:inst",
 			"postgres://u:p@%2Fcloudsql%2Fproj%3Aasia-northeast1%3Ainst/db"},
-		{"a socket beside localhost, for lib/pq", "postgres://u:p@localhost/db?host=/tmp&pgsafe_dialect=libpq-go",
-			"postgres://u:p@%2Ftmp/db?sslmode=require"},
 		{"Supabase's key", uri + "?sslmode=require&supa=base-pooler.x", uri + "?sslmode=require"},
 		{"Prisma's pool", uri + "?pool=true", uri},
 		{"CockroachDB's cluster", uri + "?options=--cluster=x", uri + "?options=--cluster%3Dx"},
@@ -51,6 +49,8 @@ func TestStringsOfManyToolsAreClear(t *testing.T) {
 		{"a socket beside another host", "postgres://u:p@h/db?host=/tmp", urlfix.CodeConflict, "host"},
 		{"a host beside localhost", "postgres://u:p@localhost/db?host=h", urlfix.CodeConflict, "host"},
 		{"a socket beside localhost, for asyncpg", "postgres://u:p@localhost/db?host=/tmp&pgsafe_dialect=asyncpg",
+			urlfix.CodeConflict, "host"},
+		{"a socket beside localhost, for lib/pq", "postgres://u:p@localhost/db?host=/tmp&pgsafe_dialect=libpq-go",
 			urlfix.CodeConflict, "host"},
 		{"an equals sign in another value", uri + "?application_name=a=b", urlfix.CodeSyntax, "application_name"},
 		{"no socket of PostgreSQL", "postgresql+pg8000://u:p@/db?unix_sock=/tmp/x", urlfix.CodeValue, "unix_sock"},

@@ -95,9 +95,10 @@ func (b *builder) hostList() ([]Host, *Error) {
 
 // socketBesideLocalhost reports whether the query names a socket directory, and localhost stands
 // before it only because some URL libraries want a host: localhost/db?host=/cloudsql/INSTANCE.
-// libpq, pgx, lib/pq, node-postgres and Prisma take the socket.
+// libpq, pgx, node-postgres and Prisma take the socket. lib/pq takes the one that sorts last
+// (convertURL in connector.go), and so keeps localhost.
 func (b *builder) socketBesideLocalhost(before, named []Host) bool {
-	return (b.rules.foreign || b.rules.name == "libpq-go") &&
+	return b.rules.foreign &&
 		len(before) == 1 && strings.EqualFold(before[0].Name, "localhost") &&
 		len(named) == 1 && strings.HasPrefix(named[0].Name, "/")
 }
