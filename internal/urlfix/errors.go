@@ -78,7 +78,7 @@ const (
 	encodeKVHint  = "percent-encode it in the query (& as %26, = as %3D, % as %25, blank as %20)"
 	quoteHint     = "put the value in single quotes, as in password='PASSWORD'"
 	valueHint     = "correct the value, or leave the parameter out"
-	portHint      = "write HOST:5432, say; if it is part of a password, encode what is before the @ as in USER:p%2Fw@HOST"
+	portHint      = "write HOST:5432, say, or leave the port out"
 	notYetHint    = "leave it out, or configure the connection in code"
 	hostShapeHint = "a host is a name, an IPv4 address, an IPv6 address in brackets, or a socket directory as in " +
 		"postgres:///DATABASE?host=/DIRECTORY"

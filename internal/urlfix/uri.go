@@ -198,8 +198,8 @@ func readQuery(p *parts, s string, from int, rules *dialect) *Error {
 }
 
 // readPair reads one "key=value". libpq refuses a second "=", but in options it has one sense:
-// options=--cluster=NAME of CockroachDB, options=endpoint=ID of Neon. The key is looked up at once, because what follows a raw "&" in a
-// password looks like a key, too.
+// options=--cluster=NAME of CockroachDB, options=endpoint=ID of Neon. The key is looked up at
+// once, because what follows a raw "&" in a password looks like a key, too.
 func readPair(raw string, pos int, rules *dialect) (pair, *Error) {
 	eq := strings.IndexByte(raw, '=')
 	if eq < 0 {
