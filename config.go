@@ -1,8 +1,6 @@
 package pgsafe
 
 import (
-	"slices"
-
 	"github.com/pgsafe/pgsafe/internal/driverkeys"
 	"github.com/pgsafe/pgsafe/internal/libpq"
 	"github.com/pgsafe/pgsafe/internal/urlfix"
@@ -36,5 +34,5 @@ func readSettings(dsn string, dialect Dialect, env string) (*settings, error) {
 		return nil, dsnError(err)
 	}
 	driver.Apply(conn.Conn)
-	return &settings{conn, profile, driver, slices.Concat(d.Warnings, conn.Warnings)}, nil
+	return &settings{conn, profile, driver, driver.Warnings(d.Warnings, conn.Warnings)}, nil
 }

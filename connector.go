@@ -25,6 +25,7 @@ import (
 	"github.com/pgsafe/pgsafe/internal/scope"
 	"github.com/pgsafe/pgsafe/internal/serverconn"
 	tracing "github.com/pgsafe/pgsafe/internal/telemetry"
+	"github.com/pgsafe/pgsafe/internal/urlfix"
 	"github.com/pgsafe/pgsafe/internal/wire"
 )
 
@@ -81,7 +82,7 @@ func NewConnector(dsn string, opts ...Option) (*Connector, error) {
 		return nil, err
 	}
 	for _, w := range s.warnings {
-		o.logger.Warn("pgsafe: connection string", "part", w.Part, "warning", w.Text)
+		records.Warning(o.logger, w.Part, w.Text)
 	}
 	return newConnector(s.conn, o, opts)
 }
@@ -283,7 +284,7 @@ func (c *Connector) Close() error {
 // name is what messages call the pool: its database.
 func (c *Connector) name() string {
 	if cc := c.server.Conn; cc.Database == "" {
-		return cc.User
+		return urlfix.ShownUser(cc.User)
 	}
 	return c.server.Conn.Database
 }
@@ -291,7 +292,7 @@ func (c *Connector) name() string {
 // String returns user, host, port and database: enough to know the pool by, and no secret.
 func (c *Connector) String() string {
 	cc := c.server.Conn
-	return fmt.Sprintf("pgsafe.Connector(%s@%s/%s)", cc.User, c.address(), cc.Database)
+	return fmt.Sprintf("pgsafe.Connector(%s@%s/%s)", urlfix.ShownUser(cc.User), c.address(), cc.Database)
 }
 
 // GoString is String, so that %#v shows no secret either.
@@ -304,7 +305,8 @@ func (c *Connector) MarshalJSON() ([]byte, error) { return strconv.AppendQuote(n
 func (c *Connector) LogValue() slog.Value {
 	cc := c.server.Conn
 	return slog.GroupValue(
-		slog.String("user", cc.User), slog.String("address", c.address()), slog.String("database", cc.Database),
+		slog.String("user", urlfix.ShownUser(cc.User)), slog.String("address", c.address()),
+		slog.String("database", cc.Database),
 		slog.Int("max_conns", int(c.profile.MaxConns)),
 	)
 }

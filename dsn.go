@@ -3,8 +3,6 @@ package pgsafe
 import (
 	"errors"
 	"log/slog"
-	"strconv"
-	"strings"
 
 	"github.com/pgsafe/pgsafe/internal/urlfix"
 )
@@ -27,21 +25,14 @@ import (
 func Normalize(dsn string) (string, error) { return Dialect("").Normalize(dsn) }
 
 // Redact returns the string for logs. If dsn is valid, that is its canonical URI with "***" for
-// each secret. If it is not, any part of it may be the password. The result then has only its
-// length and its scheme, if that is one of PostgreSQL's: "postgres://[unparseable, 57 bytes]".
-func Redact(dsn string) string {
-	d, err := urlfix.Parse(dsn)
-	if err == nil {
-		return d.String()
-	}
-	scheme := ""
-	for _, s := range [...]string{"postgres://", "postgresql://"} {
-		if strings.HasPrefix(dsn, s) {
-			scheme = s
-		}
-	}
-	return scheme + "[unparseable, " + strconv.Itoa(len(dsn)) + " bytes]"
-}
+// each secret: passwords, what follows a colon in the user, and values of settings with a dot in
+// their name. If another dialect takes more of the string for the password, that is hidden too. If
+// dsn is invalid, any part of it may be the password. The result then has only its length and its
+// scheme, if that is one of PostgreSQL's: "postgres://[unparseable, 57 bytes]".
+func Redact(dsn string) string { return Dialect("").Redact(dsn) }
+
+// Redact is the function Redact for a string in the dialect d.
+func (d Dialect) Redact(dsn string) string { return urlfix.Redact(dsn, string(d)) }
 
 // Report is what a connection string means. It holds no secret.
 type Report struct {
@@ -49,7 +40,8 @@ type Report struct {
 	Dialect string `json:"dialect"`
 	// Hosts are tried in order. Empty means PGHOST, else the local socket.
 	Hosts []ReportHost `json:"hosts"`
-	// User and Database are "" when the string does not give them.
+	// User and Database are "" when the string does not give them. What follows a colon in User is
+	// "***".
 	User        string `json:"user"`
 	Database    string `json:"database"`
 	HasPassword bool   `json:"has_password"`
@@ -72,7 +64,8 @@ type ReportHost struct {
 	Port uint16 `json:"port,omitempty"`
 }
 
-// ReportParam is a parameter with its value. The value of sslpassword, a secret, is "***".
+// ReportParam is a parameter with its value. The value of sslpassword, and of a setting with a dot
+// in its name, is "***".
 type ReportParam struct {
 	Key   string `json:"key"`
 	Value string `json:"value"`
@@ -92,7 +85,7 @@ func report(d *urlfix.DSN) *Report {
 	r := &Report{
 		Dialect:     d.Dialect,
 		Hosts:       make([]ReportHost, len(d.Hosts)),
-		User:        d.User,
+		User:        urlfix.ShownUser(d.User),
 		Database:    d.Database,
 		HasPassword: d.Password.IsSet(),
 		URI:         d.String(),
@@ -115,7 +108,7 @@ func report(d *urlfix.DSN) *Report {
 func reportParams(params []urlfix.Param) []ReportParam {
 	var out []ReportParam
 	for _, p := range params {
-		out = append(out, ReportParam(p))
+		out = append(out, ReportParam{p.Key, p.Shown()})
 	}
 	return out
 }

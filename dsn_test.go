@@ -108,6 +108,11 @@ func TestRedact(t *testing.T) {
 		{"Redact keeps a string without secrets", "host=h user=u", "postgres://u@h/"},
 		{"Redact shows nothing of an invalid string", "postgres://u:" + dsnPassword + "@h:x/db",
 			"postgres://[unparseable, 52 bytes]"},
+		{"Redact hides a setting of the application", "postgres://h/db?app.jwt_token=s3cretPw9",
+			"postgres://h/db?options=-c%20app.jwt_token%3D***"},
+		{"Redact hides what follows a colon in the user", "postgres://app%3As3cretPw9@h/db", "postgres://app%3A***@h/db"},
+		{"Redact shows no host out of a password", "postgres://user:p@%2FsuperSecret9@db.example.com:5432/app",
+			"postgres://[unparseable, 57 bytes]"},
 		{"Redact shows no unknown scheme", dsnPassword + "://h", "[unparseable, 36 bytes]"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -147,6 +152,55 @@ func BenchmarkNormalize(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
+		})
+	}
+}
+
+func TestASecretInTheWrongPartIsHidden(t *testing.T) {
+	const secret = "s3cretPw9"
+	dsn := "postgres://app%3A" + secret + "@127.0.0.1:1/db?app.jwt_token=" + secret + "&options=-c%20app.x%3D" + secret
+	r, err := pgsafe.Inspect(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := pgsafe.NewConnector(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, connectErr := c.Connect(t.Context())
+	if connectErr == nil {
+		t.Fatal("a connection was made")
+	}
+	for name, v := range map[string]any{"a report": r, "a connector": c, "the error of a connect": connectErr} {
+		t.Run(name+" shows neither a colon's rest in the user nor an application's setting", func(t *testing.T) {
+			if text := printed(t, v); pgtest.Shows(text, secret) {
+				t.Errorf("%s", text)
+			}
+		})
+	}
+	t.Run("Dialect.Redact hides what its tool takes for the password", func(t *testing.T) {
+		got := pgsafe.Dialect("node").Redact("postgres://user:p@%2FsuperSecret9@db.example.com/app")
+		if got != "postgres://user:***@db.example.com/app" {
+			t.Error(got)
+		}
+	})
+}
+
+func TestOpenAndNormalizeAgree(t *testing.T) {
+	for _, dsn := range []string{
+		"postgres://u:p@,/db", "postgres://u:p@,,/db", "postgres://u:p@,:5433/db", "postgres://u:p@h,/db",
+		"postgres:///db?host=,", "postgres:///db?host=,&port=5433", "postgres://,/db?hostaddr=127.0.0.1,127.0.0.1",
+	} {
+		t.Run("Normalize and Open accept "+dsn, func(t *testing.T) {
+			if _, err := pgsafe.Normalize(dsn); err != nil {
+				t.Errorf("Normalize: %v", err)
+			}
+			c, err := pgsafe.NewConnector(dsn)
+			if err != nil {
+				t.Fatalf("NewConnector: %v", err)
+			}
+			_ = c.Close()
 		})
 	}
 }

@@ -2,12 +2,14 @@ package pgsafe
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgsafe/pgsafe/internal/canceler"
+	"github.com/pgsafe/pgsafe/internal/records"
 	telemetryoptions "github.com/pgsafe/pgsafe/internal/telemetry/options"
 	"github.com/pgsafe/pgsafe/telemetry"
 )
@@ -30,7 +32,7 @@ type options struct {
 }
 
 func newOptions(opts []Option) options {
-	o := options{logger: slog.New(slog.DiscardHandler)}
+	o := options{logger: records.Default}
 	for _, opt := range opts {
 		opt(&o)
 	}
@@ -59,7 +61,11 @@ func (o *options) validate() error {
 		return refuse(CodeValue, "pgsafe_cancel_timeout", "the time is below zero",
 			"use zero to close the connection of a cancelled statement at once")
 	}
-	return o.profile.validate()
+	err := o.profile.validate() // one from a string was validated before
+	if own, ok := errors.AsType[*DSNError](err); ok {
+		own.Part = "Profile"
+	}
+	return err
 }
 
 // cancelLimit is how long a statement may take to end once its context has.
@@ -118,8 +124,9 @@ func WithDialect(d Dialect) Option {
 }
 
 // WithLogger sends what has no caller to return to, such as a failed warm-up, and the warnings
-// about a connection string, to l. By default, and with nil, nothing is logged. No record holds a
-// secret.
+// about a connection string, to l instead of slog.Default(). nil changes nothing, and a logger with
+// slog.DiscardHandler ends all records. pgsafe_warnings=off in a connection string leaves out only
+// the warnings about it. No record holds a secret.
 func WithLogger(l *slog.Logger) Option {
 	return func(o *options) {
 		if l != nil {

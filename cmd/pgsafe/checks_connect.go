@@ -127,6 +127,9 @@ func checkTLS(ctx context.Context, p *patient) Result {
 		r.Notes = append(r.Notes, "the server's certificate is verified, its name is not: sslmode=verify-full does")
 	default:
 		r.Notes = append(r.Notes, "the server's certificate is not verified: sslmode=verify-full does that")
+		if p.seen.remote.Network() != "unix" && !isLoopback(p.seen.remote) {
+			r.Status = StatusWarning
+		}
 	}
 	if asked == "prefer" || asked == "allow" {
 		r.Notes = append(r.Notes, "a server without TLS would be accepted as well: sslmode=require is the least that is not")

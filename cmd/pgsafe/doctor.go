@@ -40,7 +40,7 @@ a connection string. See "pgsafe postgres-bin --help" for where its programs com
 
 Each check is "ok", "warning" (it works, have a look), "failed", or "skipped" (it cannot run here; the reason is given).
 
-Fields of --json: status (ok, warning or failed), dialect, uri (without secrets), embedded, seconds, count (ok, warning,
+Fields of --json: status (ok, warning or failed), dialect, uri (without secrets), embedded, source, seconds, count (ok, warning,
 failed, skipped) and checks (id, title, status, detail, notes, seconds, timings: what, count, min_ms, mean_ms, max_ms).
 The ids of the checks do not change.
 
@@ -92,7 +92,7 @@ func (o doctorOptions) run(cmd *cobra.Command, args []string) error {
 		dsn = server.dsn
 	}
 	report := diagnose(ctx, dsn, progress)
-	report.Embedded = !found
+	report.Embedded, report.Source = !found, sourceOf(args)
 	report.Seconds = rounded(time.Since(began), time.Second)
 	progress.clear()
 	if err := o.write(cmd.OutOrStdout(), report); err != nil {

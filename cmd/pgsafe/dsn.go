@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,7 +44,8 @@ The password is shown as *** unless --show-password is given.
 
 Fields of --json: ok; line (with "-"); dialect, hosts (name, port), user, database, has_password, uri (the canonical
 string), params, settings, pool and driver (key, value), changes and warnings (part, text); or, if ok is false, error
-(code, part, reason, hint, position; the position is a byte offset, -1 if there is none).
+(code, part, reason, hint, position, dialects; the position is a byte offset, -1 if there is none; dialects are those
+that understand the string).
 
 Exit codes: 0 understood, 1 at least one string was not, 2 wrong usage.`,
 		Example: `  pgsafe dsn 'postgresql+psycopg2://app:p[ss@db:5432/orders?sslmode=require'
@@ -58,6 +60,9 @@ Exit codes: 0 understood, 1 at least one string was not, 2 wrong usage.`,
 			case !slices.Contains(urlfix.Dialects(), o.dialect) && o.dialect != "":
 				return errors.New("unknown dialect: --dialect is one of " + dialectNames())
 			case !found:
+				if _, set := os.LookupEnv("DATABASE_URL"); set {
+					return errors.New("no connection string: DATABASE_URL is set, and empty")
+				}
 				return errors.New("no connection string: give one as argument, - for standard input, or set DATABASE_URL")
 			case dsn == "-":
 				return o.explainLines(cmd.InOrStdin(), cmd.OutOrStdout())
@@ -66,6 +71,8 @@ Exit codes: 0 understood, 1 at least one string was not, 2 wrong usage.`,
 		},
 	}
 	cmd.Flags().StringVar(&o.dialect, "dialect", "", "the tool that the string was written for")
+	_ = cmd.RegisterFlagCompletionFunc("dialect", // the flag exists
+		cobra.FixedCompletions(urlfix.Dialects(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().BoolVar(&o.json, "json", false, "print one JSON object per string")
 	cmd.Flags().BoolVar(&o.showPassword, "show-password", false, "show the password in the canonical string")
 	return cmd
@@ -149,6 +156,8 @@ type dsnError struct {
 	Reason   string `json:"reason"`
 	Hint     string `json:"hint,omitempty"`
 	Position int    `json:"position"`
+	// Dialects are those in which the string is understood.
+	Dialects []string `json:"dialects,omitempty"`
 }
 
 // meaningOf holds the password only if it is to be shown, and then in URI.
@@ -159,7 +168,13 @@ func (o dsnOptions) meaningOf(dsn string) meaning {
 		report.URI, err = dialect.Normalize(dsn)
 	}
 	if err != nil {
-		return meaning{Error: newDSNError(err)}
+		fault := newDSNError(err)
+		for _, name := range urlfix.Dialects() {
+			if _, err := pgsafe.Dialect(name).Inspect(dsn); err == nil {
+				fault.Dialects = append(fault.Dialects, name)
+			}
+		}
+		return meaning{Error: fault}
 	}
 	return meaning{OK: true, Report: report}
 }
@@ -202,6 +217,9 @@ func (m meaning) text() string {
 			rows.add("position", "byte "+strconv.Itoa(m.Error.Position))
 		}
 		rows.add("hint", m.Error.Hint)
+		if len(m.Error.Dialects) > 0 {
+			rows.add("dialects", "accepted with --dialect "+strings.Join(m.Error.Dialects, ", "))
+		}
 		return rows.String()
 	}
 	rows.add("dialect", m.Dialect)
@@ -222,6 +240,7 @@ func (m meaning) text() string {
 			rows.add(group.name, p.Key+"="+p.Value)
 		}
 	}
+	rows.add("tls", tlsText(m.Report))
 	rows.add("canonical", m.URI)
 	for _, n := range m.Changes {
 		rows.add("changed", n.Part+": "+n.Text)
@@ -232,8 +251,38 @@ func (m meaning) text() string {
 	return rows.String()
 }
 
+// tlsText says in words what sslmode means for the connection.
+func tlsText(r *pgsafe.Report) string {
+	mode, root := "", false
+	for _, p := range r.Params {
+		switch p.Key {
+		case "sslmode":
+			mode = p.Value
+		case "sslrootcert":
+			root = true
+		}
+	}
+	switch {
+	case mode == "disable":
+		return "not encrypted"
+	case mode == "allow":
+		return "not encrypted, unless the server insists; its certificate is not checked"
+	case mode == "verify-full":
+		return "encrypted, the server's certificate and its name are checked"
+	case mode == "verify-ca" || mode == "require" && root:
+		return "encrypted, the server's certificate is checked, and its name is not"
+	case mode == "require":
+		return "encrypted, the server's certificate is not checked"
+	case mode == "":
+		mode = "prefer, unless PGSSLMODE says otherwise"
+	}
+	return "encrypted if the server offers it, the server's certificate is not checked (" + mode + ")"
+}
+
 func hostText(h pgsafe.ReportHost) string {
 	switch {
+	case h.Name == "" && h.Port == 0:
+		return "(default)"
 	case h.Name == "":
 		return "(default), port " + strconv.Itoa(int(h.Port))
 	case h.Port == 0:

@@ -11,11 +11,13 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"os"
 
 	_ "github.com/pgsafe/pgsafe/pgsafeotelsql" // the doctor opens strings with pgsafe_telemetry=otelsql too
 )
 
 func main() {
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // reports have the warnings
 	os.Exit(execute(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

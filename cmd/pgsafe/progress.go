@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 
 	"golang.org/x/term"
 )
@@ -16,7 +17,7 @@ type progress struct {
 
 func newProgress(w io.Writer) *progress {
 	p := &progress{w: w}
-	if fd, terminal := terminalOf(w); terminal {
+	if fd, terminal := terminalOf(w); terminal && os.Getenv("TERM") != "dumb" {
 		p.width = 80
 		if width, _, err := term.GetSize(fd); err == nil && width > 0 {
 			p.width = width

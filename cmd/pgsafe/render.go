@@ -69,7 +69,7 @@ func (r *Report) writeText(w io.Writer, s style) error {
 	if r.Embedded {
 		b.WriteString(", on a PostgreSQL server of its own")
 	}
-	b.WriteString("\n" + indent(s.uri(r.URI)) + "\n\n")
+	b.WriteString("\n" + indent(s.uri(r.URI)) + "\n" + indent("string from "+r.Source) + "\n\n")
 	b.WriteString(r.checksTable(s).Render() + "\n\n")
 	if t, some := r.timesTable(); some {
 		b.WriteString(t.Render() + "\n\n")
@@ -189,7 +189,7 @@ func (r *Report) timesTable() (t table.Writer, some bool) {
 func (r *Report) writeMarkdown(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "**pgsafe doctor: %s** (%s, in %.1f s)\n\n", r.Status, r.Count, r.Seconds)
-	fmt.Fprintf(&b, "`%s`\n\n", strings.ReplaceAll(r.URI, "`", "%60"))
+	fmt.Fprintf(&b, "`%s`\n\nThe string is from %s.\n\n", strings.ReplaceAll(r.URI, "`", "%60"), r.Source)
 	t := table.NewWriter()
 	t.AppendHeader(table.Row{"Check", "Status", "Finding"})
 	for _, c := range r.Checks {

@@ -13,6 +13,7 @@ type Report struct {
 	Dialect  string        `json:"dialect,omitempty"`
 	URI      string        `json:"uri"`
 	Embedded bool          `json:"embedded"`
+	Source   string        `json:"source"` // where the string came from
 	Seconds  float64       `json:"seconds"`
 	Count    count         `json:"count"`
 	Checks   []reportCheck `json:"checks"`

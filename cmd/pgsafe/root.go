@@ -45,6 +45,7 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	addCompletion(root)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
@@ -77,13 +78,33 @@ Put it into the environment variable DATABASE_URL, or use "pgsafe dsn -", where 
 		Args:          noCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors: true,
+		Version:       versionLine(),
 
 		SuggestionsMinimumDistance: 2,
 		SilenceUsage:               true,
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newDSNCommand(), newDoctorCommand(), newPostgresBinCommand(), newVersionCommand())
 	return root
+}
+
+// addCompletion adds cobra's command completion, which writes to what root.SetOut was given.
+func addCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" { // cobra's prints its help for a shell that it does not know
+			cmd.Args, cmd.RunE = noShell, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
+}
+
+// noShell refuses the name of a shell for which there is no completion.
+func noShell(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return errors.New("no completion for this shell; there is one for bash, fish, powershell and zsh")
 }
 
 // noCommand refuses what is no command. It does not repeat it: it may well be a connection string.
@@ -131,6 +152,20 @@ func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	return ctx, stop
+}
+
+// sourceOf says where stringFrom found the string.
+func sourceOf(args []string) string {
+	dsn, set := os.LookupEnv("DATABASE_URL")
+	switch {
+	case len(args) > 0:
+		return "the command line"
+	case dsn != "":
+		return "DATABASE_URL"
+	case set:
+		return "a server of its own: DATABASE_URL is set, and empty"
+	}
+	return "a server of its own: DATABASE_URL is not set"
 }
 
 // stringFrom returns the connection string of a command: its argument, else DATABASE_URL.

@@ -46,3 +46,37 @@ func TestUsage(t *testing.T) {
 		})
 	}
 }
+
+func TestTheCommandLine(t *testing.T) {
+	t.Run("--version prints the versions", func(t *testing.T) {
+		o := run(t, "--version")
+		o.mustExit(t, exitOK)
+		mustContain(t, o.stdout, "pgsafe ", "pgx ")
+	})
+	t.Run("completion for an unknown shell is wrong usage", func(t *testing.T) {
+		run(t, "completion", "foo").mustExit(t, exitUsage)
+		run(t, "completion", "bash").mustExit(t, exitOK)
+	})
+	t.Run("--dialect is completed", func(t *testing.T) {
+		o := run(t, "__complete", "dsn", "--dialect", "")
+		mustContain(t, o.stdout, "prisma", "libpq-go")
+	})
+	t.Run("dsn says in words what TLS will be, and names no port 0", func(t *testing.T) {
+		o := run(t, "dsn", "postgres://u@/db?sslmode=require")
+		mustContain(t, o.stdout, "encrypted, the server's certificate is not checked")
+		if strings.Contains(o.stdout, "port 0") {
+			t.Error(o.stdout)
+		}
+	})
+	t.Run("dsn names the dialects that accept a refused string", func(t *testing.T) {
+		o := run(t, "dsn", "postgres://user:p@%2FsuperSecret9@db.example.com/app")
+		o.mustExit(t, exitFailed)
+		mustContain(t, o.stdout, "accepted with --dialect", "node")
+	})
+	t.Run("dsn says that DATABASE_URL is empty", func(t *testing.T) {
+		t.Setenv("DATABASE_URL", "")
+		o := run(t, "dsn")
+		o.mustExit(t, exitUsage)
+		mustContain(t, o.stderr, "DATABASE_URL is set, and empty")
+	})
+}

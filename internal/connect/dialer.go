@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,9 @@ func New(o Options) *Dialer {
 		options:  o,
 		target:   targetOf(&o.Server.Conn.Config),
 		redactor: redact.New(o.Server.Conn.Password),
+	}
+	if _, hidden, found := strings.Cut(o.Server.Conn.User, ":"); found {
+		d.redactor.Learn(hidden) // a password, in the name of the user by mistake
 	}
 	d.poolers.onFound = d.logPooler
 	d.certificates.onExpired = o.OnCertificateExpired

@@ -18,6 +18,7 @@ type Settings struct {
 	Native                bool           // pgsafe_conn=native
 	Telemetry             string         // "on", "off" or "otelsql"
 	CancelTimeout         *time.Duration // pgsafe_cancel_timeout
+	quiet                 bool           // pgsafe_warnings=off
 }
 
 // Read reads the keys. The error is a *urlfix.Error.
@@ -62,6 +63,8 @@ func (s *Settings) set(key, value string) error {
 		d, err := Duration(key, value)
 		s.CancelTimeout = &d
 		return err
+	case "pgsafe_warnings":
+		s.quiet = value == "off"
 	case "pgsafe_dialect": // urlfix has read the string by it
 	default:
 		return refuse(urlfix.CodeUnsupported, key, "this version has no such setting", "leave it out")
@@ -94,6 +97,14 @@ func (s *Settings) validate() error {
 }
 
 func isZero(n *int32) bool { return n != nil && *n == 0 }
+
+// Warnings returns the lists as one, or none of them with pgsafe_warnings=off.
+func (s *Settings) Warnings(lists ...[]urlfix.Note) []urlfix.Note {
+	if s.quiet {
+		return nil
+	}
+	return slices.Concat(lists...)
+}
 
 // Apply puts what pgx knows of the settings into its configuration.
 func (s *Settings) Apply(config *pgx.ConnConfig) {

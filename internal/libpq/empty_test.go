@@ -1,7 +1,6 @@
 package libpq_test
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -59,12 +58,6 @@ func TestEmptyValuesKeepTheEnvironmentAway(t *testing.T) {
 	t.Run("an empty requirepeer requires nothing", func(t *testing.T) {
 		t.Setenv("PGREQUIREPEER", "nobody-here")
 		connect(t, with(cluster.SocketURI("postgres"), "requirepeer", ""))
-	})
-	t.Run("the last of several values of a keyword counts", func(t *testing.T) {
-		t.Setenv("PGREQUIREPEER", "nobody-here")
-		connect(t, with(cluster.SocketURI("postgres"), "requirepeer", "somebody", "requirepeer", ""))
-		_, err := dialDSN(t, with(cluster.SocketURI("postgres"), "requirepeer", "", "requirepeer", "somebody"))
-		check.Equal(t, errors.Is(err, libpq.ErrPeer), true)
 	})
 }
 

@@ -85,6 +85,10 @@ func show(t testing.TB, conn *pgx.Conn, query string) string {
 // with adds parameters to a URI that has some.
 func with(uri string, params ...string) string {
 	for i := 0; i < len(params); i += 2 {
+		if before, rest, found := strings.Cut(uri, "&"+params[i]+"="); found { // two values would be a conflict
+			_, rest, _ = strings.Cut(rest+"&", "&")
+			uri = strings.TrimSuffix(before+"&"+rest, "&")
+		}
 		uri += "&" + params[i] + "=" + strings.ReplaceAll(url.QueryEscape(params[i+1]), "+", "%20")
 	}
 	return uri

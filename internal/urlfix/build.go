@@ -22,6 +22,7 @@ type seen struct {
 	modeText, sslText  string // the same two as they stand
 	fallbackName       given
 	userSet, secretSet bool
+	databaseSet        bool
 	later              []late
 	tools              []*tool // the tools of the foreign keys, nil before the first question
 }
@@ -51,6 +52,11 @@ func tooManyParams() *Error {
 func build(d *DSN, rules *dialect, p *parts) *Error {
 	if len(p.pairs) > maxParams {
 		return tooManyParams()
+	}
+	if rules.tool != nil {
+		if err := checkRepeated(p.pairs, rules); err != nil {
+			return err
+		}
 	}
 	var together seen
 	b := builder{d: d, rules: rules, p: p, seen: &together}
@@ -146,48 +152,57 @@ func (b *builder) add(one pair) *Error {
 	return b.place(r, one, value)
 }
 
-// place puts a checked value where its rule says. For a parameter that is given more than once, the
-// last one counts, as in libpq (conninfo_storeval); only what names the server or the user must not
-// change on the way.
+// place puts a checked value where its rule says. What names the server or the user, and what
+// protects the connection, must not be given twice with different values: libpq takes the last one
+// in silence (conninfo_storeval), lib/pq the first. Of other parameters, the last one counts.
 func (b *builder) place(r *rule, one pair, value string) *Error {
 	d := b.d
 	switch r.use {
 	case useParam:
-		b.set(&d.Params, r.target(), value)
+		return b.setParam(r, one, value)
 	case useOptional:
 		if value == "" {
+			if p := param(d, r.target()); p != nil && decisive[p.Key] {
+				return contradiction(r.name, one.pos)
+			}
 			d.change(r.name, "left out: it is empty")
 			b.remove(&d.Params, r.target()) // an earlier value does not count
 			b.markEmpty(r.target())
 			break
 		}
-		b.set(&d.Params, r.target(), value)
+		return b.setParam(r, one, value)
 	case useUser:
-		if b.p.user != "" && value != b.p.user {
+		if (b.p.user != "" || b.seen.userSet) && value != d.User {
 			return contradiction("user", one.pos)
 		}
-		b.again(r, b.seen.userSet && d.User != value)
 		b.seen.userSet, d.User = true, value
 		b.empty("user", r, value)
 	case usePassword:
-		if b.p.password != "" && value != b.p.password {
+		if (b.p.password != "" || b.seen.secretSet) && value != d.Password.Reveal() {
 			return contradiction("password", one.pos)
 		}
-		b.again(r, b.seen.secretSet && d.Password.Reveal() != value)
 		b.seen.secretSet, d.Password = true, NewSecret(value)
 		b.empty("password", r, value)
 	case useHost:
-		b.keep(&b.seen.host, r, one)
+		return keepOne(&b.seen.host, "host", one)
 	case usePort:
-		b.keep(&b.seen.port, r, one)
+		return keepOne(&b.seen.port, "port", one)
 	case useDatabase:
-		b.again(r, d.Database != "" && d.Database != value)
-		d.Database = value
+		if err := b.checkDatabase(r, one); err != nil {
+			return err
+		}
+		b.seen.databaseSet, d.Database = true, value
 		b.empty("dbname", r, value)
 	case useSSLPassword:
+		if d.SSLPassword.IsSet() && d.SSLPassword.Reveal() != value {
+			return contradiction(r.name, one.pos)
+		}
 		d.SSLPassword = NewSecret(value)
 		b.empty("sslpassword", r, value)
 	case useSSLMode:
+		if b.seen.mode.ok && b.seen.mode.value != value {
+			return contradiction(r.name, one.pos)
+		}
 		b.seen.mode, b.seen.modeText = given{true, value, one.pos}, one.value
 		b.set(&d.Params, "sslmode", value)
 	case useSSL:
@@ -197,10 +212,14 @@ func (b *builder) place(r *rule, one pair, value string) *Error {
 		b.seen.modeByAlias, b.seen.sslText = given{true, value, one.pos}, one.value
 		b.set(&d.Params, "sslmode", value)
 	case useFallbackName:
-		b.keep(&b.seen.fallbackName, r, one)
+		b.seen.fallbackName = given{true, one.value, one.pos}
 	case useSetting:
 		if r == settingRule {
 			b.setting(one.key, value)
+			break
+		}
+		if name, ok := optionName(one.key); ok {
+			b.setting(name, value)
 			break
 		}
 		b.setting(r.target(), value)
@@ -209,7 +228,10 @@ func (b *builder) place(r *rule, one pair, value string) *Error {
 	case useDriver:
 		b.set(&d.Driver, r.target(), value)
 	case useLater:
-		if b.later(r.name).ok {
+		if earlier := b.later(r.name); earlier.ok && earlier.value != value {
+			if decisive[r.name] {
+				return contradiction(r.name, one.pos)
+			}
 			d.warn(r.name, "given more than once: the last value counts")
 		}
 		b.seen.later = append(b.seen.later, late{r.name, given{true, value, one.pos}})
@@ -221,19 +243,6 @@ func (b *builder) place(r *rule, one pair, value string) *Error {
 		return fault(CodeUnsupported, r.name, one.pos, "it is not supported", r.hint)
 	}
 	return nil
-}
-
-// contradiction is the error for what stands in two places with two values. libpq would take the
-// second one in silence, and send the password of the one to the server of the other.
-func contradiction(part string, pos int) *Error {
-	return fault(CodeConflict, part, pos, "it is given twice, with different values", "leave one of the two out")
-}
-
-// again warns of a parameter that is given twice: as in libpq, the last one counts.
-func (b *builder) again(r *rule, differs bool) {
-	if differs {
-		b.d.warn(r.name, "given more than once: the last value counts")
-	}
 }
 
 // empty warns of an empty value for a keyword, which the canonical URI cannot have.
@@ -258,12 +267,6 @@ func (b *builder) markEmpty(keyword string) bool {
 		b.d.Empty = append(b.d.Empty, keyword)
 	}
 	return true
-}
-
-// keep remembers a parameter that gets its meaning at the end.
-func (b *builder) keep(g *given, r *rule, one pair) {
-	b.again(r, g.ok && g.value != one.value)
-	*g = given{true, one.value, one.pos}
 }
 
 // set puts a parameter into a list, once. It keeps the place where it was first.
@@ -321,12 +324,8 @@ func (b *builder) names() *Error {
 	if strings.HasPrefix(d.Database, "/") || strings.HasPrefix(d.Database, "var/run/") {
 		d.warn("database", "it looks like a path; a socket directory is written as postgres:///DATABASE?host=/DIRECTORY")
 	}
-	if separated(d.User, "password") || separated(d.Database, "password") {
-		return fault(CodeValue, "user or database", -1,
-			"a password parameter stands in it, behind a separator that means nothing there", encodeHint)
-	}
-	if separated(d.Database, "sslmode") {
-		d.warn("database", "sslmode stands in it, and has no effect there: parameters begin with a question mark")
+	if err := d.checkHidden(); err != nil {
+		return err
 	}
 	for _, text := range [...]string{d.User, d.Password.Reveal()} {
 		if placeholder(text) {
@@ -336,16 +335,8 @@ func (b *builder) names() *Error {
 	if placeholder(d.Database) {
 		d.warn("database", placeholderWarning)
 	}
+	d.warnOdd()
 	return nil
-}
-
-// separated reports whether text holds a parameter, behind a separator that did not count as one.
-func separated(text, key string) bool {
-	if strings.IndexByte(text, '=') < 0 {
-		return false
-	}
-	text = strings.ToLower(text)
-	return strings.Contains(text, "&"+key+"=") || strings.Contains(text, ";"+key+"=")
 }
 
 // later returns what was put off under the name of a rule. Of several, the last one counts.

@@ -51,7 +51,11 @@ func (d *DSN) appendUserinfo(b []byte, mode secrets) []byte {
 	if d.User == "" && !password {
 		return b
 	}
-	b = appendEscaped(b, d.User, "")
+	user := d.User
+	if mode == maskSecrets {
+		user = ShownUser(user)
+	}
+	b = appendEscaped(b, user, mask)
 	if password {
 		b = append(b, ':')
 		b = appendSecret(b, d.Password, mode)
@@ -62,7 +66,7 @@ func (d *DSN) appendUserinfo(b []byte, mode secrets) []byte {
 // appendSecret writes a secret, or what stands for it.
 func appendSecret(b []byte, s Secret, mode secrets) []byte {
 	if mode == maskSecrets {
-		return append(b, "***"...)
+		return append(b, mask...)
 	}
 	return appendEscaped(b, s.Reveal(), "")
 }
@@ -87,6 +91,14 @@ func appendHost(b []byte, h Host) []byte {
 // queryLiterals stand for themselves in a query value for libpq, pgx and RFC 3986 alike. "+" does
 // not: dialects disagree on it.
 const queryLiterals = "/:,"
+
+// shownLiterals keeps the mask as it is where a URI is only shown.
+func shownLiterals(mode secrets) string {
+	if mode == maskSecrets {
+		return queryLiterals + "*"
+	}
+	return queryLiterals
+}
 
 // appendQuery writes host and port if they are not in the authority, then Params in their order,
 // then what has no place in them. Read again, everything is in the place where it was.
@@ -114,15 +126,19 @@ func (d *DSN) appendQuery(b []byte, mode secrets) []byte {
 	merged := len(d.Settings) == 0
 	for _, p := range d.Params {
 		key(p.Key)
-		b = appendEscaped(b, p.Value, queryLiterals)
+		value := p.Value
+		if mode == maskSecrets {
+			value = p.Shown()
+		}
+		b = appendEscaped(b, value, shownLiterals(mode))
 		if p.Key == "options" && !merged {
-			b = d.appendSettings(b, p.Value != "")
+			b = d.appendSettings(b, p.Value != "", mode)
 			merged = true
 		}
 	}
 	if !merged {
 		key("options")
-		b = d.appendSettings(b, false)
+		b = d.appendSettings(b, false, mode)
 	}
 	if d.SSLPassword.IsSet() && mode != omitSecrets {
 		key("sslpassword")
@@ -133,7 +149,7 @@ func (d *DSN) appendQuery(b []byte, mode secrets) []byte {
 
 // appendSettings writes Settings as "-c name=value" for the server, which splits options at white
 // space and takes a backslash as an escape (pg_split_opts, postinit.c).
-func (d *DSN) appendSettings(b []byte, after bool) []byte {
+func (d *DSN) appendSettings(b []byte, after bool, mode secrets) []byte {
 	var text strings.Builder
 	for _, s := range d.Settings {
 		if after {
@@ -143,12 +159,16 @@ func (d *DSN) appendSettings(b []byte, after bool) []byte {
 		text.WriteString("-c ")
 		text.WriteString(s.Key)
 		text.WriteByte('=')
-		for i := range len(s.Value) {
-			if strings.IndexByte(" \t\n\v\f\r\\", s.Value[i]) >= 0 {
+		value := s.Value
+		if mode == maskSecrets {
+			value = s.Shown()
+		}
+		for i := range len(value) {
+			if strings.IndexByte(" \t\n\v\f\r\\", value[i]) >= 0 {
 				text.WriteByte('\\')
 			}
-			text.WriteByte(s.Value[i])
+			text.WriteByte(value[i])
 		}
 	}
-	return appendEscaped(b, text.String(), queryLiterals)
+	return appendEscaped(b, text.String(), shownLiterals(mode))
 }

@@ -109,7 +109,7 @@ func (d *DSN) HostParams() []Param {
 		numbered = numbered || h.Port != 0
 	}
 	var params []Param
-	if named || d.hostsInQuery && param(d, "hostaddr") == nil {
+	if named || (d.hostsInQuery || len(d.Hosts) > 1) && param(d, "hostaddr") == nil {
 		params = append(params, Param{"host", strings.Join(names, ",")})
 	}
 	if numbered || len(d.Hosts) > 1 && !d.hostsInQuery {

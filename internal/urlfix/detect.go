@@ -151,6 +151,10 @@ func schemeDialect(scheme string) (*dialect, *Error) {
 	if scheme == "postgres" || scheme == "postgresql" {
 		return &libpqURI, nil
 	}
+	scheme = strings.TrimPrefix(scheme, "db+") // Celery's, before a URL of SQLAlchemy
+	if scheme == "postgres" || scheme == "postgresql" {
+		return sqlalchemyDrivers["psycopg2"], nil
+	}
 	if rules := sqlalchemyDialect(scheme); rules != nil {
 		return rules, nil
 	}
@@ -172,11 +176,16 @@ func schemeDialect(scheme string) (*dialect, *Error) {
 var schemes = map[string]*dialect{
 	"ecto": &ectoURI, "pg": &nodeURI, "socket": &nodeSocket,
 	"pdo-pgsql": &doctrineURI, "pdo_pgsql": &doctrineURI,
-	"postgis": &djangoURI, "timescale": &djangoURI, "timescalegis": &djangoURI, "timescaledb": &djangoURI,
+	"postgis": &postgisURI, "timescale": &djangoURI, "timescalegis": &djangoURI, "timescaledb": &djangoURI,
 	"prometheus-postgresql": &djangoURI, "prometheus-postgis": &djangoURI,
 	"redshift": &djangoURI, "pgsql": &djangoURI, "psql": &djangoURI, "cockroach": &djangoURI,
 	"pgx": &migrateURI, "pgx4": &migrateURI, "pgx5": &migrateURI, "crdb-postgres": &migrateURI,
 	"yugabyte": &migrateURI, "yugabytedb": &migrateURI,
+	"asyncpg": &asyncpgURI, "psycopg": &psycopgURI,
+	"postgres+pool": &peeweeURI, "postgresql+pool": &peeweeURI, "postgresext": &peeweeURI,
+	"postgresext+pool": &peeweeURI,
+	"postgres+tcp":     &dburlURI, "postgresql+tcp": &dburlURI, "pg+tcp": &dburlURI, "pgsql+tcp": &dburlURI,
+	"crdb": &dburlURI, "cr": &dburlURI, "cdb": &dburlURI,
 	"pg+unix": &dburlUnix, "pgsql+unix": &dburlUnix, "postgres+unix": &dburlUnix, "postgresql+unix": &dburlUnix,
 }
 
@@ -205,6 +214,16 @@ var opaque = []struct {
 	reason, hint string
 }{
 	{"jdbc:postgresql:", &jdbc, "", "", ""},
+	{"jdbc:aws-wrapper:postgresql:", &jdbc, "", "", ""},
+	{"jdbc:p6spy:postgresql:", &jdbc, "", "", ""},
+	{"jdbc:otel:postgresql:", &jdbc, "", "", ""},
+	{"jdbc:tracing:postgresql:", &jdbc, "", "", ""},
+	{"jdbc:yugabytedb:", &jdbcYugabyte, "", "", ""},
+	{"r2dbc:postgresql:", &r2dbc, "", "", ""},
+	{"r2dbc:postgres:", &r2dbc, "", "", ""},
+	{"r2dbc:pool:postgresql:", &r2dbc, "", "", ""},
+	{"r2dbc:pool:postgres:", &r2dbc, "", "", ""},
+	{"r2dbc:", nil, CodeOtherDatabase, thisIs + "another R2DBC driver" + notPostgres, shapeURI},
 	{"jdbc:postgres:", nil, CodeSyntax, "the JDBC driver is called postgresql",
 		"write jdbc:postgresql://HOST:PORT/DATABASE"},
 	{"jdbc:", nil, CodeOtherDatabase, thisIs + "another JDBC driver" + notPostgres, shapeURI},

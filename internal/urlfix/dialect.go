@@ -116,13 +116,16 @@ func (d *dialect) lookup(key string) *rule {
 	if d.settings && IsSetting(key) {
 		return settingRule
 	}
+	if _, ok := optionName(key); ok && d.foreign {
+		return optionRule
+	}
 	if d.foreign && len(foreignKeys[key]) > 0 {
 		return foreignRule
 	}
 	return nil
 }
 
-// unknownKey never repeats the key: behind a raw "&" it is a piece of the password.
+// unknownKey repeats the key only if it can be no piece of a password: one behind a raw "&" is.
 func unknownKey(key string, pos int) *Error {
 	if users := foreignKeys[key]; len(users) > 0 {
 		var tools []string
@@ -133,17 +136,21 @@ func unknownKey(key string, pos int) *Error {
 			"it belongs to "+strings.Join(slices.Compact(tools), " and ")+", and this is no string of theirs",
 			"write libpq's keyword for it, or name the dialect that the string is written in")
 	}
-	return unknownIn(key, pos, `if it is part of a password, write & as %26 and = as %3D`)
+	return unknownIn(key, pos, `if it is part of a password, write & as %26 and = as %3D`, nil)
 }
 
 // unknownKeyword is unknownKey for the form in which nothing is percent-encoded.
 func unknownKeyword(key string, pos int) *Error {
-	return unknownIn(key, pos, "if it is part of a value, "+quoteHint)
+	return unknownIn(key, pos, "if it is part of a value, "+quoteHint, nil)
 }
 
-func unknownIn(key string, pos int, hint string) *Error {
-	if name := similar(key); name != "" {
+func unknownIn(key string, pos int, hint string, t *tool) *Error {
+	if name := similarTo(key, t); name != "" && name != key {
 		hint = "did you mean " + name + "?"
 	}
-	return fault(CodeUnknownKey, "parameter", pos, "its name is not known", hint)
+	part := "parameter"
+	if name, known := namable(key, t); known {
+		part = name
+	}
+	return fault(CodeUnknownKey, part, pos, "its name is not known", hint)
 }

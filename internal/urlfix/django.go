@@ -1,6 +1,10 @@
 package urlfix
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 // djangoURI is what dj-database-url (dj_database_url/__init__.py) and django-environ
 // (environ/environ.py) read, and Laravel (Support/ConfigurationUrlParser.php), whose scheme is one
@@ -9,6 +13,16 @@ var djangoURI = dialect{
 	name: "django", answers: []string{"pdo"}, read: parseWeb, tool: &djangoTool,
 	query: queryForm, settings: true, defaults: djangoSocket,
 }
+
+// postgisURI is also what Rails reads, with activerecord-postgis-adapter.
+var postgisURI = dialect{
+	name: "django", answers: []string{"pdo", "rails"}, read: parseWeb, tool: &postgisTool,
+	query: queryForm, settings: true, defaults: djangoSocket,
+}
+
+// postgisTool has Rails' parameters, except where Django's have the same name.
+var postgisTool = tool{name: "Django", rules: with(
+	with(table(), slices.Collect(maps.Values(railsTool.rules))), slices.Collect(maps.Values(djangoTool.rules)))}
 
 // djangoTool are Django's own settings, which both take from the query, one of them in capitals
 // too.

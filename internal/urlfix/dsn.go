@@ -2,6 +2,8 @@ package urlfix
 
 import (
 	"encoding/json"
+	"fmt"
+	"io"
 	"log/slog"
 )
 
@@ -66,6 +68,9 @@ func (d DSN) String() string { return string(d.appendURI(nil, maskSecrets)) }
 
 // GoString is String: %#v shows no more than %v.
 func (d DSN) GoString() string { return d.String() }
+
+// Format writes String for every verb, since %d would otherwise print the fields.
+func (d DSN) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, d.String()) }
 
 // LogValue implements slog.LogValuer with String.
 func (d DSN) LogValue() slog.Value { return slog.StringValue(d.String()) }

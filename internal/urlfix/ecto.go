@@ -46,6 +46,8 @@ var ectoTool = tool{
 // roots of the system.
 func finishEcto(b *builder) *Error {
 	switch ssl := b.later("ssl"); {
+	case ssl.value == "true" && b.seen.mode.ok && b.seen.mode.value != "verify-full":
+		return contradictsSSL(max(ssl.pos, b.seen.mode.pos))
 	case ssl.value == "true" || b.sslVerifies():
 		b.verify()
 		b.d.change("ssl", "became sslmode=verify-full with the roots of the system")

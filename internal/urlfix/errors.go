@@ -41,10 +41,18 @@ type Error struct {
 	Pos    int    // byte offset into the string, -1 if there is none
 }
 
-// Error returns one line without any text of the connection string.
+// Error returns one line without any text of the connection string. It names the place of the
+// fault: the string, the environment, or a Profile that was built in code.
 func (e *Error) Error() string {
 	var b strings.Builder
-	b.WriteString("pgsafe: invalid connection string: ")
+	switch {
+	case e.Part == "Profile":
+		b.WriteString("pgsafe: invalid settings: ")
+	case e.Part == "PGSAFE_PROFILE" || e.Part == "environment":
+		b.WriteString("pgsafe: invalid environment: ")
+	default:
+		b.WriteString("pgsafe: invalid connection string: ")
+	}
 	b.WriteString(e.Part)
 	b.WriteString(": ")
 	b.WriteString(e.Reason)
@@ -70,6 +78,7 @@ const (
 	encodeKVHint  = "percent-encode it in the query (& as %26, = as %3D, % as %25, blank as %20)"
 	quoteHint     = "put the value in single quotes, as in password='PASSWORD'"
 	valueHint     = "correct the value, or leave the parameter out"
+	portHint      = "write HOST:5432, say, or leave the port out"
 	notYetHint    = "leave it out, or configure the connection in code"
 	hostShapeHint = "a host is a name, an IPv4 address, an IPv6 address in brackets, or a socket directory as in " +
 		"postgres:///DATABASE?host=/DIRECTORY"

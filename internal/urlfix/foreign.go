@@ -9,7 +9,7 @@ import "slices"
 // foreignTools are the tools whose parameters are found in plain URIs.
 var foreignTools = []*tool{
 	&prismaTool, &nodeTool, &postgresjsTool, &asyncpgTool, &railsTool, &djangoTool, &ectoTool, &jdbcTool, &libpqGoTool,
-	&migrateTool, &symfonyTool,
+	&migrateTool, &symfonyTool, &sqlxTool, &crystalTool, &yugabyteTool,
 }
 
 // foreignUse is one tool's rule for a key.

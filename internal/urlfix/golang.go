@@ -6,7 +6,7 @@ import "strings"
 
 // libpqGoURI and libpqGoKeyword are what lib/pq reads: connector.go and conn.go.
 var (
-	libpqGoURI = dialect{name: "libpq-go", read: parseURI, tool: &libpqGoTool, settings: true,
+	libpqGoURI = dialect{name: "libpq-go", read: parseLibpqGo, tool: &libpqGoTool, query: queryForm, settings: true,
 		defaults: libpqGoDefaults}
 	libpqGoKeyword = dialect{name: "libpq-go", read: parseKeywordValue, tool: &libpqGoTool, settings: true,
 		defaults: libpqGoDefaults}
@@ -46,6 +46,46 @@ func libpqGoDefaults(b *builder) {
 		b.setMode("require")
 		b.d.change("sslmode", "became require, lib/pq's default")
 	}
+}
+
+// parseLibpqGo reads a URI as convertURL in connector.go of lib/pq does, with net/url: "#" begins a
+// fragment, which lib/pq leaves out. A fragment that may be a part of the password or hold
+// parameters is refused.
+func parseLibpqGo(d *DSN, s string, base int, rules *dialect) *Error {
+	if i := strings.IndexByte(s, '#'); i >= 0 {
+		if strings.ContainsAny(s[i:], "@=") {
+			return fault(CodeAmbiguous, "fragment", i, `to lib/pq, "#" begins a fragment, and what follows it looks like more`,
+				encodeHint)
+		}
+		s = s[:i]
+		d.warn("fragment", `left out, as in lib/pq; in a value, write # as %23`)
+	}
+	return parseWebForm(d, s, base, rules, webForm{path: unquote, query: readURLQuery})
+}
+
+// readURLQuery reads parameters as ParseQuery of net/url does. It leaves out one without "=", and
+// fails where net/url skips one because of a semicolon.
+func readURLQuery(d *DSN, p *parts, s string, pos int, rules *dialect) *Error {
+	for pos < len(s) {
+		end := pos + indexAny(s[pos:], "&")
+		switch raw := s[pos:end]; {
+		case raw == "":
+		case strings.IndexByte(raw, ';') >= 0:
+			return fault(CodeSyntax, "query", pos, "lib/pq leaves out a parameter with a semicolon", "write ; as %3B")
+		case strings.IndexByte(raw, '=') < 0 && rules.lookup(raw) != nil:
+			d.warn(rules.lookup(raw).name, "left out: it has no value")
+		default:
+			one, err := readUnquotedPair(raw, pos, rules)
+			if err != nil {
+				return err
+			}
+			if p.pairs = append(p.pairs, one); len(p.pairs) > maxParams {
+				return tooManyParams()
+			}
+		}
+		pos = end + 1
+	}
+	return nil
 }
 
 // migrateURI is what golang-migrate reads, which takes out its own parameters and hands the rest to
@@ -91,9 +131,11 @@ func parseDburlUnix(d *DSN, s string, base int, rules *dialect) *Error {
 		return fault(CodeAmbiguous, "host", path, "its last part may be the database, or belong to the socket directory",
 			"write pg+unix:/DIRECTORY:PORT/DATABASE, or postgres:///DATABASE?host=/DIRECTORY")
 	case !ok:
-		return fault(CodeValue, "port", path, "it is not a number from 1 to 65535", encodeHint)
+		return fault(CodeValue, "port", path, "it is not a number from 1 to 65535", portHint)
 	case checkHost(dir) != "":
 		return fault(CodeValue, "host", path, checkHost(dir), hostShapeHint)
+	case strings.IndexByte(dir, '@') >= 0:
+		return fault(CodeAmbiguous, "host", path, reasonRawAt, encodeHint)
 	}
 	p.hosts, p.ports, p.database = []Host{{Name: dir, Port: number}}, number != 0, database
 	if err := readWebQuery(&p, s, end+1, rules); err != nil {

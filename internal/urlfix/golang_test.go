@@ -87,3 +87,37 @@ func TestDburl(t *testing.T) {
 		{"an unknown key", "pg:/tmp/db?opt=val", urlfix.CodeUnknownKey, "parameter"},
 	})
 }
+
+func TestURIsOfLibPQ(t *testing.T) {
+	const s = "?pgsafe_dialect=libpq-go&sslmode=disable"
+	const uri = "postgres://u:p@h/db?sslmode=disable"
+	checkMeaning(t, []means{
+		{"a plus is a blank", "postgres://h/db" + s + "&user=u&password=a+bcdef",
+			"postgres://u:a%20bcdef@h/db?sslmode=disable"},
+		{"an encoded plus is one", "postgres://u:p@h/db" + s + "&application_name=a%2Bb", uri + "&application_name=a%2Bb"},
+		{"a plus before the query is one", "postgres://u:p+q@h/d+b" + s, "postgres://u:p%2Bq@h/d%2Bb?sslmode=disable"},
+		{"an equals sign in a value", "postgres://u:p@h/db" + s + "&options=-c%20search_path=x",
+			uri + "&options=-c%20search_path%3Dx"},
+		{"empty parameters", "postgres://u:p@h/db" + s + "&&&connect_timeout=5&", uri + "&connect_timeout=5"},
+		{"a fragment", "postgres://u:p@h/db" + s + "#frag", uri},
+		{"a parameter without a value", "postgres://u:p@h/db" + s + "&application_name", uri},
+		{"the last at sign ends the password", "postgres://u:p@w@h/db" + s, "postgres://u:p%40w@h/db?sslmode=disable"},
+		{"an encoded slash after the first at sign", "postgres://u:p@%2FsuperSecret9@db/a" + s,
+			"postgres://u:p%40%2FsuperSecret9@db/a?sslmode=disable"},
+		{"a raw slash in the password, on which lib/pq fails", "postgres://u:pa/ss@h/db" + s,
+			"postgres://u:pa%2Fss@h/db?sslmode=disable"},
+	})
+	checkRefusal(t, []refusal{
+		{"a hash in the password", "postgres://u:p@ss#w@h/db" + s, urlfix.CodeAmbiguous, "fragment"},
+		{"a hash before parameters", "postgres://u:p@h/db?pgsafe_dialect=libpq-go#x&sslmode=verify-full",
+			urlfix.CodeAmbiguous, "fragment"},
+		{"a semicolon", "postgres://u:p@h/db" + s + "&application_name=x;y", urlfix.CodeSyntax, "query"},
+		{"an unknown key", "postgres://u:p@h/db" + s + "&nosuch=x", urlfix.CodeUnknownKey, "parameter"},
+		{"two values", "postgres://u:p@h/db?pgsafe_dialect=libpq-go&sslmode=verify-full&sslmode=disable",
+			urlfix.CodeConflict, "sslmode"},
+	})
+	checkWarnings(t, []noted{
+		{"a fragment", "postgres://u:p@h/db" + s + "#frag", "fragment"},
+		{"a parameter without a value", "postgres://u:p@h/db" + s + "&application_name", "application_name"},
+	})
+}

@@ -57,7 +57,16 @@ func (b *builder) hostList() ([]Host, *Error) {
 	}
 	var named []Host
 	for name := range strings.SplitSeq(b.seen.host.value, ",") {
+		if inner := strings.TrimSuffix(strings.TrimPrefix(name, "["), "]"); len(inner)+2 == len(name) && ipv6(inner) {
+			name = inner
+			b.d.change("host", "the brackets around an IPv6 address were left out: only a URI has them before the query")
+		}
 		if reason := checkHost(name); reason != "" {
+			if host, port := cutPort(name); host != "" && port != "" && checkHost(host) == "" {
+				if _, ok := plainPort(port); ok {
+					return nil, fault(CodeValue, "host", b.seen.host.pos, "it holds a port", "write the port as port=5432, say")
+				}
+			}
 			return nil, namedHostFault(b.seen.host.pos, reason)
 		}
 		named = append(named, Host{Name: name})
@@ -67,7 +76,7 @@ func (b *builder) hostList() ([]Host, *Error) {
 		if sameNames(list, named) {
 			return list, nil
 		}
-		if !b.rules.queryWins {
+		if !b.rules.queryWins && !b.socketBesideLocalhost(list, named) {
 			return nil, contradiction("host", b.seen.host.pos)
 		}
 		b.d.warn("host", "the host of the query replaces the one before it")
@@ -82,6 +91,16 @@ func (b *builder) hostList() ([]Host, *Error) {
 		}
 	}
 	return named, nil
+}
+
+// socketBesideLocalhost reports whether the query names a socket directory, and localhost stands
+// before it only because some URL libraries want a host: localhost/db?host=/cloudsql/INSTANCE.
+// libpq, pgx, node-postgres and Prisma take the socket. lib/pq takes the one that sorts last
+// (convertURL in connector.go), and so keeps localhost.
+func (b *builder) socketBesideLocalhost(before, named []Host) bool {
+	return b.rules.foreign &&
+		len(before) == 1 && strings.EqualFold(before[0].Name, "localhost") &&
+		len(named) == 1 && strings.HasPrefix(named[0].Name, "/")
 }
 
 // cutHostPorts takes the ports out of host=h1:5432,h2:5433 in a query, as asyncpg and SQLAlchemy

@@ -8,11 +8,29 @@ import (
 // jdbc is the JDBC driver's form: parseURL in org/postgresql/Driver.java of pgjdbc.
 var jdbc = dialect{name: "jdbc", read: parseJDBC, tool: &jdbcTool, query: queryForm, queryWins: true}
 
+// jdbcYugabyte is the form of YugabyteDB's driver, a fork of pgjdbc with another default port.
+var jdbcYugabyte = dialect{name: "jdbc", read: parseYugabyte, tool: &jdbcTool, query: queryForm, queryWins: true}
+
+func parseYugabyte(d *DSN, s string, base int, rules *dialect) *Error {
+	const defaultPort = 5433
+	if err := parseJDBC(d, s, base, rules); err != nil {
+		return err
+	}
+	for i := range d.Hosts {
+		if d.Hosts[i].Port == 0 {
+			d.Hosts[i].Port = defaultPort
+			d.hostsInQuery = false
+		}
+	}
+	return nil
+}
+
 // jdbcTool are the properties of PGProperty.java. Their names are told apart by case.
 var jdbcTool = tool{name: "JDBC", finish: finishJDBC, rules: with(table(
 	&rule{name: "PGHOST", use: useHost},
 	&rule{name: "PGPORT", use: usePort},
 	&rule{name: "PGDBNAME", use: useDatabase},
+	ignored("database", "left out: JDBC has no such property, and opens the database before the question mark"),
 	currentSchema,
 	&rule{name: "ApplicationName", to: "application_name"},
 	&rule{name: "readOnly", use: useSetting, to: "default_transaction_read_only",
@@ -104,7 +122,9 @@ func finishJDBC(b *builder) *Error {
 		b.d.change("connectTimeout", "became connect_timeout, as loginTimeout does, which outranks it")
 	}
 	b.jdbcStatements()
-	b.jdbcSSL()
+	if err := b.jdbcSSL(); err != nil {
+		return err
+	}
 	return b.jdbcSSLFactory()
 }
 
@@ -123,14 +143,17 @@ func (b *builder) jdbcStatements() {
 	}
 }
 
-// jdbcSSL is SslMode.of: ssl counts if there is no sslmode. It means more than in libpq.
-func (b *builder) jdbcSSL() {
+// jdbcSSL is SslMode.of: ssl counts if there is no sslmode. It means more than in libpq. A mode that
+// may do without TLS beside ssl=true is refused, although JDBC takes it.
+func (b *builder) jdbcSSL() *Error {
 	if !b.seen.mode.ok {
 		b.sslVerifies()
 	}
 	ssl := b.later("ssl")
-	switch {
+	switch mode := b.seen.mode.value; {
 	case !ssl.ok:
+	case ssl.value == "verify-full" && (mode == "disable" || mode == "allow" || mode == "prefer"):
+		return contradictsSSL(max(ssl.pos, b.seen.mode.pos))
 	case b.seen.mode.ok:
 		b.d.warn("ssl", "left out: as in JDBC, sslmode outranks it")
 	default:
@@ -140,6 +163,7 @@ func (b *builder) jdbcSSL() {
 			b.d.warn("ssl", "as in JDBC, this value is sslmode=prefer, and does not turn TLS off")
 		}
 	}
+	return nil
 }
 
 // jdbcSSLFactory applies a factory, which outranks sslmode: in every mode with TLS, it alone judges
@@ -176,7 +200,7 @@ func parseJDBC(d *DSN, s string, base int, rules *dialect) *Error {
 	end := base + indexAny(s[base:], "?")
 	if strings.HasPrefix(s[base:], "//") && strings.IndexByte(s[base:end], '@') >= 0 {
 		d.warn("user", "JDBC has no user and password before the host, and would take them for a part of it")
-		return parseWeb(d, s, base+len("//"), rules)
+		return parseWebOnce(d, s, base+len("//"), rules, webForm{path: unquote})
 	}
 	if slashless(s[base:end]) {
 		if err := checkHidden(s, base+len("//"), end); err != nil {
@@ -188,6 +212,9 @@ func parseJDBC(d *DSN, s string, base int, rules *dialect) *Error {
 		return err
 	}
 	if err := readProperties(d, &p, s, end+1, rules); err != nil {
+		return err
+	}
+	if err := checkRepeated(p.pairs, rules); err != nil {
 		return err
 	}
 	if err := jdbcHosts(&p, rules); err != nil {
@@ -249,6 +276,11 @@ func readProperties(d *DSN, p *parts, s string, from int, rules *dialect) *Error
 	for pos := from; pos < len(s); {
 		end := pos + indexAny(s[pos:], "&")
 		if end > pos {
+			if unknownProperty(p, s[pos:end], rules) {
+				d.warn("parameter", "left out: JDBC has no such property, and ignores it")
+				pos = end + 1
+				continue
+			}
 			one, err := readProperty(d, s[pos:end], pos, rules)
 			if err != nil {
 				return err
@@ -260,11 +292,36 @@ func readProperties(d *DSN, p *parts, s string, from int, rules *dialect) *Error
 	return nil
 }
 
+// unknownProperty reports whether raw is a property that pgjdbc ignores, as those of its wrappers. A
+// name that is nearly a known one is none, nor is one that may be about TLS or the password, or
+// the rest of a password with a raw "&".
+func unknownProperty(p *parts, raw string, rules *dialect) bool {
+	key, _, found := strings.Cut(raw, "=")
+	if rules.lookup(key) != nil || similarTo(key, rules.tool) != "" || len(key) < 3 {
+		return false
+	}
+	for i := range len(key) {
+		if c := key[i]; !letterOrDigit(c) && c != '-' && c != '_' && c != '.' {
+			return false
+		}
+	}
+	lower := strings.ToLower(key)
+	for _, part := range [...]string{"ssl", "tls", "pass", "pwd", "secret"} {
+		if strings.Contains(lower, part) {
+			return false
+		}
+	}
+	if n := len(p.pairs); n > 0 && rules.lookup(p.pairs[n-1].key).use == usePassword {
+		return found && len(key) > 3
+	}
+	return true
+}
+
 func readProperty(d *DSN, raw string, pos int, rules *dialect) (pair, *Error) {
 	key, text, _ := strings.Cut(raw, "=")
 	r := rules.lookup(key)
 	if r == nil {
-		return pair{}, unknownKey(key, pos)
+		return pair{}, unknownIn(key, pos, "if it is part of a password, write & as %26 and = as %3D", rules.tool)
 	}
 	plus := strings.IndexByte(text, '+') >= 0
 	value, ok := decodeJava(text)

@@ -70,7 +70,9 @@ func TestPropertiesOfJDBC(t *testing.T) {
 		{"a raw percent sign in the password, on which JDBC fails", s + "user=u&password=50%off",
 			"postgres://u:50%25off@h/db"},
 		{"empty parameters", s + "&&user=u&", "postgres://u@h/db"},
-		{"the last value counts", s + "user=u&user=v", "postgres://v@h/db"},
+		{"the last value counts", s + "ApplicationName=u&ApplicationName=v", uri + "?application_name=v"},
+		{"database is no property", s + "database=other", uri},
+		{"database is no property where there is no path", "jdbc:postgresql://h/?database=other", "postgres://h/"},
 		{"a schema", s + "currentSchema=a,b", uri + "?options=-c%20search_path%3Da,b"},
 		{"a name", s + "ApplicationName=my+app", uri + "?application_name=my%20app"},
 		{"a keyword of libpq", s + "application_name=x", uri + "?application_name=x"},
@@ -101,8 +103,7 @@ func TestPropertiesOfJDBC(t *testing.T) {
 				"queryTimeout=0", uri},
 	})
 	checkRefusal(t, []refusal{
-		{"an unknown property", s + "opt=val", urlfix.CodeUnknownKey, "parameter"},
-		{"a property in another case", s + "applicationname=x", urlfix.CodeUnknownKey, "parameter"},
+		{"a property in another case", s + "applicationname=x", urlfix.CodeUnknownKey, "applicationname"},
 		{"a bad escape", s + "loggerFile=C%3A%5Cdir%5Cfile.%log", urlfix.CodeSyntax, "loggerFile"},
 		{"a bad escape next to a good one in the password", s + "password=50%off%41", urlfix.CodeAmbiguous, "password"},
 		{"a bad escape next to a plus in the password", s + "password=50%off+", urlfix.CodeSyntax, "password"},

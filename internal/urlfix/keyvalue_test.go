@@ -37,8 +37,12 @@ func TestKeywordValueStrings(t *testing.T) {
 		{"hosts without a port leave it to PGPORT", "host=a,b", "postgres:///?host=a,b"},
 		{"a server setting", "host=h TimeZone=Asia/Shanghai", "postgres://h/?options=-c%20timezone%3DAsia/Shanghai"},
 		{"options", "options='-c search_path=a'", "postgres:///?options=-c%20search_path%3Da"},
-		{"the last one of several counts", "host=a host=b", "postgres://b/"},
+		{"the last one of several counts", "host=a application_name=b application_name=c", "postgres://a/?application_name=c"},
 		{"a URI as value", "host=h application_name=x://y", "postgres://h/?application_name=x://y"},
+		{"brackets around addresses", "host=[::1],[::2]", "postgres:///?host=::1,::2"},
+		{"tabs and newlines between parameters", "\n host=h\tuser = \t u\r\n password='a b'\n", "postgres://u:a%20b@h/"},
+		{"a quote inside a value is no quote", "password=it's\tuser=u\napplication_name='a b'",
+			"postgres://u:it%27s@/?application_name=a%20b"},
 		{"database is dbname", "host=h database=d", "postgres://h/d"},
 	})
 	checkRefusal(t, []refusal{
@@ -55,7 +59,7 @@ func TestKeywordValueStrings(t *testing.T) {
 		{"ssl, which only URIs have", "host=h ssl=true", urlfix.CodeUnsupported, "ssl"},
 		{"a semicolon in the host", "host=h;user=u password=x", urlfix.CodeAmbiguous, "host"},
 		{"an at sign in the host", "host=u@h", urlfix.CodeValue, "host"},
-		{"brackets in the host", "host=[::1]", urlfix.CodeValue, "host"},
+		{"no address in brackets", "host=[h]", urlfix.CodeValue, "host"},
 		{"fewer ports than hosts", "host=foo,bar,baz port=1,2", urlfix.CodeValue, "port"},
 		{"ports without hosts", "port=1,2", urlfix.CodeValue, "port"},
 		{"no number as port", "host=h port=x", urlfix.CodeValue, "port"},

@@ -36,6 +36,7 @@ var keywords = table(
 	&rule{name: "krbsrvname", use: useOptional},
 
 	ignored("sslcompression", ""),
+	ignored("supa", ""), // Supabase's, for its own statistics
 	refused("gssencmode", "GSSAPI encryption is not supported", "disable", "prefer"),
 	refused("gssdelegation", "", "0"),
 	refused("gsslib", "", "gssapi"),
@@ -84,5 +85,6 @@ var keywords = table(
 	&rule{name: "pgsafe_dialect", use: useDriver, check: notEmpty},
 	&rule{name: "pgsafe_telemetry", use: useDriver, check: notEmpty},
 	&rule{name: "pgsafe_cancel_timeout", use: useDriver, check: notEmpty},
+	&rule{name: "pgsafe_warnings", use: useDriver, check: oneOf("on", "off")},
 	&rule{name: "pgsafe_pool_name", use: useDriver, check: notEmpty},
 )

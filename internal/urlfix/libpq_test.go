@@ -393,7 +393,8 @@ func (l *libpq) tightURI(t testing.TB, dsn string) bool {
 	t.Helper()
 	authority, path := cutURI(dsn)
 	options, ok := l.parse(t, authority)
-	return ok && tightServers(options) && !strings.Contains(dsn, " ") && !strings.Contains(path, "@")
+	return ok && tightServers(options) && !strings.Contains(dsn, " ") && !strings.Contains(path, "@") &&
+		strings.Count(authority, "@") < 2 // other tools take the last one for the end of the password
 }
 
 // cutURI cuts a URI where the hosts end, and the path where the query begins (conninfo_uri_parse_options).

@@ -155,6 +155,9 @@ func parseNodeSocket(d *DSN, s string, base int, rules *dialect) *Error {
 			one.key = "client_encoding"
 		}
 	}
+	if err := checkRepeated(p.pairs, rules); err != nil {
+		return err
+	}
 	p.hosts = []Host{{Name: directory}}
 	overrideUserinfo(d, &p)
 	return build(d, rules, &p)
@@ -194,7 +197,8 @@ func finishNode(b *builder) *Error {
 	}
 	mode, ssl := b.later("sslmode"), b.later("ssl")
 	switch {
-	case mode.value != "" && ssl.ok && (mode.value == "disable") != (ssl.value == "disable"):
+	case mode.value != "" && ssl.ok && ((mode.value == "disable") != (ssl.value == "disable") ||
+		ssl.value == "verify-full" && b.nodeMode(mode.value) != "verify-full"):
 		return contradictsSSL(max(mode.pos, ssl.pos))
 	case mode.value != "":
 		b.decideMode(b.nodeMode(mode.value), mode.pos)

@@ -198,7 +198,7 @@ func TestNodeKeysInAPlainURI(t *testing.T) {
 	})
 	checkRefusal(t, []refusal{
 		{"verify-ca without a root certificate", s + "sslmode=verify-ca&uselibpqcompat=true", urlfix.CodeValue, "sslmode"},
-		{"db, which only a socket: URL has", s + "db=x", urlfix.CodeUnknownKey, "parameter"},
+		{"db, which only a socket: URL has", s + "db=x", urlfix.CodeUnknownKey, "db"},
 	})
 }
 

@@ -187,7 +187,7 @@ func (b *builder) npgsqlHosts() {
 const quoteADOHint = `put the value in double quotes, and double those inside it: Password="..."`
 
 // parseNpgsql reads "Key=Value;..." The last value of a key counts, and an empty one takes the
-// others back.
+// others back, except for the keys that must not have two values.
 func parseNpgsql(d *DSN, s string, base int, rules *dialect) *Error {
 	d.Dialect = rules.name
 	var p parts
@@ -204,6 +204,8 @@ func parseNpgsql(d *DSN, s string, base int, rules *dialect) *Error {
 		one := pair{npgsqlKey(s[pos : start-1]), value, pos}
 		i := slices.Index(known, r)
 		switch empty := start == next || strings.Trim(s[start:next], " ") == ""; {
+		case i >= 0 && p.pairs[i].value != value && r.decides():
+			return contradiction(r.name, pos)
 		case empty && i >= 0:
 			known, p.pairs = slices.Delete(known, i, i+1), slices.Delete(p.pairs, i, i+1)
 		case empty:
@@ -243,8 +245,7 @@ func readADOKey(s string, pos int, rules *dialect) (r *rule, start int, err *Err
 		return nil, 0, fault(CodeSyntax, "keyword", pos, `no "=" follows it`, quoteADOHint)
 	}
 	if r = rules.lookup(npgsqlKey(key)); r == nil || !npgsqlHas(r, npgsqlKey(key)) {
-		return nil, 0, fault(CodeUnknownKey, "parameter", pos, "its name is not known",
-			"if it is part of a value, "+quoteADOHint)
+		return nil, 0, unknownIn(strings.Trim(key, " "), pos, "if it is part of a value, "+quoteADOHint, nil)
 	}
 	if start < len(s) && s[start] == '=' {
 		return nil, 0, fault(CodeSyntax, r.name, start, `"==" is a "=" that belongs to the key`, quoteADOHint)

@@ -27,8 +27,8 @@ func TestGrammarOfNpgsql(t *testing.T) {
 		{"an equals sign first in quotes", `Host=h;Password="=ab"`, "postgres://:%3Dab@h/"},
 		{"a quote inside a value", `Host=h;Password=pa"ss;Database=d`, "postgres://:pa%22ss@h/d"},
 		{"braces are not special", `Host=h;Password={pa;Database=d`, "postgres://:%7Bpa@h/d"},
-		{"the last value counts", "Host=h1;Username=u;Server=h2", "postgres://u@h2/"},
-		{"an empty value takes the others back", "Host=h;Password=x;Database=d;Password=", "postgres://h/d"},
+		{"the last value counts", "Host=h;Timeout=5;Timeout=6", "postgres://h/?connect_timeout=6"},
+		{"an empty value takes the others back", "Host=h;Timeout=5;Database=d;Timeout=", "postgres://h/d"},
 		{"an empty value with blanks", "Host=h;Password= ;Database=d", "postgres://h/d"},
 		{"a quoted first value", `Password="a;b";Host=h`, "postgres://:a%3Bb@h/"},
 	})
@@ -45,10 +45,11 @@ func TestGrammarOfNpgsql(t *testing.T) {
 		{"semicolons between keywords of libpq", "user=u;password=secret12;host=h", urlfix.CodeAmbiguous, "user"},
 		{"semicolons in what may be a password of libpq's form", "password=a;port=1 host=h", urlfix.CodeAmbiguous,
 			"password"},
-		{"libpq's form in capitals", "Host=h User=u", urlfix.CodeUnknownKey, "parameter"},
+		{"libpq's form in capitals", "Host=h User=u", urlfix.CodeUnknownKey, "Host"},
 		{"an unknown key", "Host=h;Foo=1", urlfix.CodeUnknownKey, "parameter"},
 		{"no host", "Username=u;Password=p;Database=d", urlfix.CodeSyntax, "Host"},
-		{"a host that is taken back", "Host=h;Username=u;Server=", urlfix.CodeSyntax, "Host"},
+		{"a host that is taken back", "Host=h;Username=u;Server=", urlfix.CodeConflict, "Host"},
+		{"a password that is taken back", "Host=h;Password=x;Database=d;Password=", urlfix.CodeConflict, "Password"},
 		{"an empty element in the list of hosts", "Host=h1,,h2;Username=u", urlfix.CodeSyntax, "Host"},
 		{"an empty host in quotes", `Host="";Username=u`, urlfix.CodeSyntax, "Host"},
 		{"a string for ODBC", "Driver={PostgreSQL};Server=h;Port=5432;Database=d;Uid=u;Pwd=p;", urlfix.CodeUnsupported,
@@ -56,7 +57,7 @@ func TestGrammarOfNpgsql(t *testing.T) {
 		{"a string for SQL Server", "Data Source=h;Initial Catalog=d", urlfix.CodeUnsupported, "Data Source"},
 	})
 	checkWarnings(t, []noted{
-		{"a repeated value is reported", "Host=h;Password=x;Pwd=y", "Password"},
+		{"a repeated value is reported", "Host=h;Timeout=5;Timeout=6", "Timeout"},
 		{"a value that is given twice alike is not", "Host=h;Password=x;Pwd=x", ""},
 	})
 }

@@ -67,6 +67,7 @@ func Normalize(dsn, dialect string) (uri string, pool, driver []Param, err error
 
 // parse is Parse into a DSN of the caller's, so that Normalize needs none on the heap.
 func parse(d *DSN, s, dialect string) *Error {
+	s = plainBlanks(s)
 	if err := checkText(s); err != nil {
 		return err
 	}
@@ -112,6 +113,9 @@ func checkText(s string) *Error {
 	}
 	if s == "" {
 		return nil
+	}
+	if err := pasted(s); err != nil {
+		return err
 	}
 	if c := s[0]; c == '"' || c == '\'' || c == '`' {
 		return fault(CodeSyntax, "string", 0, "it starts with a quotation mark", "remove the quotes around the string")

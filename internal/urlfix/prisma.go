@@ -22,6 +22,7 @@ var prismaTool = tool{name: "Prisma", finish: finishPrisma, rules: table(
 	ignored("socket_timeout",
 		"left out: Prisma ends a query after this time; give the query a context with a deadline, or set statement_timeout"),
 	&rule{name: "pgbouncer", use: useLater, check: checkBool},
+	pool,
 	statementCacheSize,
 )}
 

@@ -16,11 +16,10 @@ var railsTool = tool{name: "Rails", private: []string{"adapter"}, rules: table(
 	&rule{name: "requiressl", use: useSSL, check: oneOfThese("1", "require"), drop: []string{"0"},
 		hint: "write sslmode=require"}, // libpq's, up to PostgreSQL 13
 
-	&rule{name: "pool", use: usePool, to: "pool_max_conns", check: checkPositive, drop: []string{"-1"}},
-	&rule{name: "max_connections", use: usePool, to: "pool_max_conns", check: checkPositive,
-		drop: []string{"-1"}}, // pool, since Rails 8.1
+	pool,
+	maxConnections,
 	&rule{name: "min_connections", use: usePool, to: "pool_min_idle_conns", check: checkCount, drop: []string{"0"}},
-	&rule{name: "checkout_timeout", use: usePool, to: "pool_acquire_timeout", check: checkFraction},
+	checkoutTimeout,
 	&rule{name: "reaping_frequency", use: usePool, to: "pool_health_check_period", check: checkFraction,
 		drop: []string{"0", "nil"}},
 	&rule{name: "max_age", use: usePool, to: "pool_max_conn_lifetime", check: checkFraction, drop: []string{"0"}},
@@ -32,10 +31,7 @@ var railsTool = tool{name: "Rails", private: []string{"adapter"}, rules: table(
 	&rule{name: "variables", use: useRefuse, hint: "write each setting as a parameter of its own"},
 	encoding,
 
-	&rule{
-		name: "prepared_statements", use: useDriver, to: "default_query_exec_mode", drop: []string{"true"},
-		check: oneOfThese("false", "exec"),
-	},
+	preparedStatements,
 	&rule{name: "statement_limit", use: useDriver, to: "statement_cache_capacity", check: checkPositive},
 	ignored("advisory_locks", ""),
 	ignored("connection_retries", "left out: a connection that fails is an error at once"),

@@ -126,7 +126,7 @@ func parseRecovered(d *DSN, s string, base int, rules *dialect, a int, reason *E
 	case count == 0:
 		return reason
 	case count > 1:
-		return fault(CodeAmbiguous, "string", at, `more than one "@", or none, may end the password`, encodeHint)
+		return fault(CodeAmbiguous, "string", at, severalReadings(s, base), encodeHint)
 	case at == noUserinfo:
 		p, err := readTight(s, base, at, rules)
 		if err != nil {
@@ -146,6 +146,9 @@ func parseRecovered(d *DSN, s string, base int, rules *dialect, a int, reason *E
 		reason.Code = CodeAmbiguous // an escape stands for NUL, or they are no UTF-8: or is it meant as it stands?
 		return reason
 	}
+	if at > a && a != noUserinfo && reason.Reason == reasonRawAt && hasEscape(s[base:at]) {
+		return fault(CodeAmbiguous, "string", a, `the first "@" may end the password, or the last one`, encodeHint)
+	}
 	if err := readRawUserinfo(&p, s, base, at); err != nil {
 		return err
 	}
@@ -155,6 +158,14 @@ func parseRecovered(d *DSN, s string, base int, rules *dialect, a int, reason *E
 	}
 	d.change("password", "taken as it stands: its special characters were not percent-encoded")
 	return build(d, rules, &p)
+}
+
+// severalReadings says between what the choice is.
+func severalReadings(s string, base int) string {
+	if strings.Count(s[base:], "@") > 1 {
+		return `more than one "@", or none, may end the password`
+	}
+	return `the "@" may end the password, or be a part of what follows the server`
 }
 
 // candidates counts the readings with a tight authority, up to two, and returns the last one found.

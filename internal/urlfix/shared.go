@@ -15,6 +15,16 @@ var (
 	charset = &rule{name: "charset", use: useIgnore, check: checkEncoding, hint: "write charset=utf8, or leave it out"}
 	// poolSize is the number of connections that Ecto opens, at once and for good.
 	poolSize = &rule{name: "pool_size", use: usePool, to: "pool_max_conns", check: checkPositive}
+	// pool is the size of Rails' pool. Guides of Prisma write pool=true.
+	pool = &rule{name: "pool", use: usePool, to: "pool_max_conns", check: checkPositive,
+		drop: []string{"-1", "true"}}
+	// checkoutTimeout and preparedStatements are Rails', and Crystal's after it.
+	checkoutTimeout    = &rule{name: "checkout_timeout", use: usePool, to: "pool_acquire_timeout", check: checkFraction}
+	preparedStatements = &rule{name: "prepared_statements", use: useDriver, to: "default_query_exec_mode",
+		drop: []string{"true"}, check: oneOfThese("false", "exec")}
+	// maxConnections is the size of Rails' pool since 8.1, and of peewee's.
+	maxConnections = &rule{name: "max_connections", use: usePool, to: "pool_max_conns", check: checkPositive,
+		drop: []string{"-1"}}
 	// prepare is Ecto's and postgres.js', with values of their own; see finishPrepare.
 	prepare = &rule{name: "prepare", use: useLater,
 		check: oneOfThese("named", "named", "true", "named", "unnamed", "unnamed", "false", "unnamed")}

@@ -26,7 +26,7 @@ var sqlalchemyDrivers = map[string]*dialect{
 	"psycopg":       sqlalchemyDriver("sqlalchemy+psycopg", &psycopgTool),
 	"psycopg_async": sqlalchemyDriver("sqlalchemy+psycopg", &psycopgTool),
 	"asyncpg":       sqlalchemyDriver("sqlalchemy+asyncpg", &saAsyncpgTool),
-	"pg8000":        sqlalchemyDriver("sqlalchemy+pg8000", &psycopgTool),
+	"pg8000":        sqlalchemyDriver("sqlalchemy+pg8000", &saPg8000Tool),
 }
 
 // sqlalchemyDriver makes the rules for one driver. Server settings as keys are unknown to all of
@@ -54,6 +54,36 @@ var saAsyncpgTool = tool{name: "SQLAlchemy", finishLater: finishSQLAlchemy, rule
 	&rule{name: "prepared_statement_name_func", use: useRefuse, hint: notYetHint},
 	ignored("async_fallback", ""),
 ), engineRules)}
+
+// saPg8000Tool: dialects/postgresql/pg8000.py hands every key to connect of pg8000 (core.py), which
+// takes unix_sock in place of host and port.
+var saPg8000Tool = tool{name: "SQLAlchemy", finishLater: finishPg8000, rules: with(table(
+	&rule{name: "ssl", use: useRefuse, hint: "write sslmode=require or sslmode=verify-full"},
+	&rule{name: "unix_sock", use: useLater, check: checkSocketFile,
+		hint: "write unix_sock=/DIRECTORY/.s.PGSQL.5432, or host=/DIRECTORY"},
+), engineRules)}
+
+// checkSocketFile reads the file of a unix socket.
+func checkSocketFile(value string) (string, string) {
+	dir, port, found := strings.Cut(value, "/.s.PGSQL.")
+	if number, ok := plainPort(port); !found || !ok || number == 0 || checkHost(dir) != "" || !strings.HasPrefix(dir, "/") {
+		return "", "the value is no socket of PostgreSQL"
+	}
+	return value, ""
+}
+
+// finishPg8000 makes host and port of the file of a socket.
+func finishPg8000(b *builder) *Error {
+	if socket := b.later("unix_sock"); socket.ok {
+		dir, port, _ := strings.Cut(socket.value, "/.s.PGSQL.")
+		if host := b.seen.host; host.ok && host.value != dir {
+			return contradiction("host", max(host.pos, socket.pos))
+		}
+		b.seen.host, b.seen.port = given{true, dir, socket.pos}, given{true, port, socket.pos}
+		b.d.change("unix_sock", "became host and port")
+	}
+	return finishSQLAlchemy(b)
+}
 
 // engineRules are parameters of create_engine. In a URL, SQLAlchemy hands them to the driver, which
 // fails on them.
@@ -126,6 +156,7 @@ func parseSQLAlchemy(d *DSN, s string, base int, rules *dialect) *Error {
 		var p parts
 		return parseRecovered(d, s, base, rules, noUserinfo, readAuthority(&p, s, from, authorityEnd(s, from)))
 	}
+	s = blanksInPath(s, authorityEnd(s, from))
 	var p parts
 	if err := readRest(&p, s, from, rules); err != nil {
 		return err
@@ -135,10 +166,20 @@ func parseSQLAlchemy(d *DSN, s string, base int, rules *dialect) *Error {
 			return err
 		}
 		if shorterReading(s, base, at, rules) {
-			return fault(CodeAmbiguous, "string", at, `more than one "@", or none, may end the password`, encodeHint)
+			return fault(CodeAmbiguous, "string", at, severalReadings(s, base), encodeHint)
 		}
 	}
 	return build(d, rules, &p)
+}
+
+// blanksInPath encodes blanks inside the database's name, where SQLAlchemy takes them as they are.
+func blanksInPath(s string, from int) string {
+	end := from + indexAny(s[from:], "?")
+	path := s[from:end]
+	if strings.IndexByte(path, ' ') < 0 || strings.TrimRight(path, " ") != path || strings.HasPrefix(path, "/ ") {
+		return s
+	}
+	return s[:from] + strings.ReplaceAll(path, " ", "%20") + s[end:]
 }
 
 // sqlalchemyUserinfo is (?P<username>[^:/]*)(?::(?P<password>[^@]*))?@ of the pattern in

@@ -43,7 +43,7 @@ func readAuthority(p *parts, s string, from, end int) *Error {
 		}
 		number, ok := readPort(port)
 		if !ok {
-			return fault(CodeValue, "port", pos+len(name)+1, "it is not a number from 1 to 65535", encodeHint)
+			return fault(CodeValue, "port", pos+len(name)+1, "it is not a number from 1 to 65535", portHint)
 		}
 		if number != 0 {
 			p.ports = true
@@ -73,7 +73,9 @@ func cutPort(element string) (name, port string) {
 	return element[:from+i], element[from+i+1:]
 }
 
-// readHost returns the decoded host of an authority, or the reason why it is not tight.
+// readHost returns the decoded host of an authority, or the reason why it is not tight. A raw "@"
+// is never part of a tight host. libpq takes "@%2Fword@host" for a socket directory, and the URL
+// libraries of most languages take the text before the last "@" for the password.
 func readHost(name string) (host, reason string) {
 	if strings.HasPrefix(name, "[") {
 		inner, _, why := decode(strings.TrimSuffix(name[1:], "]"))
@@ -81,6 +83,9 @@ func readHost(name string) (host, reason string) {
 			return "", "the text in brackets is not an IPv6 address"
 		}
 		return inner, ""
+	}
+	if strings.IndexByte(name, '@') >= 0 {
+		return "", reasonRawAt
 	}
 	host, _, reason = decode(name)
 	if reason != "" {
@@ -120,6 +125,7 @@ func checkHost(host string) (reason string) {
 const (
 	reasonNoHost   = "it holds a character that no host name has"
 	reasonAbstract = "it is an abstract socket, which is not supported"
+	reasonRawAt    = "it holds a raw \"@\", which may end the password"
 )
 
 // ipv6 reports whether s is an IPv6 address, with or without a zone.
@@ -146,7 +152,7 @@ func hostFault(s string, pos, length int, reason string) *Error {
 	}
 	for i := pos; i < pos+length; i++ {
 		if !hostNameChar(s[i]) && s[i] != '%' {
-			if !strings.Contains(reason, class(s[i])) {
+			if reason != reasonRawAt && !strings.Contains(reason, class(s[i])) {
 				reason += " (" + class(s[i]) + ")"
 			}
 			return fault(code, "host", i, reason, hostShapeHint+"; "+encodeHint)
@@ -191,8 +197,9 @@ func readQuery(p *parts, s string, from int, rules *dialect) *Error {
 	return nil
 }
 
-// readPair reads one "key=value". The key is looked up at once, because what follows a raw "&" in a
-// password looks like a key, too.
+// readPair reads one "key=value". libpq refuses a second "=", but in options it has one sense:
+// options=--cluster=NAME of CockroachDB, options=endpoint=ID of Neon. The key is looked up at
+// once, because what follows a raw "&" in a password looks like a key, too.
 func readPair(raw string, pos int, rules *dialect) (pair, *Error) {
 	eq := strings.IndexByte(raw, '=')
 	if eq < 0 {
@@ -221,7 +228,7 @@ func readPair(raw string, pos int, rules *dialect) (pair, *Error) {
 	if reason != "" {
 		return pair{}, fault(CodeSyntax, r.name, pos+eq+1+at, reason, encodeKVHint)
 	}
-	if i := strings.IndexByte(value, '='); i >= 0 {
+	if i := strings.IndexByte(value, '='); i >= 0 && r.name != "options" {
 		return pair{}, fault(CodeSyntax, r.name, pos+eq+1+i, `a second "=" is in it`, encodeKVHint)
 	}
 	return pair{key, text, pos}, nil

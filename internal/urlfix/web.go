@@ -13,6 +13,8 @@ type webForm struct {
 	// settle looks at what stands in two places, before the parameters get their meaning. It may be
 	// nil.
 	settle func(d *DSN, p *parts) *Error
+	// query reads the parameters, nil for readWebQuery.
+	query func(d *DSN, p *parts, s string, pos int, rules *dialect) *Error
 }
 
 // parseWeb reads a URI as the URL libraries of most languages do, by RFC 3986 or the WHATWG's URL
@@ -43,7 +45,8 @@ func parseWebForm(d *DSN, s string, base int, rules *dialect, form webForm) *Err
 		return parseRecovered(d, s, base, rules, noUserinfo, err)
 	}
 	if i := strings.IndexByte(s[end:], '#'); i >= 0 {
-		return fault(CodeSyntax, "string", end+i, `it holds a raw "#", which starts a fragment`, encodeHint)
+		return fault(CodeSyntax, "fragment", end+i, `a raw "#" starts one, and connection strings have none`,
+			"leave it out, or write # as %23 in a password or a value")
 	}
 	if at == noUserinfo {
 		if err := checkHidden(s, base, end); err != nil {
@@ -58,7 +61,10 @@ func parseWebForm(d *DSN, s string, base int, rules *dialect, form webForm) *Err
 			return err
 		}
 	}
-	if err := readWebRest(&p, s, end, rules, form); err != nil {
+	if err := readWebRest(d, &p, s, end, rules, form); err != nil {
+		return err
+	}
+	if err := checkRepeated(p.pairs, rules); err != nil {
 		return err
 	}
 	if form.settle != nil {
@@ -94,7 +100,7 @@ func parseWebOnce(d *DSN, s string, base int, rules *dialect, form webForm) *Err
 }
 
 // readWebRest reads path and query from offset pos on.
-func readWebRest(p *parts, s string, pos int, rules *dialect, form webForm) *Error {
+func readWebRest(d *DSN, p *parts, s string, pos int, rules *dialect, form webForm) *Error {
 	if pos < len(s) && s[pos] == '/' {
 		end := pos + indexAny(s[pos:], "?")
 		if i := strings.IndexByte(s[pos:end], '@'); i >= 0 {
@@ -105,6 +111,9 @@ func readWebRest(p *parts, s string, pos int, rules *dialect, form webForm) *Err
 			return fault(CodeValue, "database", pos, "the percent-escapes do not decode to UTF-8", encodeHint)
 		}
 		pos = end
+	}
+	if form.query != nil {
+		return form.query(d, p, s, pos+1, rules)
 	}
 	return readWebQuery(p, s, pos+1, rules)
 }

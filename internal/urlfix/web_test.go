@@ -101,7 +101,7 @@ func TestURLLibrariesAgree(t *testing.T) {
 				{"a socket directory", as(dialect, "postgres://u@/db?host=/var/run"), "postgres://u@%2Fvar%2Frun/db"},
 			})
 			checkRefusal(t, []refusal{
-				{"a fragment", "postgres://u:p@h/db?pgsafe_dialect=" + dialect + "#x", urlfix.CodeSyntax, "string"},
+				{"a fragment", "postgres://u:p@h/db?pgsafe_dialect=" + dialect + "#x", urlfix.CodeSyntax, "fragment"},
 				{"a port that may be a password", as(dialect, "postgres://u:12/x@h/db"), urlfix.CodeSyntax, "database"},
 				{"credentials for each host", as(dialect, "postgres://u:p@h1,u:p@h2/db"), urlfix.CodeAmbiguous, "hosts"},
 				{"a host that is none", as(dialect, "postgres://u:p@h h/db"), urlfix.CodeValue, "host"},
