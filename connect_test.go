@@ -240,7 +240,6 @@ func TestInvalidConnectionStrings(t *testing.T) {
 		{"a mode without its cache",
 			"postgres://u:" + secret + "@h/db?default_query_exec_mode=cache_describe&description_cache_capacity=0",
 			"description_cache_capacity"},
-		{"a setting of another version", "postgres://u:" + secret + "@h/db?pgsafe_pool_name=1s", "pgsafe_pool_name"},
 		{"a cancel timeout without a unit",
 			"postgres://u:" + secret + "@h/db?pgsafe_cancel_timeout=5", "pgsafe_cancel_timeout"},
 		{"a negative cancel timeout", "postgres://u:" + secret + "@h/db?pgsafe_cancel_timeout=-5s", "pgsafe_cancel_timeout"},

@@ -1,6 +1,7 @@
 package pgsafe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -49,6 +50,7 @@ func (o *options) complete(s *settings) error {
 	if o.profile == nil {
 		o.profile = &s.profile
 	}
+	o.telemetry.PoolName = cmp.Or(o.telemetry.PoolName, s.driver.PoolName)
 	return o.setTelemetry(s.driver.Telemetry)
 }
 

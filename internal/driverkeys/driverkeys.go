@@ -18,6 +18,7 @@ type Settings struct {
 	Native                bool           // pgsafe_conn=native
 	Telemetry             string         // "on", "off" or "otelsql"
 	CancelTimeout         *time.Duration // pgsafe_cancel_timeout
+	PoolName              string         // pgsafe_pool_name
 	quiet                 bool           // pgsafe_warnings=off
 }
 
@@ -63,6 +64,8 @@ func (s *Settings) set(key, value string) error {
 		d, err := Duration(key, value)
 		s.CancelTimeout = &d
 		return err
+	case "pgsafe_pool_name":
+		s.PoolName = value
 	case "pgsafe_warnings":
 		s.quiet = value == "off"
 	case "pgsafe_dialect": // urlfix has read the string by it
