@@ -16,8 +16,6 @@ import (
 	"github.com/pgsafe/pgsafe/session"
 )
 
-type ctxFunc = func(ctx context.Context) error
-
 func TestTxEnds(t *testing.T) {
 	db := open(t)
 	t.Run("a function that returns nil commits", func(t *testing.T) {

@@ -25,7 +25,8 @@ type conn struct {
 	options    driver.TxOptions // of the transaction
 	savepoints int              // begun so far
 	native     atomic.Bool      // native code has the wire
-	types      types
+	//lint:ignore U1000 Go 1.27 uses it
+	types types
 
 	mu    sync.Mutex // guards the fields below; nothing else is locked under it
 	lost  error      // why nothing runs on it any more

@@ -35,6 +35,7 @@ type rows struct {
 	size     int  // of kept, in bytes
 	reported bool // as left open
 	columns  []column
+	//lint:ignore U1000 Go 1.27 uses it
 	scanner
 }
 
