@@ -34,7 +34,7 @@ func (d *DSN) checkHidden() *Error {
 
 func hiddenPassword(part string) *Error {
 	return fault(CodeValue, part, -1, "a password parameter stands in it, behind a separator that means nothing there",
-		"separate the parameters as in "+shapeBoth)
+		"separate the parameters: "+shapeBoth)
 }
 
 // shownName is the name of a parameter for an error. Settings of applications have names of their
