@@ -92,7 +92,8 @@ func TestKindOfUnmetDemands(t *testing.T) {
 	}{
 		{"TLS that the server does not have", plain + "sslmode=require", pgsafe.KindConfig},
 		{"a server that runs as another user",
-			plain + "requirepeer=no-such-user host=" + trusting.SocketDir(), pgsafe.KindConfig},
+			fmt.Sprintf("host=%s port=%d user=postgres dbname=postgres requirepeer=no-such-user",
+				trusting.SocketDir(), trusting.Port()), pgsafe.KindConfig},
 		{"channel binding without a login challenge",
 			plain + "sslmode=disable channel_binding=require", pgsafe.KindConfig},
 		{"channel binding without TLS", withTLS + "sslmode=disable channel_binding=require", pgsafe.KindConfig},

@@ -113,9 +113,9 @@ func TestPoolKeys(t *testing.T) {
 		}
 		_, keyErr := pgsafe.NewConnector("host=h pool_reset=Close")
 		_, fieldErr := pgsafe.NewConnector("host=h", pgsafe.WithProfile(pgsafe.Profile{Reset: pgsafe.ResetClose + 1}))
-		for _, err := range []error{keyErr, fieldErr} {
+		for part, err := range map[string]error{"pool_reset": keyErr, "Profile": fieldErr} {
 			dsnErr, ok := errors.AsType[*pgsafe.DSNError](err)
-			check.Equal(t, ok && dsnErr.Part == "pool_reset", true)
+			check.Equal(t, ok && dsnErr.Part == part, true)
 		}
 	})
 	t.Run("driver keys reach pgx", func(t *testing.T) {

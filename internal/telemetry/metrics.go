@@ -53,7 +53,7 @@ var durationBounds = metric.WithExplicitBucketBoundaries(0.001, 0.005, 0.01, 0.0
 var rowBounds = metric.WithExplicitBucketBoundaries(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 
 func newMetrics(meter metric.Meter, where []attribute.KeyValue) (*metrics, error) {
-	set := metric.WithAttributeSet(attribute.NewSet(where...))
+	set := metric.WithAttributeSet(attribute.NewSet(slices.Clone(where)...)) // NewSet sorts in place
 	m := &metrics{meter: meter, where: where, pool: []metric.RecordOption{set}, add: []metric.AddOption{set}}
 	duration, e1 := dbconv.NewClientOperationDuration(meter, durationBounds)
 	rows, e2 := dbconv.NewClientResponseReturnedRows(meter, rowBounds)
@@ -132,7 +132,7 @@ func (m *metrics) observe(snapshot func() Pool) error {
 	if err := errors.Join(e1, e2, e3, e4, e5); err != nil {
 		return err
 	}
-	set := attribute.NewSet(m.where...)
+	set := attribute.NewSet(slices.Clone(m.where)...)
 	all := metric.WithAttributeSet(set)
 	used, idle := m.inState(dbconv.ClientConnectionStateUsed), m.inState(dbconv.ClientConnectionStateIdle)
 	registered, err := m.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {

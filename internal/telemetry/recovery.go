@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -84,7 +85,7 @@ func (m *metrics) observeCertificate(expiry func() (time.Time, bool)) error {
 	if err != nil {
 		return err
 	}
-	all := metric.WithAttributeSet(attribute.NewSet(m.where...))
+	all := metric.WithAttributeSet(attribute.NewSet(slices.Clone(m.where)...))
 	registered, err := m.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		if at, ok := expiry(); ok {
 			o.ObserveFloat64(gauge, time.Until(at).Seconds(), all)

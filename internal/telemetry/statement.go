@@ -133,7 +133,7 @@ type measured struct {
 }
 
 func newMeasured(where []attribute.KeyValue, summary string) *measured {
-	attributes := where[:len(where):len(where)]
+	attributes := slices.Clone(where) // NewSet sorts in place
 	if summary != "" {
 		attributes = append(attributes, semconv.DBQuerySummary(strings.Clone(summary)))
 	}
