@@ -17,10 +17,10 @@ const (
 )
 
 // repeat runs the transaction until it succeeds, as often as the options allow.
-func (t *transaction) repeat(ctx context.Context, run func(attempt int) error) error {
+func (t *transaction) repeat(ctx context.Context) error {
 	bound := firstPause
 	for attempt := 1; ; attempt++ {
-		err := run(attempt)
+		err := t.once(ctx, attempt)
 		if err == nil || attempt > t.options.Retries || !isRepeatable(err) {
 			return err
 		}

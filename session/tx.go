@@ -96,10 +96,7 @@ func (t *transaction) run(ctx context.Context) error {
 	if level != nil && !level.IsBase() {
 		return t.nest(ctx, session, level)
 	}
-	return t.repeat(ctx, func(attempt int) error {
-		session, base := t.home.Of(ctx).Place() // the run before may have given the session state
-		return t.once(ctx, session, base, attempt)
-	})
+	return t.repeat(ctx)
 }
 
 // driverOptions are the options for BEGIN.
@@ -122,7 +119,7 @@ func (t *transaction) nest(ctx context.Context, session *scope.Session, outer *s
 		}
 		limit = text(row[0])
 	}
-	return t.within(ctx, scope.Scope{Session: session, Level: level}, func(ctx context.Context, interrupt func()) error {
+	commit := func(_ *transaction, ctx context.Context, level *scope.Level, interrupt func()) error {
 		if limit != "" {
 			_ = setLimit(ctx, level, limit) // RELEASE meets the reason too
 		}
@@ -131,12 +128,13 @@ func (t *transaction) nest(ctx context.Context, session *scope.Session, outer *s
 			return fmt.Errorf("%w: %w", ErrRolledBack, level.Refusal())
 		}
 		return err
-	})
+	}
+	return t.within(ctx, scope.Scope{Session: session, Level: level}, commit)
 }
 
-// once runs f in a transaction. base is the level of a session with session state, whose connection the
-// transaction then has.
-func (t *transaction) once(ctx context.Context, session *scope.Session, base *scope.Level, attempt int) (err error) {
+// once runs f in a transaction. In a session with session state the transaction has its connection.
+func (t *transaction) once(ctx context.Context, attempt int) (err error) {
+	session, base := t.home.Of(ctx).Place() // the run before may have given the session state
 	var level *scope.Level
 	if base != nil {
 		level, err = base.Nest(ctx, ctxsettings.Of(ctx), t.driverOptions(), t.begun)
@@ -149,13 +147,13 @@ func (t *transaction) once(ctx context.Context, session *scope.Session, base *sc
 	if base == nil {
 		defer level.Free()
 	}
-	return t.within(ctx, scope.Scope{Session: session, Level: level, Attempt: attempt},
-		func(ctx context.Context, interrupt func()) error { return t.commit(ctx, level, interrupt) })
+	return t.within(ctx, scope.Scope{Session: session, Level: level, Attempt: attempt}, (*transaction).commit)
 }
 
 // within calls f in a level that has begun, and ends the level.
 func (t *transaction) within(
-	ctx context.Context, s scope.Scope, commit func(ctx context.Context, interrupt func()) error,
+	ctx context.Context, s scope.Scope,
+	commit func(t *transaction, ctx context.Context, level *scope.Level, interrupt func()) error,
 ) error {
 	inner, cancel := context.WithCancelCause(s.Level.Trace(ctx))
 	interrupt := func() { cancel(ErrEnded) }
@@ -177,7 +175,7 @@ func (t *transaction) within(
 	if !stop() {
 		return ctx.Err()
 	}
-	return commit(ctx, interrupt)
+	return commit(t, ctx, s.Level, interrupt)
 }
 
 // limit tells the server how long each statement may take.

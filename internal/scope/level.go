@@ -34,7 +34,7 @@ type Level struct {
 
 // newLevel returns a level on c.
 func newLevel(c *conn, f Function) *Level {
-	return &Level{conn: c, begun: f, turn: turn{unsent: c.server.Idle}}
+	return &Level{conn: c, begun: f, turn: turn{server: c.server}}
 }
 
 // maxTries is how often BEGIN is tried that certainly had no effect.

@@ -11,6 +11,9 @@ import (
 // nothing. It is a variable for tests.
 var BusyTimeout = 5 * time.Second
 
+// idler reports whether no statement is on its way to the server, or runs there.
+type idler interface{ Idle() bool }
+
 // turn is a lock, first come first served. A wait for it ends with a context too, or with ErrBusy
 // once its holder has kept it for BusyTimeout without doing anything. The zero value is free.
 type turn struct {
@@ -19,8 +22,8 @@ type turn struct {
 	holder string      // what keeps it beyond one statement, "" for a statement
 	works  func() bool // reports whether the holder does something now
 	seen   time.Time
-	passes uint64      // how often the turn was passed on
-	unsent func() bool // reports whether no statement is on its way to the server or runs there, nil if that is not known
+	passes uint64 // how often the turn was passed on
+	server idler  // nil if it is not known
 	queue  []chan struct{}
 	heir   func() // gets the turn before the queue does, nil for none
 }
@@ -142,7 +145,7 @@ const stuckStatement = "a statement that is not sent (perhaps an argument's Valu
 func (t *turn) stuck(idle *uint64) (holder string, again time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.holder == "" && t.unsent != nil && t.unsent() {
+	if t.holder == "" && t.server != nil && t.server.Idle() {
 		if *idle == t.passes+1 {
 			return stuckStatement, 0
 		}
