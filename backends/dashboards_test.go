@@ -25,7 +25,7 @@ const (
 const promtoolEnv = "PGSAFE_PROMTOOL"
 
 // awaited are metrics that the dashboards use before pgsafe measures them. It becomes empty.
-var awaited = []string{"pgsafe_connection_failures_total", "pgsafe_connection_leaks_total"}
+var awaited = []string{"pgsafe_connection_leaks_total"}
 
 func TestRules(t *testing.T) {
 	program := os.Getenv(promtoolEnv)
