@@ -123,7 +123,7 @@ func newConnector(server *libpq.Config, o options, opts []Option) (*Connector, e
 	if o.native {
 		c.inner = nativeConnector{c}
 	} else {
-		c.home = &scope.Home{Pool: c.pool, Tracer: c.tracer, Logger: c.logger, Acquire: c.acquire}
+		c.home = &scope.Home{Pool: c.pool, Tracer: c.tracer, Logger: c.logger, LogPool: c, Acquire: c.acquire}
 		c.inner = handleConnector{c}
 	}
 	layer, err := c.tracer.Wrap(c.inner)

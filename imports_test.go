@@ -23,7 +23,7 @@ func TestImports(t *testing.T) {
 			"internal/sqlstate", "internal/sqltext", "internal/telemetry", "internal/urlfix", "internal/wire"},
 		"session": {"github.com/pgsafe/pgsafe", "internal/ctxsettings", "internal/scope", "internal/serverconn", "internal/sqlstate",
 			"internal/telemetry"},
-		"internal/scope": {pgx, "internal/ctxsettings", "internal/pool", "internal/serverconn", "internal/sqltext", "internal/telemetry"},
+		"internal/scope": {pgx, "internal/ctxsettings", "internal/pool", "internal/ratelog", "internal/serverconn", "internal/sqltext", "internal/telemetry"},
 		"telemetry":      {otel, "internal/telemetry/layer", "internal/telemetry/options"},
 		"pgsafetest":     {"github.com/pgsafe/pgsafe", "internal/pgserver", "internal/scope", "internal/telemetry"},
 		"pgsafeexpvar":   {"github.com/pgsafe/pgsafe"},

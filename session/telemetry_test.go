@@ -106,9 +106,11 @@ func TestSessionEvents(t *testing.T) {
 		check.Equal(t, strings.Contains(log.String(), "opened="), false)
 		leave(t)
 		check.Equal(t, strings.Contains(log.String(), "opened=session/telemetry_test.go:"), true)
+		leave(t)
+		check.Equal(t, strings.Count(log.String(), "left open"), 2) // further records of this text are limited
 		check.Equal(t, strings.Contains(log.String(), "4711"), false)
-		check.Equal(t, r.Sum("pgsafe.session.left_open", attribute.String("pgsafe.left_open.kind", "rows")), 2)
-		check.Equal(t, strings.Count(r.Tree(), "* pgsafe.session.left_open"), 2)
+		check.Equal(t, r.Sum("pgsafe.session.left_open", attribute.String("pgsafe.left_open.kind", "rows")), 3)
+		check.Equal(t, strings.Count(r.Tree(), "* pgsafe.session.left_open"), 3)
 		check.Equal(t, strings.Contains(r.Tree(), "code.file.path="), true)
 	})
 	t.Run("a transaction that runs again is counted, and an event on the span around it", func(t *testing.T) {

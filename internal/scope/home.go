@@ -14,9 +14,10 @@ import (
 // Home is the sessions and transactions of one pool. Its fields are set before the first use. It is
 // safe for concurrent use.
 type Home struct {
-	Pool   *pool.Pool
-	Tracer *tracing.Tracer // nil without telemetry
-	Logger *slog.Logger
+	Pool    *pool.Pool
+	Tracer  *tracing.Tracer // nil without telemetry
+	Logger  *slog.Logger
+	LogPool slog.LogValuer // what records call the pool
 
 	// Acquire takes a connection of the pool. waited is how long the caller has waited already.
 	Acquire func(ctx context.Context, text string, a *pool.Affinity, waited time.Duration) (*pool.Conn, error)

@@ -6,7 +6,9 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"github.com/pgsafe/pgsafe/internal/ratelog"
 	"github.com/pgsafe/pgsafe/internal/sqltext"
 )
 
@@ -17,7 +19,8 @@ import (
 type leaks struct {
 	any   atomic.Bool
 	mu    sync.RWMutex
-	texts map[string]struct{}
+	texts map[string]*ratelog.Limiter // of the records about each text, from the second one on
+	rest  ratelog.Limiter             // of the records about texts that are not remembered
 }
 
 // maxLeaks bounds the texts that are remembered.
@@ -45,16 +48,25 @@ func (l *leaks) known(text string) bool {
 	return known
 }
 
-func (l *leaks) add(text string) {
+// allow remembers a text, and reports whether a record about it may be written: the first one, the
+// first with a call site, and then as a Limiter allows. skipped is how many were left out before.
+func (l *leaks) allow(text string) (skipped int64, ok bool) {
+	l.any.Store(true)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.texts == nil {
-		l.texts = make(map[string]struct{})
+		l.texts = make(map[string]*ratelog.Limiter)
 	}
-	if len(l.texts) < maxLeaks {
-		l.texts[text] = struct{}{}
+	limiter, known := l.texts[text]
+	switch {
+	case known:
+	case len(l.texts) < maxLeaks:
+		l.texts[text] = new(ratelog.Limiter)
+		return 0, true
+	default:
+		limiter = &l.rest
 	}
-	l.any.Store(true)
+	return limiter.Allow(time.Now())
 }
 
 // callSite returns the first frame of the application: the first outside pgsafe, database/sql and
@@ -97,9 +109,8 @@ func (s site) frame() runtime.Frame {
 
 // leftOpen reports what was left open: on the session's span, in the metrics and in the log.
 func (h *Home) leftOpen(s *Session, kind Left, text string, at site) {
-	h.leaks.add(text)
 	summary := sqltext.Read(text).Summary
-	attrs := []any{slog.String("what", kind.String()), slog.String("statement", summary)}
+	attrs := []any{slog.Any("pool", h.LogPool), slog.String("what", kind.String()), slog.String("statement", summary)}
 	var file string
 	var line int
 	if at != 0 {
@@ -112,5 +123,8 @@ func (h *Home) leftOpen(s *Session, kind Left, text string, at site) {
 	} else {
 		h.Tracer.LeftOpen(kind.String())
 	}
-	h.Logger.Warn("pgsafe: left open at the end of its session or transaction, and closed now", attrs...)
+	if skipped, ok := h.leaks.allow(text); ok {
+		attrs = append(attrs, slog.Int64("more", skipped))
+		h.Logger.Warn("pgsafe: left open at the end of its session or transaction, and closed now", attrs...)
+	}
 }
