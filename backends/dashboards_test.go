@@ -24,9 +24,6 @@ const (
 // promtoolEnv names Prometheus' promtool. Where it is set, the tests of the rules are not left out.
 const promtoolEnv = "PGSAFE_PROMTOOL"
 
-// awaited are metrics that the dashboards use before pgsafe measures them. It becomes empty.
-var awaited = []string{"pgsafe_connection_leaks_total"}
-
 func TestRules(t *testing.T) {
 	program := os.Getenv(promtoolEnv)
 	if program == "" {
@@ -62,7 +59,7 @@ func TestDashboardsAskForMetricsThatTheGuideLists(t *testing.T) {
 	for _, q := range slices.Concat(dashboardQueries(t), ruleQueries(t)) {
 		t.Run(q.name, func(t *testing.T) {
 			for _, name := range q.metrics() {
-				if _, there := known[name]; !there && !slices.Contains(awaited, name) {
+				if _, there := known[name]; !there {
 					t.Errorf("%s is not in the guide", name)
 				}
 			}
@@ -90,16 +87,6 @@ func (q question) metrics() []string {
 		}
 	}
 	return names
-}
-
-// isAwaited reports whether pgsafe does not measure yet what the query asks for.
-func (q question) isAwaited(t *testing.T) bool {
-	t.Helper()
-	known := instruments(t)
-	return slices.ContainsFunc(q.metrics(), func(name string) bool {
-		_, there := known[name]
-		return !there && slices.Contains(awaited, name)
-	})
 }
 
 // dashboardQueries are the queries of the dashboard's panels, with what Grafana puts in for its
