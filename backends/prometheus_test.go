@@ -229,7 +229,7 @@ func (b *backend) metadata(t *testing.T) map[string][]struct{ Type string } {
 	return answer.Data
 }
 
-// kindOf returns the type of an instrument, "" if there is no such one.
+// kindOf returns the type of an instrument, "" if there is none.
 func (b *backend) kindOf(t *testing.T, name string) string {
 	t.Helper()
 	if known := b.metadata(t)[name]; len(known) == 1 {
@@ -238,7 +238,7 @@ func (b *backend) kindOf(t *testing.T, name string) string {
 	return ""
 }
 
-// knowsNoOther fails if anything is measured that the guide does not tell of.
+// knowsNoOther fails if anything is measured that is not in the guide.
 func (b *backend) knowsNoOther(t *testing.T) {
 	t.Helper()
 	others := b.metadata(t)

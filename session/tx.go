@@ -45,7 +45,7 @@ const UntilDeadline time.Duration = -1
 
 // Tx calls f with a context whose statements on db are in one transaction. It commits if f returns nil.
 // If f returns an error, panics or calls runtime.Goexit, it rolls back, and it does so as soon as ctx
-// ends. The error is f's, that of BEGIN or COMMIT, ctx's, or one of this package's. opts may be nil.
+// ends. The error is f's, BEGIN's or COMMIT's, ctx's, or one of this package's. opts may be nil.
 //
 // Within a transaction of db it is a savepoint: if f fails, what f did is undone, and the outer
 // transaction goes on.

@@ -16,7 +16,7 @@ const endTimeout = 5 * time.Second
 
 // Commit ends the level and keeps what was done in it. It waits for the statements that run, for as
 // long as ctx lets it. Rows that are still open end with ErrEnded. If it cannot commit, it rolls back
-// as Rollback does, and its error is ErrRolledBack with the reason, or that of ctx. It is
+// as Rollback does, and its error is ErrRolledBack with the reason, or the error of ctx. It is
 // sql.ErrTxDone if the level has ended already.
 func (l *Level) Commit(ctx context.Context, interrupt func()) error {
 	child, err := l.end()

@@ -277,7 +277,7 @@ func (c *Conn) Nests(want *ctxsettings.Settings) error {
 func (c *Conn) isolateInside(want *ctxsettings.Settings, s *statement) error {
 	within := c.session.within
 	switch {
-	case want == nil: // it inherits those of the transaction
+	case want == nil: // it inherits the settings of the transaction
 	case want.Check() != nil:
 		return fmt.Errorf("pgsafe: %w", want.Check())
 	case !want.Equal(within):

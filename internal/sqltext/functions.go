@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// functions are PostgreSQL's functions with lasting effects, and those of its extensions, by the
+// functions are PostgreSQL's functions with lasting effects, and its extensions' functions, by the
 // last part of their names. Not among them are:
 //   - nextval and setval: an INSERT has the same effect on lastval() and its text does not show it;
 //   - locks and snapshots of a transaction: pg_advisory_xact_lock, pg_export_snapshot, lo_open;
@@ -74,7 +74,7 @@ func (p *parser) lastArgumentIs(key string, at int) bool {
 	return end-2 > at && p.tokens[end-1].key == key && p.tokens[end-2].key == ","
 }
 
-// isTemporarySchema reports whether a name is that of a session's temporary schema: pg_temp, or the
+// isTemporarySchema reports whether a name is one of a session's temporary schema: pg_temp, or the
 // name that stands for it, such as pg_temp_3.
 func isTemporarySchema(name string) bool {
 	const prefix = "pg_temp"
